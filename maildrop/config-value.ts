@@ -1,0 +1,91 @@
+/**
+ * Turns the raw text of a configuration key into its value, by the kind that the table of keys gives it.
+ *
+ * A wrong value is a CONFIG_INVALID that names key, value (masked if secret), file and line, and what is expected.
+ */
+import { isIP } from 'node:net'
+import { resolve } from 'node:path'
+import type { Setting } from './config.ts'
+import { MaildropError } from './errors.ts'
+import { CONFIG_KEYS, type ConfigKeyName, type KeyKind, shownValue } from './keys.ts'
+import { addressProblem } from './spool/address.ts'
+
+/** The keys of one kind. */
+type KeyOf<Is extends KeyKind['is']> = {
+  [Name in ConfigKeyName]: (typeof CONFIG_KEYS)[Name]['kind']['is'] extends Is ? Name : never
+}[ConfigKeyName]
+
+type ChoiceOf<Name extends KeyOf<'choice'>> = (typeof CONFIG_KEYS)[Name]['kind']['of'] extends infer Of
+  ? Of[keyof Of]
+  : never
+
+const HOST = /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/
+
+/** One reader per kind; each takes the name of a key. */
+export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: string) {
+  const given = (key: ConfigKeyName): string => settings.get(key)?.value || CONFIG_KEYS[key].default
+
+  const wrong = (key: ConfigKeyName, expected: string): MaildropError => {
+    const where = settings.get(key)?.where ?? 'default'
+    const value = JSON.stringify(shownValue(key, given(key)))
+    return new MaildropError('CONFIG_INVALID', `${where}: ${key} is ${value}; expected ${expected}`)
+  }
+
+  const text = (key: ConfigKeyName): string | undefined => {
+    const value = given(key)
+    if (/\p{Cc}/u.test(value)) throw wrong(key, 'text without control characters')
+    return value === '' ? undefined : value
+  }
+
+  return {
+    text: (key: KeyOf<'text'>) => text(key),
+
+    path(key: KeyOf<'path'>): string | undefined {
+      const value = text(key)
+      return value === undefined ? undefined : resolve(cwd, value)
+    },
+
+    paths(key: KeyOf<'paths'>): string[] {
+      const parts = (text(key) ?? '').split(';').map(part => part.trim())
+      return [...new Set(parts.filter(part => part !== '').map(part => resolve(cwd, part)))]
+    },
+
+    host(key: KeyOf<'host'>): string {
+      const value = given(key)
+      if (!isIP(value) && !HOST.test(value)) throw wrong(key, 'a host name or an IP address (the port is SMTP_PORT)')
+      return value
+    },
+
+    address(key: KeyOf<'address'>): string | undefined {
+      const value = text(key)
+      if (value !== undefined && addressProblem(value)) throw wrong(key, 'one mail address, local@domain')
+      return value
+    },
+
+    flag(key: KeyOf<'flag'>): boolean {
+      const value = given(key)
+      if (value !== '0' && value !== '1') throw wrong(key, '0 or 1')
+      return value === '1'
+    },
+
+    choice<Name extends KeyOf<'choice'>>(key: Name): ChoiceOf<Name> {
+      const of: Readonly<Record<string, string>> = CONFIG_KEYS[key].kind.of
+      const chosen = Object.hasOwn(of, given(key)) ? of[given(key)] : undefined
+      if (chosen === undefined) {
+        const choices = Object.entries(of).map(([value, meaning]) => `${value} (${meaning})`)
+        throw wrong(key, choices.join(', '))
+      }
+      return chosen as ChoiceOf<Name>
+    },
+
+    number(key: KeyOf<'integer' | 'number'>): number {
+      const { is, min, max, unit } = CONFIG_KEYS[key].kind
+      const value = Number(given(key))
+      const pattern = is === 'integer' ? /^\d+$/ : /^\d+(\.\d+)?$/
+      if (!pattern.test(given(key)) || value < min || value > max) {
+        throw wrong(key, `${is === 'integer' ? 'a whole number' : 'a number'} of ${unit} from ${min} to ${max}`)
+      }
+      return value
+    },
+  }
+}

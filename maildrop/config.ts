@@ -1,0 +1,175 @@
+/**
+ * The configuration of the maildrop: defaults, under a file, under environment variables.
+ *
+ * The file is the one given, or `MAILDROP_CONFIG`, or `maildrop/config` under the working directory, or the one shipped
+ * with the package. Every key may be given as an environment variable too, which wins. Everything is checked here, once,
+ * so the rest of the program never meets a wrong value; all paths in the result are absolute.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseConfigFile } from './config-file.ts'
+import { readValue } from './config-value.ts'
+import { MaildropError, systemCode } from './errors.ts'
+import { CONFIG_KEY_NAMES, type ConfigKeyName, isConfigKey } from './keys.ts'
+
+export interface SmtpConfig {
+  readonly host: string
+  readonly port: number
+  readonly tls: 'never' | 'offered' | 'required'
+  /** PEM file of further certificates to trust. */
+  readonly tlsCa: string | undefined
+  /** With a login mail is only sent after logging in. */
+  readonly login: { readonly user: string; readonly password: string } | undefined
+}
+
+export interface MaildropConfig {
+  /** The configuration file that was read. */
+  readonly file: string
+  readonly home: string
+  /** At least one directory; mail is written to the first, all are served. */
+  readonly spools: readonly [string, ...string[]]
+  readonly varDir: string
+  readonly pidFile: string
+  readonly logFile: string
+  readonly smtp: SmtpConfig
+  /** Seconds between two scans of the spool. */
+  readonly interval: number
+  /** Messages per connection; 0 is no limit. */
+  readonly batch: number
+  /** Seconds between two messages. */
+  readonly waitInterval: number
+  /** Most connections at a time; 1 if there is a `waitInterval`. */
+  readonly connections: number
+  readonly debug: boolean
+  readonly supervised: boolean
+  /** Replaces the recipients of every envelope. */
+  readonly debugReceiver: string | undefined
+  readonly addMessageId: boolean
+}
+
+/** A raw value and where it was found. */
+export interface Setting {
+  readonly key: ConfigKeyName
+  readonly value: string
+  readonly where: string
+}
+
+/**
+ * Reads the configuration.
+ * @param options `file` chooses the configuration file; `env` and `cwd` are the process's own by default
+ * @throws {MaildropError} CONFIG_UNREADABLE; CONFIG_INVALID naming key, value, file and line, and what is expected
+ */
+export function loadConfig(
+  options: {
+    readonly file?: string | undefined
+    readonly env?: Readonly<Record<string, string | undefined>>
+    readonly cwd?: string
+  } = {},
+): MaildropConfig {
+  const { env = process.env, cwd = process.cwd() } = options
+  const file = resolve(cwd, findConfigFile(options.file ?? env.MAILDROP_CONFIG, cwd))
+  const settings = readSettings(file)
+  for (const key of CONFIG_KEY_NAMES) {
+    const value = env[key]
+    if (value === undefined || isForeignDebug(key, value)) continue
+    settings.set(key, { key, value, where: 'environment' })
+  }
+  return configOf(file, settings, cwd)
+}
+
+function findConfigFile(chosen: string | undefined, cwd: string): string {
+  if (chosen !== undefined && chosen !== '') return chosen
+  const local = join(cwd, 'maildrop', 'config')
+  return existsSync(local) ? local : join(packageRoot(), 'maildrop', 'config')
+}
+
+/** The package refers to itself by name, so that sources and compiled code find the same files. */
+function packageRoot(): string {
+  return fileURLToPath(new URL('.', import.meta.resolve('maildrophost/package.json')))
+}
+
+/** `DEBUG` in the environment is used by many programs for lists of names; only a flag is meant for this one. */
+function isForeignDebug(key: ConfigKeyName, value: string): boolean {
+  return key === 'DEBUG' && !/^(0|1|)$/.test(value)
+}
+
+function readSettings(file: string): Map<ConfigKeyName, Setting> {
+  const settings = new Map<ConfigKeyName, Setting>()
+  for (const { key, value, where } of parseConfigFile(readConfigFile(file), file)) {
+    if (!isConfigKey(key)) throw unknownKey(key, where)
+    settings.set(key, { key, value, where })
+  }
+  return settings
+}
+
+function readConfigFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new MaildropError(
+      'CONFIG_UNREADABLE',
+      `cannot read the configuration file ${file}: ${systemCode(error) ?? 'unknown error'}; check the path (--config, MAILDROP_CONFIG) and its permissions`,
+      { cause: error, path: file },
+    )
+  }
+}
+
+function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: string): MaildropConfig {
+  const value = readValue(settings, cwd)
+  const home = value.path('MAILDROP_HOME') ?? resolve(cwd, 'data', 'maildrop')
+  const varDir = value.path('MAILDROP_VAR') ?? join(home, 'var')
+  const [first = join(home, 'spool'), ...others] = value.paths('MAILDROP_SPOOL')
+  const waitInterval = value.number('WAIT_INTERVAL')
+  const user = value.text('MAILDROP_LOGIN')
+  const password = value.text('MAILDROP_PASSWORD')
+  if ((user === undefined) !== (password === undefined)) {
+    const [given, missing] =
+      user === undefined ? ['MAILDROP_PASSWORD', 'MAILDROP_LOGIN'] : ['MAILDROP_LOGIN', 'MAILDROP_PASSWORD']
+    throw new MaildropError('CONFIG_INVALID', `${file}: ${given} is set, but ${missing} is not; set both or neither`)
+  }
+  return {
+    file,
+    home,
+    spools: [first, ...others],
+    varDir,
+    pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid'),
+    logFile: value.path('MAILDROP_LOG_FILE') ?? join(varDir, 'maildrop.log'),
+    smtp: {
+      host: value.host('SMTP_HOST'),
+      port: value.number('SMTP_PORT'),
+      tls: value.choice('MAILDROP_TLS'),
+      tlsCa: value.path('MAILDROP_TLS_CA'),
+      login: user === undefined || password === undefined ? undefined : { user, password },
+    },
+    interval: value.number('MAILDROP_INTERVAL'),
+    batch: value.number('MAILDROP_BATCH'),
+    waitInterval,
+    connections: waitInterval > 0 ? 1 : value.number('MAILDROP_CONNECTIONS'),
+    debug: value.flag('DEBUG'),
+    supervised: value.flag('SUPERVISED_DAEMON'),
+    debugReceiver: value.address('DEBUG_RECEIVER'),
+    addMessageId: value.flag('ADD_MESSAGEID'),
+  }
+}
+
+function unknownKey(key: string, where: string): MaildropError {
+  const near = CONFIG_KEY_NAMES.map(name => ({ name, distance: distance(key.toUpperCase(), name) }))
+    .filter(({ distance }) => distance <= 3)
+    .sort((a, b) => a.distance - b.distance)[0]
+  const hint = near ? `did you mean ${near.name}?` : `known keys: ${CONFIG_KEY_NAMES.join(' ')}`
+  return new MaildropError('CONFIG_INVALID', `${where}: unknown key ${key}; ${hint}`)
+}
+
+/** Levenshtein distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}

@@ -1,0 +1,70 @@
+/**
+ * Errors of the maildrop: one class, told apart by `code`.
+ *
+ * Codes are stable and may be switched on; messages are free to improve. A message says what was wrong,
+ * where, what was expected, what was found, and what to do. The cause, where there is one, is chained.
+ */
+
+/** Every code, with what it means. The documentation's table is checked against this one. */
+export const MAILDROP_ERROR_CODES = {
+  CONFIG_UNREADABLE: 'The configuration file could not be read.',
+  CONFIG_INVALID: 'A line, a key or a value of the configuration is not what is expected.',
+  INVALID_ADDRESS: 'An envelope address that cannot be used.',
+  INVALID_MAIL_ID: 'A mail id that cannot name a file in the spool.',
+  INVALID_MAIL_FILE: 'A file that is not a complete mail file.',
+  SPOOL_FULL: 'The file system of the spool has no space left (or a quota is used up).',
+  SPOOL_DENIED: 'The spool may not be read or written by this user, or is mounted read-only.',
+  SPOOL_FAILED: 'The spool could not be read or written; the cause says why.',
+  CLAIM_LOST: 'A message that this daemon had claimed was taken over by another one.',
+  ALREADY_RUNNING: 'A daemon is running already.',
+  START_FAILED: 'The daemon did not become ready.',
+  STOP_FAILED: 'The daemon did not stop.',
+  SMTP_UNUSABLE: 'The SMTP server cannot be used as configured.',
+} as const
+
+export type MaildropErrorCode = keyof typeof MAILDROP_ERROR_CODES
+
+/** An error of the maildrop. Switch on `code`; `path` names the file concerned, where there is one. */
+export class MaildropError extends Error {
+  override readonly name = 'MaildropError'
+  readonly code: MaildropErrorCode
+  readonly path: string | undefined
+
+  constructor(code: MaildropErrorCode, message: string, options?: ErrorOptions & { path?: string }) {
+    super(message, options)
+    this.code = code
+    this.path = options?.path
+  }
+}
+
+/** The text of whatever was thrown, on one line. */
+export function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ').trim()
+}
+
+/** The system's error code (`ENOENT`, …) of whatever was thrown, or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/** What the file system refused, as a MaildropError that says what to do about it. */
+export function spoolError(doing: string, path: string, cause: unknown): MaildropError {
+  const system = systemCode(cause)
+  const [code, remedy] = REMEDIES[system ?? ''] ?? ['SPOOL_FAILED', 'see the cause']
+  return new MaildropError(code, `cannot ${doing} ${path}: ${system ?? messageOf(cause)}; ${remedy}`, { cause, path })
+}
+
+const FULL = ['SPOOL_FULL', 'free some space on that file system'] as const
+const DENIED = ['SPOOL_DENIED', 'run as the user who owns the spool, or correct its owner and mode'] as const
+const REMEDIES: Record<string, readonly [MaildropErrorCode, string]> = {
+  ENOSPC: FULL,
+  EDQUOT: FULL,
+  EACCES: DENIED,
+  EPERM: DENIED,
+  EROFS: ['SPOOL_DENIED', 'mount the file system for writing, or set MAILDROP_HOME elsewhere'],
+  ENOENT: ['SPOOL_FAILED', 'the directory is gone; start the daemon (or call ensureSpool) to create it'],
+  ENOTDIR: ['SPOOL_FAILED', 'a file stands where a directory is needed; move it away'],
+  EMFILE: ['SPOOL_FAILED', 'raise the limit of open files (ulimit -n)'],
+  ENFILE: ['SPOOL_FAILED', 'raise the limit of open files of the system'],
+}

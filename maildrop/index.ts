@@ -1,0 +1,12 @@
+/**
+ * What other parts of the project use of the maildrop: the configuration and the writing side of the spool.
+ */
+export { loadConfig, type MaildropConfig, type SmtpConfig } from './config.ts'
+export { MAILDROP_ERROR_CODES, MaildropError, type MaildropErrorCode } from './errors.ts'
+export { CONFIG_KEYS, type ConfigKey, type ConfigKeyName, shownValue } from './keys.ts'
+export { addressProblem, checkAddress } from './spool/address.ts'
+export { type Envelope, formatMailFile, type MailHead, parseMailFile, parseMailHead } from './spool/format.ts'
+export { checkMailId, newMailId } from './spool/id.ts'
+export { ensureSpool } from './spool/layout.ts'
+export { discardHeld, listHeld, releaseHeld, submit, syncHeld, syncSpool, writeHeld } from './spool/write.ts'
+export { DAEMON_CHANNEL, type DaemonStep, SPOOL_CHANNEL, type SpoolStep, type StepMessage } from './steps.ts'

@@ -1,0 +1,128 @@
+/**
+ * Every configuration key, as data: the parser, the shipped `maildrop/config` and the documentation follow this table.
+ *
+ * An empty value means the default. Paths may be relative; they then start at the working directory.
+ */
+
+/** What a value has to be. */
+export type KeyKind =
+  | { readonly is: 'path' }
+  | { readonly is: 'paths' }
+  | { readonly is: 'text'; readonly secret?: true }
+  | { readonly is: 'host' }
+  | { readonly is: 'address' }
+  | { readonly is: 'flag' }
+  | { readonly is: 'choice'; readonly of: Readonly<Record<string, string>> }
+  | { readonly is: 'integer' | 'number'; readonly min: number; readonly max: number; readonly unit: string }
+  | { readonly is: 'ignored' }
+
+export interface ConfigKey {
+  readonly kind: KeyKind
+  /** The value that stands for an empty one, as it would be written; where it is empty, `description` tells it. */
+  readonly default: string
+  readonly description: string
+}
+
+export const CONFIG_KEYS = {
+  MAILDROP_HOME: {
+    kind: { is: 'path' },
+    default: '',
+    description: 'Directory of all run-time state. Default: data/maildrop under the working directory.',
+  },
+  MAILDROP_SPOOL: {
+    kind: { is: 'paths' },
+    default: '',
+    description:
+      'Spool directory, or several separated by ";": mail is written to the first, all are served. Default: $MAILDROP_HOME/spool.',
+  },
+  MAILDROP_VAR: {
+    kind: { is: 'path' },
+    default: '',
+    description: 'Directory of the log and the pid file. Default: $MAILDROP_HOME/var.',
+  },
+  MAILDROP_PID_FILE: {
+    kind: { is: 'path' },
+    default: '',
+    description: 'Pid file of the daemon. Default: $MAILDROP_VAR/maildrop.pid.',
+  },
+  MAILDROP_LOG_FILE: {
+    kind: { is: 'path' },
+    default: '',
+    description:
+      'Log file. It is closed after every run, so it may be rotated at any time. Default: $MAILDROP_VAR/maildrop.log.',
+  },
+  SMTP_HOST: { kind: { is: 'host' }, default: 'localhost', description: 'Name or address of the SMTP server.' },
+  SMTP_PORT: {
+    kind: { is: 'integer', min: 1, max: 65535, unit: 'port' },
+    default: '25',
+    description: 'Port of the SMTP server.',
+  },
+  MAILDROP_TLS: {
+    kind: { is: 'choice', of: { 0: 'never', 1: 'offered', 2: 'required' } },
+    default: '1',
+    description: 'STARTTLS: 0 never, 1 if the server offers it, 2 required, with a certificate that must be valid.',
+  },
+  MAILDROP_TLS_CA: {
+    kind: { is: 'path' },
+    default: '',
+    description: 'PEM file of certificates to trust besides the built-in ones.',
+  },
+  MAILDROP_LOGIN: {
+    kind: { is: 'text' },
+    default: '',
+    description: 'User name at the SMTP server. With one, mail is only ever sent after logging in.',
+  },
+  MAILDROP_PASSWORD: { kind: { is: 'text', secret: true }, default: '', description: 'Password at the SMTP server.' },
+  MAILDROP_INTERVAL: {
+    kind: { is: 'number', min: 0.1, max: 86_400, unit: 'seconds' },
+    default: '120',
+    description:
+      'Seconds between two scans of the spool. New mail is noticed at once; the scan finds what a notification missed.',
+  },
+  MAILDROP_CONNECTIONS: {
+    kind: { is: 'integer', min: 1, max: 100, unit: 'connections' },
+    default: '5',
+    description: 'Most connections to the SMTP server at a time.',
+  },
+  MAILDROP_BATCH: {
+    kind: { is: 'integer', min: 0, max: 1_000_000, unit: 'messages' },
+    default: '0',
+    description: 'Messages per connection; 0 is no limit.',
+  },
+  WAIT_INTERVAL: {
+    kind: { is: 'number', min: 0, max: 86_400, unit: 'seconds' },
+    default: '0',
+    description: 'Seconds between two messages. More than 0 implies one connection.',
+  },
+  DEBUG: { kind: { is: 'flag' }, default: '0', description: '1: stay in the foreground and print the log.' },
+  SUPERVISED_DAEMON: {
+    kind: { is: 'flag' },
+    default: '0',
+    description: '1: stay in the foreground and print nothing, for systemd and other supervisors.',
+  },
+  DEBUG_RECEIVER: {
+    kind: { is: 'address' },
+    default: '',
+    description: 'Send everything to this address instead of the recipients. Headers stay as they are.',
+  },
+  ADD_MESSAGEID: {
+    kind: { is: 'flag' },
+    default: '0',
+    description: '1: give messages without a Message-ID one, the same in every attempt.',
+  },
+  PYTHON: { kind: { is: 'ignored' }, default: '', description: 'Ignored; the original needed it.' },
+} as const satisfies Record<string, ConfigKey>
+
+export type ConfigKeyName = keyof typeof CONFIG_KEYS
+
+export const CONFIG_KEY_NAMES = Object.keys(CONFIG_KEYS) as ConfigKeyName[]
+
+export function isConfigKey(name: string): name is ConfigKeyName {
+  return Object.hasOwn(CONFIG_KEYS, name)
+}
+
+/** What is printed for a value: secrets are masked, here and nowhere else. */
+export function shownValue(name: ConfigKeyName, value: string): string {
+  const kind: KeyKind = CONFIG_KEYS[name].kind
+  return kind.is === 'text' && kind.secret && value !== '' ? '********' : value
+}

@@ -1,0 +1,47 @@
+/**
+ * Where things are in a spool directory. The directory is the state of a message, a rename is its transition.
+ *
+ *     spool/<name>                      mail that waits for its first attempt; any program may put it here
+ *     spool/<name>.lck                  "do not touch <name> yet"
+ *     spool/.held/<id>                  written by a transaction that has not been published yet
+ *     spool/.claim/<daemon>/<id>        being delivered by that daemon; nothing of it may have reached the server
+ *     spool/.claim/<daemon>/<id>.sent   the same, once the final dot may be on its way: it may have been delivered
+ *     spool/.deferred/<time>.<id>       waits for its next attempt, due at <time> (seconds since 1970)
+ *     spool/.state/<id>                 what is known about the recipients of <id>, wherever its message is
+ *     spool/failed/<id>                 given up; failed/<id>.json says why
+ *
+ *     .held → spool → .claim/… → .claim/….sent → gone (delivered)
+ *               ↑         ↓             ↓
+ *               └──(no attempt made)  .deferred ⇄ .claim/…   or   failed
+ *
+ * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { spoolError } from '../errors.ts'
+
+export const heldDir = (spool: string): string => join(spool, '.held')
+export const claimsDir = (spool: string): string => join(spool, '.claim')
+export const deferredDir = (spool: string): string => join(spool, '.deferred')
+export const stateDir = (spool: string): string => join(spool, '.state')
+export const failedDir = (spool: string): string => join(spool, 'failed')
+
+/** The suffix of a claimed file from the moment on at which it may have been delivered. */
+export const SENT = '.sent'
+
+/**
+ * Creates what is missing of a spool directory, and its parents.
+ * @throws {MaildropError} SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
+ */
+export async function ensureSpool(spool: string): Promise<void> {
+  for (const directory of [spool, ...[heldDir, claimsDir, deferredDir, stateDir, failedDir].map(of => of(spool))]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(error => {
+      throw spoolError('create', directory, error)
+    })
+  }
+}
+
+/** True if a directory entry of the spool can be mail by its name. */
+export function canBeMail(name: string): boolean {
+  return !name.startsWith('.') && !name.endsWith('.lck') && name !== 'failed'
+}
