@@ -1,0 +1,137 @@
+/**
+ * Composes a message once, at send: what the daemon delivers, and what every attempt repeats, are these bytes.
+ *
+ * A parameter replaces its header. The envelope is `to`, or else To, Cc and Bcc; Bcc never leaves. A missing
+ * Message-ID and Date are added, a missing Subject becomes "[No Subject]". A header that RFC 5322 §3.6 allows once and
+ * that stands twice is an error. The result is checked as a whole before anyone sees it: an error means that nothing was composed.
+ */
+
+import { type Address, domainOf, type Mailbox, mailboxesOf } from './address.ts'
+import { parseAddresses } from './address-parser.ts'
+import { type BodyOptions, encodeBody } from './body.ts'
+import { ComposeError } from './errors.ts'
+import type { HeaderPart } from './header-parts.ts'
+import { cleanText } from './header-text.ts'
+import {
+  checkNames,
+  findHeader,
+  formatHeader,
+  formatValue,
+  type Header,
+  removeHeaders,
+  rfc5322Date,
+  setHeader,
+} from './headers.ts'
+import { type MessageObject, readMessageObject } from './message-object.ts'
+import { type Draft, readMessage } from './message-text.ts'
+
+/** A message whose headers were split from its body already: text is the author's, values are data (see `HeaderPart`). */
+export interface HeadedMessage {
+  readonly headerParts: readonly { readonly name: string; readonly parts: readonly HeaderPart[] }[]
+  readonly body: string
+}
+
+/** RFC 5322 text or bytes, nodemailer's message object, or headers in parts with a body. */
+export type MessageInput = string | Uint8Array | MessageObject | HeadedMessage
+
+export interface ComposeOptions extends BodyOptions {
+  /** Replaces To, and is the whole envelope then. A string is a list with commas; in an array, each entry is one address. */
+  readonly to?: string | readonly string[] | undefined
+  /** Replaces From: one address, with or without a display name. */
+  readonly from?: string | undefined
+  /** Replaces Subject: text, encoded as needed. */
+  readonly subject?: string | undefined
+  /** Left part of the Message-ID if the message has none. */
+  readonly id: string
+  /** The Date if the message has none; by default now. */
+  readonly date?: Date
+}
+
+export interface ComposedMessage {
+  /** With its angle brackets. */
+  readonly messageId: string
+  /** Addresses in normal form (see `address.ts`), each recipient once. */
+  readonly envelope: { readonly from: string; readonly to: string[] }
+  /** RFC 5322: all lines end with CRLF; ASCII but for 8bit bodies and for local parts that are not (RFC 6532). */
+  readonly content: Buffer
+}
+
+/** @throws {ComposeError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER, BAD_HEADER, BAD_ENCODING, BAD_MESSAGE */
+export async function composeMessage(message: MessageInput, options: ComposeOptions): Promise<ComposedMessage> {
+  const draft = await readDraft(message, options)
+  const addressed = override(draft.headers, options)
+  checkNames(addressed)
+  const from = senderOf(addressed)
+  const to = recipientsOf(addressed, options.to !== undefined)
+  const dated = complete(removeHeaders(addressed, 'bcc', 'resent-bcc'), from, options)
+  const { headers, content } = encodeBody({ headers: dated, body: draft.body }, options)
+  const head = headers.map(formatHeader).join('')
+  const messageId = formatValue(findHeader(dated, 'message-id')!)
+  return { messageId, envelope: { from, to }, content: Buffer.concat([Buffer.from(`${head}\r\n`), content]) }
+}
+
+async function readDraft(message: MessageInput, options: ComposeOptions): Promise<Draft> {
+  if (typeof message === 'string' || message instanceof Uint8Array) return readMessage(message)
+  if (typeof message !== 'object' || message === null)
+    throw new ComposeError(
+      'BAD_MESSAGE',
+      `expected a message as text, bytes or an object, found ${message === null ? 'null' : typeof message}`,
+    )
+  if ('headerParts' in message) return { headers: [...message.headerParts], body: message.body }
+  return readMessageObject(message, options.encode)
+}
+
+/** Puts the parameters in the place of their headers. */
+function override(headers: readonly Header[], { to, from, subject }: ComposeOptions): Header[] {
+  let result = [...headers]
+  if (from !== undefined) result = setHeader(result, 'From', from)
+  if (to !== undefined) result = setHeader(result, 'To', typeof to === 'string' ? to : { value: to })
+  if (subject !== undefined) result = setHeader(result, 'Subject', { value: cleanText(subject) })
+  return result
+}
+
+/** The envelope's sender: Sender where it is given, since From may name several then (RFC 5322 §3.6.2); otherwise From. */
+function senderOf(headers: readonly Header[]): string {
+  const [author, ...coauthors] = mailboxesIn(headers, 'from')
+  if (author === undefined)
+    throw new ComposeError('NO_SENDER', "the message has no sender: give it a From header, or pass 'from'")
+  const [sender, ...more] = mailboxesIn(headers, 'sender')
+  if (more.length > 0) throw new ComposeError('BAD_ADDRESS', 'Sender: expected exactly one address, found several')
+  if (coauthors.length > 0 && sender === undefined)
+    throw new ComposeError(
+      'BAD_ADDRESS',
+      'From: names several addresses; RFC 5322 asks for a Sender header with the one that sends',
+    )
+  return coauthors.length > 0 && sender ? sender.address : author.address
+}
+
+function recipientsOf(headers: readonly Header[], onlyTo: boolean): string[] {
+  const all = (onlyTo ? ['to'] : ['to', 'cc', 'bcc']).flatMap(name => mailboxesIn(headers, name))
+  if (all.length === 0)
+    throw new ComposeError(
+      'NO_RECIPIENTS',
+      "the message has no recipient: give it a To, Cc or Bcc header, or pass 'to'",
+    )
+  return [...new Set(all.map(({ address }) => address))]
+}
+
+function mailboxesIn(headers: readonly Header[], name: string): Mailbox[] {
+  const header = findHeader(headers, name)
+  const addresses: Address[] = header ? parseAddresses(header.parts, header.name) : []
+  return mailboxesOf(addresses)
+}
+
+/** Adds what every message has. */
+function complete(headers: readonly Header[], from: string, { id, date = new Date() }: ComposeOptions): Header[] {
+  const defaults = [
+    ['Subject', '[No Subject]'],
+    ['Date', rfc5322Date(date)],
+    ['Message-ID', `<${id}@${domainOf(from)}>`],
+  ] as const
+  let result = [...headers]
+  for (const [name, value] of defaults) {
+    const header = findHeader(result, name.toLowerCase())
+    if (!header || formatValue(header) === '') result = setHeader(result, name, value)
+  }
+  return result
+}

@@ -1,0 +1,124 @@
+/**
+ * Reads a message from a nodemailer message object.
+ *
+ * Its addresses, subject and other headers go the way of every message here (strict, encoded, one line each); nodemailer
+ * builds the body of `text`, `html`, `attachments`, `alternatives` and `icalEvent`. No file is opened and no URL fetched
+ * for it. A field that is not known is refused, not ignored.
+ */
+import MailComposer, { type MailComposerOptions } from 'nodemailer/lib/mail-composer'
+import type { Encoding } from './body.ts'
+import { ComposeError } from './errors.ts'
+import { type HeaderPart, shown } from './header-parts.ts'
+import { type Header, removeHeaders } from './headers.ts'
+import { type Draft, readMessage } from './message-text.ts'
+
+/** A mailbox as nodemailer takes it. */
+export interface MailboxInput {
+  readonly name?: string
+  readonly address: string
+}
+export type AddressInput = string | MailboxInput | readonly (string | MailboxInput)[]
+export type ExtraHeaders =
+  | Readonly<Record<string, string | readonly string[]>>
+  | readonly { readonly key: string; readonly value: string }[]
+
+/** nodemailer's message object, in the parts that make a message. */
+export interface MessageObject
+  extends Pick<
+    MailComposerOptions,
+    'text' | 'html' | 'watchHtml' | 'amp' | 'icalEvent' | 'attachments' | 'alternatives' | 'encoding' | 'textEncoding'
+  > {
+  readonly from?: string | MailboxInput
+  readonly sender?: string | MailboxInput
+  readonly replyTo?: AddressInput
+  readonly to?: AddressInput
+  readonly cc?: AddressInput
+  readonly bcc?: AddressInput
+  readonly subject?: string
+  readonly messageId?: string
+  readonly inReplyTo?: string
+  readonly references?: string | readonly string[]
+  readonly date?: Date | string
+  readonly headers?: ExtraHeaders
+}
+
+const HEADER_FIELDS = {
+  from: 'From',
+  sender: 'Sender',
+  replyTo: 'Reply-To',
+  to: 'To',
+  cc: 'Cc',
+  bcc: 'Bcc',
+  subject: 'Subject',
+  messageId: 'Message-ID',
+  inReplyTo: 'In-Reply-To',
+  references: 'References',
+  date: 'Date',
+} as const
+const CONTENT_FIELDS = [
+  'text',
+  'html',
+  'watchHtml',
+  'amp',
+  'icalEvent',
+  'attachments',
+  'alternatives',
+  'encoding',
+  'textEncoding',
+]
+
+/**
+ * @param encode the transfer encoding asked for; nodemailer applies it to the text parts
+ * @throws {ComposeError} BAD_MESSAGE
+ */
+export async function readMessageObject(message: MessageObject, encode: Encoding | undefined): Promise<Draft> {
+  for (const field of Object.keys(message))
+    if (!(field in HEADER_FIELDS) && field !== 'headers' && !CONTENT_FIELDS.includes(field))
+      throw new ComposeError(
+        'BAD_MESSAGE',
+        `the message object has a field '${field}', which is none of ${[...Object.keys(HEADER_FIELDS), 'headers', ...CONTENT_FIELDS].join(', ')}`,
+      )
+  const { headers, body } = await readContent(message, encode)
+  return { headers: [...namedHeaders(message), ...extraHeaders(message.headers ?? []), ...headers], body }
+}
+
+function namedHeaders(message: MessageObject): Header[] {
+  return Object.entries(HEADER_FIELDS).flatMap(([field, name]) => {
+    const value = message[field as keyof typeof HEADER_FIELDS]
+    return value === undefined || value === null ? [] : [{ name, parts: headerParts(field, value) }]
+  })
+}
+
+/** A string of addresses is a list as its author wrote it; everything else is a value. */
+function headerParts(field: string, value: unknown): HeaderPart[] {
+  if (field === 'references' && Array.isArray(value)) return [value.join(' ')]
+  return typeof value === 'string' && field !== 'subject' ? [value] : [{ value }]
+}
+
+function extraHeaders(headers: ExtraHeaders): Header[] {
+  const entries: [string, unknown][] = Array.isArray(headers)
+    ? headers.map(({ key, value }) => [key, value])
+    : Object.entries(headers).flatMap(([key, value]) => [value].flat().map((one): [string, unknown] => [key, one]))
+  return entries.map(([name, value]) => {
+    if (typeof value !== 'string')
+      throw new ComposeError('BAD_MESSAGE', `headers: expected text for ${shown([name])}, found ${typeof value}`)
+    return { name, parts: [value] }
+  })
+}
+
+async function readContent(message: MessageObject, encode: Encoding | undefined): Promise<Draft> {
+  const content = Object.fromEntries(Object.entries(message).filter(([field]) => CONTENT_FIELDS.includes(field)))
+  const options: MailComposerOptions = { ...content, disableFileAccess: true, disableUrlAccess: true }
+  if (encode === 'base64' || encode === 'quoted-printable') options.textEncoding = encode
+  try {
+    const built = await new MailComposer(options).compile().build()
+    const { headers, body } = readMessage(built)
+    return { headers: removeHeaders(headers, 'message-id', 'date', 'mime-version'), body }
+  } catch (cause) {
+    throw new ComposeError(
+      'BAD_MESSAGE',
+      `the content of the message could not be built: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    )
+  }
+}

@@ -1,0 +1,295 @@
+/** Composed messages, as an independent parser reads them. */
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { type ParsedMail, simpleParser } from 'mailparser'
+import t from 'tap'
+import { type ComposeOptions, composeMessage, type MessageInput } from '../../maildrop/compose/index.ts'
+
+const FIXED = { id: '20260101.abc', date: new Date('2026-01-01T12:00:00Z') }
+const compose = (message: MessageInput, options: Partial<ComposeOptions> = {}) =>
+  composeMessage(message, { ...FIXED, ...options })
+
+/** Composes, checks what every message must be, and reads it back. */
+async function composed(message: MessageInput, options: Partial<ComposeOptions> = {}) {
+  const result = await compose(message, options)
+  const wire = result.content.toString('latin1')
+  const mail: ParsedMail = await simpleParser(result.content)
+  const bad = wire.split('\r\n').filter(line => /[\r\n\0]/.test(line) || line.length > 998)
+  const names = [...mail.headers.keys()]
+  for (const name of ['from', 'subject', 'date', 'message-id', 'mime-version', 'content-type'])
+    if (!names.includes(name)) throw new Error(`no ${name} in ${wire}`)
+  if (bad.length > 0) throw new Error(`a line that may not be: ${JSON.stringify(bad[0])}`)
+  if (mail.messageId !== result.messageId) throw new Error(`Message-ID ${mail.messageId} is not ${result.messageId}`)
+  return { ...result, wire, mail }
+}
+
+const addressesIn = (mail: ParsedMail, header: 'to' | 'cc' | 'bcc' | 'from') =>
+  [mail[header] ?? []].flat().flatMap(({ value }) => value.map(({ address }) => address))
+
+t.test('a text with headers is completed and keeps what it has', async t => {
+  const { mail, envelope, messageId, wire } = await composed(
+    'From: "Sender" <sender@example.org>\nTo: "Ann" <ann@example.org>\nSubject: This is a test message\n\nBody\n',
+  )
+  t.same(envelope, { from: 'sender@example.org', to: ['ann@example.org'] })
+  t.equal(messageId, '<20260101.abc@example.org>')
+  t.same(mail.date, FIXED.date)
+  t.equal(mail.text, 'Body\n')
+  t.ok(wire.startsWith('From: "Sender" <sender@example.org>\r\nTo: "Ann" <ann@example.org>\r\n'))
+  t.ok(wire.endsWith('\r\n\r\nBody\r\n'))
+})
+
+t.test('parameters replace headers, and to is the whole envelope', async t => {
+  const { mail, envelope } = await composed('From: a@b.c\nTo: d@e.f\nCc: g@h.i\nBcc: j@k.l\nSubject: old\n\n.', {
+    to: ['Zoë <z@z.org>', 'y@z.org'],
+    from: 'new@b.c',
+    subject: "O'Brien & Söhne",
+  })
+  t.same(envelope, { from: 'new@b.c', to: ['z@z.org', 'y@z.org'] })
+  t.same(addressesIn(mail, 'to'), ['z@z.org', 'y@z.org'])
+  t.same(addressesIn(mail, 'from'), ['new@b.c'])
+  t.same(addressesIn(mail, 'cc'), ['g@h.i'])
+  t.equal(mail.subject, "O'Brien & Söhne")
+})
+
+t.test('without to, To, Cc and Bcc give the envelope, each recipient once, and Bcc stays here', async t => {
+  const { envelope, wire } = await composed(
+    'From: a@b.c\nTo: d@e.f, Team: D <d@E.F>, g@h.i;\nCc: k@l.m\nBcc: hidden@b.c\n\n.',
+  )
+  t.same(envelope.to, ['d@e.f', 'g@h.i', 'k@l.m', 'hidden@b.c'])
+  t.notMatch(wire, /bcc|hidden/i)
+})
+
+t.test('Message-ID and Date that are there stay', async t => {
+  const { mail, messageId } = await composed(
+    'From: a@b.c\nTo: d@e.f\nMessage-ID: <mine@b.c>\nDate: Thu, 1 Jan 1998 00:00:00 +0200\n\n.',
+  )
+  t.equal(messageId, '<mine@b.c>')
+  t.same(mail.date, new Date('1997-12-31T22:00:00Z'))
+})
+
+t.test('a message without a subject says so', async t => {
+  t.equal((await composed('From: a@b.c\nTo: d@e.f\n\n.')).mail.subject, '[No Subject]')
+  t.equal((await composed('From: a@b.c\nTo: d@e.f\nSubject:\n\n.')).mail.subject, '[No Subject]')
+})
+
+t.test('a text whose first line is no header is all body', async t => {
+  const { mail } = await composed('Hello,\nNote: this is text\n', { to: 'a@b.c', from: 'd@e.f' })
+  t.equal(mail.text, 'Hello,\nNote: this is text\n')
+})
+
+t.test('bytes are taken as they are', async t => {
+  const { mail } = await composed(
+    Buffer.from('From: J\u00f6rg <a@b.c>\nTo: d@e.f\nSubject: caf\u00e9\n\nna\u00efve\n', 'utf8'),
+  )
+  t.equal(mail.subject, 'caf\u00e9')
+  t.equal(mail.from?.value[0]?.name, 'J\u00f6rg')
+  t.equal(mail.text, 'na\u00efve\n')
+  const latin = Buffer.from(
+    'From: a@b.c\nTo: d@e.f\nContent-Type: text/plain; charset=iso-8859-1\n\nna\u00efve\n',
+    'latin1',
+  )
+  t.equal((await composed(latin)).mail.text, 'na\u00efve\n')
+})
+
+t.test('the body is encoded as asked, or as needed', async t => {
+  const head = 'From: a@b.c\nTo: d@e.f\n\n'
+  const encodingOf = async (body: string, options: Partial<ComposeOptions> = {}) => {
+    const { mail, wire } = await composed(head + body, options)
+    t.equal(mail.text?.trimEnd(), body.trimEnd())
+    return /^Content-Transfer-Encoding: (.*)\r$/m.exec(wire)?.[1]
+  }
+  t.equal(await encodingOf('plain\n'), '7bit')
+  t.equal(await encodingOf('Größe und andere Wörter, meist aus ASCII\n'), 'quoted-printable')
+  t.equal(await encodingOf('日本語のテキスト\n'), 'base64')
+  t.equal(await encodingOf(`${'x'.repeat(2000)}\n`), 'quoted-printable')
+  t.equal(await encodingOf('plain\n', { encode: 'base64' }), 'base64')
+  t.equal(await encodingOf('plain  \n', { encode: 'quoted-printable' }), 'quoted-printable')
+  t.equal(await encodingOf('Größe\n', { encode: '8bit' }), '8bit')
+  t.equal(await encodingOf('Größe und noch mehr\n', { charset: 'iso-8859-1' }), 'quoted-printable')
+  await t.rejects(compose(`${head}Größe`, { encode: '7bit' }), { code: 'BAD_ENCODING', message: /not ASCII/ })
+  await t.rejects(compose(`${head}Größe`, { charset: 'us-ascii' }), { code: 'BAD_ENCODING', message: /no 'ö'/ })
+  await t.rejects(compose(`${head}x`, { charset: 'koi8-r' }), { code: 'BAD_ENCODING' })
+  await t.rejects(compose(`${head}x`, { encode: 'uuencode' as 'base64' }), { code: 'BAD_ENCODING' })
+})
+
+t.test('a body that is encoded already keeps its bytes, and asking for another encoding is an error', async t => {
+  const text =
+    'From: a@b.c\nTo: d@e.f\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\nSMO2\n'
+  const { mail, wire } = await composed(text)
+  t.equal(mail.text, 'Hö')
+  t.ok(wire.endsWith('\r\n\r\nSMO2\r\n'))
+  t.ok((await composed(text, { encode: 'base64' })).wire.endsWith('SMO2\r\n'))
+  await t.rejects(compose(text, { encode: 'quoted-printable' }), {
+    code: 'BAD_ENCODING',
+    message: /encoded as base64 already/,
+  })
+})
+
+t.test('a multipart body keeps its bytes', async t => {
+  const body = '--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<b>ö</b>\r\n--b--\r\n'
+  const { mail, wire } = await composed(`From: a@b.c\nTo: d@e.f\nContent-Type: multipart/mixed; boundary=b\n\n${body}`)
+  t.ok(Buffer.from(wire, 'latin1').toString().endsWith(`\r\n\r\n${body}`))
+  t.match(mail.html, /<b>ö<\/b>/)
+  await t.rejects(
+    compose(`From: a@b.c\nTo: d@e.f\nContent-Type: multipart/mixed; boundary=b\n\n${body}`, { encode: 'base64' }),
+    {
+      code: 'BAD_ENCODING',
+    },
+  )
+})
+
+t.test('the type of the body can be given', async t => {
+  const { mail } = await composed('From: a@b.c\nTo: d@e.f\n\n<b>Größe</b>', { type: 'text/html' })
+  t.match(mail.html, '<b>Größe</b>')
+  await t.rejects(compose('x', { to: 'a@b.c', from: 'a@b.c', type: 'text/html\r\nBcc: x@y.z' }), { code: 'BAD_HEADER' })
+})
+
+t.test("nodemailer's message object is composed, attachments and all", async t => {
+  const { mail, envelope, wire } = await composed({
+    from: { name: 'Shöp', address: 'shop@example.org' },
+    to: ['Ann <ann@example.org>', { name: 'Bob', address: 'bob@example.org' }],
+    bcc: 'hidden@example.org',
+    subject: 'Hi',
+    text: 'Hällo',
+    html: '<b>Hällo</b>',
+    attachments: [{ filename: 'ü\r\nX-Evil: 1.txt', content: 'abc' }],
+    headers: { 'X-Shop': 'näme' },
+    inReplyTo: '<a@b.c>',
+  })
+  t.same(envelope, { from: 'shop@example.org', to: ['ann@example.org', 'bob@example.org', 'hidden@example.org'] })
+  t.equal(mail.text, 'Hällo')
+  t.equal(mail.html, '<b>Hällo</b>')
+  t.equal(mail.attachments[0]?.content.toString(), 'abc')
+  t.equal(mail.headers.get('x-shop'), '=?UTF-8?Q?n=C3=A4me?=')
+  t.equal(mail.inReplyTo, '<a@b.c>')
+  t.notMatch(wire, /hidden|^X-Evil/m)
+})
+
+t.test('a message object opens no file, fetches no URL and has no unknown field', async t => {
+  const base = { from: 'a@b.c', to: 'd@e.f' }
+  await t.rejects(compose({ ...base, attachments: [{ path: '/etc/passwd' }] }), {
+    code: 'BAD_MESSAGE',
+    message: /File access/,
+  })
+  await t.rejects(compose({ ...base, html: { path: '/etc/passwd' } }), { code: 'BAD_MESSAGE' })
+  await t.rejects(compose({ ...base, attachments: [{ href: 'http://127.0.0.1/' }] }), { code: 'BAD_MESSAGE' })
+  await t.rejects(compose({ ...base, subjcet: 'x' } as MessageInput), { code: 'BAD_MESSAGE', message: /'subjcet'/ })
+  await t.rejects(compose(7 as unknown as string), { code: 'BAD_MESSAGE' })
+})
+
+t.test('what cannot be sent is refused with its reason', async t => {
+  const cases: [MessageInput, Partial<ComposeOptions>, { code: string; message?: RegExp }][] = [
+    ['x', { to: 'a@b.c' }, { code: 'NO_SENDER' }],
+    ['x', { from: 'a@b.c' }, { code: 'NO_RECIPIENTS' }],
+    ['x', { from: 'a@b.c', to: [] }, { code: 'NO_RECIPIENTS' }],
+    ['To: d@e.f\n\nx', { from: 'a@b.c', to: '' }, { code: 'NO_RECIPIENTS' }],
+    ['x', { from: 'a@b.c', to: 'undisclosed-recipients:;' }, { code: 'NO_RECIPIENTS' }],
+    ['x', { from: '', to: 'a@b.c' }, { code: 'NO_SENDER' }],
+    ['x', { from: 'a@b.c, d@e.f', to: 'a@b.c' }, { code: 'BAD_ADDRESS', message: /Sender/ }],
+    ['x', { from: 'a@b.c', to: ['d@e.f, g@h.i'] }, { code: 'BAD_ADDRESS' }],
+    ['x', { from: 'a@b.c\r\nBcc: d@e.f', to: 'a@b.c' }, { code: 'BAD_ADDRESS' }],
+    ['x', { from: 'a@b.c', to: 'd@e.f\nBcc: g@h.i' }, { code: 'BAD_ADDRESS' }],
+    ['From: a@b.c\nFrom: d@e.f\nTo: a@b.c\n\nx', {}, { code: 'BAD_HEADER', message: /two From/ }],
+    ['Subject: a\nsubject: b\nFrom: a@b.c\nTo: a@b.c\n\nx', {}, { code: 'BAD_HEADER', message: /two subject/ }],
+    ['From: a@b.c\nTo: a@b.c\nnonsense\n\nx', {}, { code: 'BAD_HEADER', message: /line 3/ }],
+    ['From: a@b.c\nTo: a@b.c\nX: a\0b\n\nx', {}, { code: 'BAD_HEADER', message: /line 3/ }],
+    ['From: a@b.c\nTo: a@b.c\nX: a\rBcc: x@y.z\n\nx', {}, { code: 'BAD_HEADER', message: /line 3/ }],
+    ['From: a@b.c\nTo: a@b.c\nMessage-ID: nonsense\n\nx', {}, { code: 'BAD_HEADER', message: /identifier/ }],
+    ['From: a@b.c\nTo: a@b.c\nDate: yesterday\n\nx', {}, { code: 'BAD_HEADER', message: /date/ }],
+    [{ from: 'a@b.c', to: 'a@b.c', headers: { 'X-A\r\nBcc': 'x' } }, {}, { code: 'BAD_HEADER' }],
+    [{ from: 'a@b.c', to: 'a@b.c', messageId: '<a@b>\r\nBcc: x@y.z' }, {}, { code: 'BAD_HEADER' }],
+  ]
+  for (const [message, options, error] of cases)
+    await t.rejects(compose(message, options), error, JSON.stringify([message, options]))
+})
+
+t.test('a repeated header is no error where its parameter replaces it', async t => {
+  const { envelope } = await composed('From: a@b.c\nTo: d@e.f\nTo: g@h.i\n\nx', { to: 'z@z.org' })
+  t.same(envelope.to, ['z@z.org'])
+})
+
+t.test('an address in characters beyond ASCII stands in the message as UTF-8', async t => {
+  const { envelope, mail } = await composed('x', { to: 'Jörg <jörg@müller.de>', from: 'a@b.c' })
+  t.same(envelope.to, ['jörg@xn--mller-kva.de'])
+  t.equal(mail.to && [mail.to].flat()[0]?.value[0]?.name, 'Jörg')
+})
+
+t.test('header lines that are right already keep their bytes, others are written anew', async t => {
+  const signature = 'DKIM-Signature: v=1; a=rsa-sha256;\r\n\tb=abc def\r\n'
+  const { wire } = await composed(`${signature}From: a@b.c\r\nTo: d@e.f\r\nX-Long: ${'word '.repeat(400)}\r\n\r\nx`)
+  t.ok(wire.startsWith(signature))
+})
+
+const EVIL = fc.string({
+  unit: fc.oneof(
+    fc.constantFrom(
+      '\r',
+      '\n',
+      '\r\n',
+      '\0',
+      '\u2028',
+      '\u2029',
+      '\u0085',
+      '\v',
+      '\f',
+      '\t',
+      ' ',
+      'Bcc: x@y.z',
+      '=?utf-8?q?',
+      '?=',
+      '=0A',
+      '<',
+      '>',
+      ',',
+      ';',
+      '"',
+      '\\',
+      ':',
+      '@',
+      '(',
+      'ö',
+      '日',
+      '\ud83d\ude00',
+    ),
+    fc.string({ unit: 'grapheme', minLength: 1, maxLength: 3 }),
+  ),
+  maxLength: 60,
+})
+/** What a receiver shows of any text: one line. */
+const oneLine = (text: string) => text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ').trim()
+const flat = (text: string | undefined) => (text ?? '').replace(/\s+/g, ' ').trim()
+
+t.test('whatever the subject and the names are, the headers and recipients stay those of the caller', async () => {
+  await fc.assert(
+    fc.asyncProperty(EVIL, EVIL, EVIL, async (subject, name, body) => {
+      const { mail, envelope } = await composed(
+        {
+          headerParts: [
+            { name: 'From', parts: ['"', { value: name }, '" <a@b.c>'] },
+            { name: 'X-Extra', parts: [{ value: name }] },
+          ],
+          body,
+        },
+        { to: 'd@e.f', subject },
+      )
+      assert.deepEqual(envelope, { from: 'a@b.c', to: ['d@e.f'] })
+      assert.equal(flat(mail.subject), flat(oneLine(subject)) || '[No Subject]')
+      assert.equal(flat(mail.from?.value[0]?.name), flat(oneLine(name)))
+      assert.deepEqual(addressesIn(mail, 'to'), ['d@e.f'])
+      assert.deepEqual(addressesIn(mail, 'from'), ['a@b.c'])
+      const names = new Set(mail.headerLines.map(({ key }) => key))
+      names.delete('x-extra')
+      assert.deepEqual([...names].sort(), [
+        'content-transfer-encoding',
+        'content-type',
+        'date',
+        'from',
+        'message-id',
+        'mime-version',
+        'subject',
+        'to',
+      ])
+    }),
+    { numRuns: 1000 },
+  )
+})
