@@ -8,6 +8,7 @@
 import { isIP } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { ComposeError } from './errors.ts'
+import { shown } from './header-parts.ts'
 import { encodePhrase, quote } from './header-text.ts'
 
 /** One mailbox; `address` is in normal form, `name` is text as a receiver shows it (or empty). */
@@ -47,13 +48,13 @@ export function formatAddresses(addresses: readonly Address[]): string {
  * @throws {ComposeError} BAD_ADDRESS
  */
 export function normalAddress(local: string, domain: string, where: string): string {
-  const refuse = (why: string) => new ComposeError('BAD_ADDRESS', `${where}: '${local}@${domain}' ${why}`)
+  const refuse = (why: string) => new ComposeError('BAD_ADDRESS', `${where}: ${shown([`${local}@${domain}`])} ${why}`)
   if (local === '') throw refuse('has nothing before the @')
   if (!LOCAL_TEXT.test(local)) throw refuse('has a control or invisible character before the @')
   const left = DOT_ATOM.test(local) ? local : quote(local)
   if (Buffer.byteLength(left) > 64) throw refuse('has more than 64 bytes before the @')
   const right = normalDomain(domain)
-  if (right === undefined) throw refuse(`has a domain that is none: '${domain}'`)
+  if (right === undefined) throw refuse(`has a domain that is none: ${shown([domain])}`)
   if (Buffer.byteLength(left) + 1 + right.length > 254) throw refuse('is longer than 254 bytes')
   return `${left}@${right}`
 }

@@ -22,8 +22,9 @@ export function valueText(value: unknown, where: string): string {
   throw new ComposeError('BAD_HEADER', `${where}: expected a value that is text or a number, found ${found}`)
 }
 
-/** What was written, for an error message: quoted, control characters visible, values as `…`, at most 200 characters. */
+/** What was written, for an error message: quoted, all but visible characters escaped, values as `…`, at most 200 characters. */
 export function shown(parts: readonly HeaderPart[]): string {
   const text = parts.map(part => (typeof part === 'string' ? part : '…')).join('')
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
+  const quoted = JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
+  return quoted.replace(/[\p{C}\u2028\u2029]/gu, char => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`)
 }

@@ -53,7 +53,7 @@ t.test('what is not an address is refused, with its place', async t => {
     ['ann lee@example.org', /character 8/],
     ['a..b@c.d', /two in a row/],
     ['.a@c.d', /a dot at an end/],
-    ['a@b_c.d', /'b_c\.d'/],
+    ['a@b_c.d', /"b_c\.d"/],
     ['a@-b.d', /domain/],
     ['a@0x7f.1', /domain/],
     ['a@ex%41mple.é', /domain/],
@@ -70,8 +70,7 @@ t.test('what is not an address is refused, with its place', async t => {
     [`${'x'.repeat(65)}@c.d`, /64 bytes/],
     [`a@${'x'.repeat(64)}.d`, /domain/],
   ]
-  for (const [list, message] of cases)
-    t.throws(() => read(list), { code: 'BAD_ADDRESS', message }, JSON.stringify(list))
+  for (const [list, message] of cases) t.throws(() => read(list), { code: 'BAD_ADDRESS', message }, encodeURI(list))
 })
 
 t.test('a value names one address, and several only as an array', async t => {
