@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   DATABASE_CLOSED: 'The database has been closed.',
   DATABASE_FAILED: 'The storage could not be read or written; the cause says why.',
   CONNECTION_CLOSED: 'The connection (or the transaction it was opened for) has ended.',
+  NOT_CONNECTED: 'The object is not in the tree of an open database yet.',
   CONNECTION_DIRTY: 'The connection has changes that were neither committed nor aborted.',
   READ_ONLY: 'A change was made where only reading is allowed.',
   TRANSACTION_FAILED: 'An earlier error left the transaction unable to commit; abort it.',

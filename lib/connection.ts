@@ -1,0 +1,414 @@
+/**
+ * A connection: one view of the database, with its own objects.
+ *
+ * It reads the snapshot of its transaction's beginning, keeps one object per oid (the identity map), and collects what is changed.
+ * Changed objects are encoded into the overlay at each savepoint and at the commit; reads look there first. Commit hands the whole
+ * overlay to the storage; a savepoint remembers what each of its entries replaced.
+ *
+ * A connection serves one flow of work. The objects of a closed connection keep what they had loaded; loading and changing end.
+ */
+import type { Database } from './database.ts'
+import { ObjectError } from './errors.ts'
+import { mergeRecords } from './merge.ts'
+import { asState, type Cell, cellOf, type Jar, newGhost, type Oid, Persistent, type Tid } from './persistent.ts'
+import { pickle, Reference as Ref, type Reference, unpickle } from './pickle.ts'
+import type { RecordBody, StoredRecord } from './record.ts'
+import { classNamed, entryOf } from './registry.ts'
+import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
+import { type Savepoint, Transaction } from './transaction.ts'
+
+/** An object whose class is not registered: keeps its state, refuses changes. */
+export class Broken extends Persistent {}
+
+export const ROOT_OID: Oid = 1
+
+export interface ConnectionOptions {
+  /** Refuse all changes. Default false. */
+  readonly readOnly?: boolean
+}
+
+interface OverlayEntry {
+  readonly cell: Cell
+  readonly record: RecordBody
+}
+type Undo = Map<Cell, OverlayEntry | undefined>
+
+export class Connection<Root extends Persistent = Persistent> implements Jar {
+  readonly database: Database<Root>
+  private readonly storage: Storage
+  private readonly readOnly: boolean
+  private readonly objects = new Map<Oid, Cell>()
+  private readonly changed = new Set<Cell>()
+  private readonly touched = new Set<Cell>()
+  private readonly overlay = new Map<Oid, OverlayEntry>()
+  private readonly savepoints: Undo[] = []
+  /** Objects that got their oid in this transaction. */
+  private readonly added = new Set<Cell>()
+  /** What others committed since the snapshot was taken. */
+  private readonly outdated = new Map<Oid, Tid>()
+  private readonly stopListening: () => void
+  private snapshot: StorageSnapshot
+  private current: Transaction | undefined
+  private storing = false
+  private closed = false
+
+  constructor(storage: Storage, options: ConnectionOptions, database: Database<Root>) {
+    this.storage = storage
+    this.database = database
+    this.readOnly = options.readOnly ?? false
+    this.snapshot = storage.snapshot()
+    this.stopListening = storage.onCommit(({ tid, oids }) => {
+      for (const oid of oids) this.outdated.set(oid, tid)
+    })
+  }
+
+  /** The root of the tree. */
+  get root(): Root {
+    return this.get(ROOT_OID) as Root
+  }
+
+  /** The transaction under way; a new one begins as soon as the last one has ended. */
+  get transaction(): Transaction {
+    this.assertOpen()
+    this.current ??= new Transaction({
+      store: tx => this.store(tx),
+      discard: () => this.discard(),
+      savepoint: () => this.savepoint(),
+      ended: () => this.renew(),
+    })
+    return this.current
+  }
+
+  /**
+   * The object with that id.
+   * @throws {ObjectError} OBJECT_NOT_FOUND, CONNECTION_CLOSED, DATABASE_CORRUPT
+   */
+  get(oid: Oid): Persistent {
+    this.assertOpen()
+    const known = this.objects.get(oid)
+    if (known !== undefined) return known.proxy
+    const stored = this.stored(oid)
+    if (stored === undefined)
+      throw new ObjectError('OBJECT_NOT_FOUND', `no object with oid ${oid} in ${this.storage.location}`)
+    const object = this.ghost(new Ref(oid, stored.className))
+    this.fill(cellOf(object) as Cell, stored)
+    return object
+  }
+
+  /**
+   * Gives a new object its oid now, instead of when it is reached at commit. It is stored with the transaction.
+   * @throws {ObjectError} INVALID_REFERENCE if it belongs to another connection
+   */
+  add(object: Persistent): Oid {
+    return this.adopt(object, 'object').oid
+  }
+
+  /**
+   * Begins a new view of the database as it is now.
+   * @throws {ObjectError} CONNECTION_DIRTY if there are changes
+   */
+  sync(): void {
+    this.assertOpen()
+    this.assertClean('sync')
+    this.current = undefined
+    this.renew()
+  }
+
+  /**
+   * Ends the connection.
+   * @throws {ObjectError} CONNECTION_DIRTY if there are changes; commit or abort first
+   */
+  close(): void {
+    if (this.closed) return
+    this.assertClean('close')
+    this.release()
+  }
+
+  /** Ends the connection whatever it has changed. */
+  release(): void {
+    if (this.closed) return
+    this.closed = true
+    this.stopListening()
+    this.snapshot.release()
+  }
+
+  // --- what the objects ask of their jar
+
+  load(cell: Cell): void {
+    this.assertOpen()
+    const stored = this.stored(cell.oid)
+    if (stored === undefined)
+      throw new ObjectError(
+        'OBJECT_NOT_FOUND',
+        `no object with oid ${cell.oid} in ${this.storage.location}; something refers to it nevertheless`,
+      )
+    this.fill(cell, stored)
+  }
+
+  register(cell: Cell): void {
+    this.assertOpen()
+    if (this.readOnly)
+      throw new ObjectError(
+        'READ_ONLY',
+        `${describe(cell)} cannot be changed: the connection was opened for reading only`,
+      )
+    if (cell.brokenName !== undefined)
+      throw new ObjectError(
+        'UNKNOWN_CLASS',
+        `object ${cell.oid} cannot be changed: its class '${cell.brokenName}' is not registered; register it first`,
+      )
+    if (this.storing)
+      throw new ObjectError(
+        'TRANSACTION_FAILED',
+        `${describe(cell)} cannot be changed while its transaction is being committed; await the commit first`,
+      )
+    this.changed.add(cell)
+  }
+
+  touch(cell: Cell): void {
+    this.touched.add(cell)
+  }
+
+  examine(cell: Cell): void {
+    if (!this.closed && !cell.changed && this.touched.has(cell) && this.differs(cell)) cell.change()
+  }
+
+  // --- the transaction
+
+  private async store(tx: Transaction): Promise<void> {
+    this.flush()
+    if (this.overlay.size === 0 && tx.outbox.size === 0) return
+    const changes = Array.from(
+      this.overlay.values(),
+      ({ cell, record }): Change => ({ oid: cell.oid, serial: cell.serial, record }),
+    )
+    this.storing = true
+    try {
+      const { tid, merged } = await this.storage.commit({
+        changes,
+        outbox: tx.outbox,
+        user: tx.user,
+        note: tx.note,
+        merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
+      })
+      for (const { cell } of this.overlay.values()) {
+        cell.serial = tid
+        if (merged.has(cell.oid)) cell.ghostify()
+      }
+    } finally {
+      this.storing = false
+    }
+    this.added.clear()
+    this.forget()
+  }
+
+  private discard(): void {
+    const cells = new Set([
+      ...this.changed,
+      ...this.touched,
+      ...this.added,
+      ...Array.from(this.overlay.values(), entry => entry.cell),
+    ])
+    for (const cell of this.added) cell.loaded()
+    this.forget()
+    this.revert(cells)
+  }
+
+  private forget(): void {
+    this.overlay.clear()
+    this.savepoints.length = 0
+  }
+
+  private savepoint(): Savepoint {
+    this.flush()
+    const own: Undo = new Map()
+    this.savepoints.push(own)
+    return { rollback: () => this.rollback(own) }
+  }
+
+  private rollback(to: Undo): void {
+    const index = this.savepoints.indexOf(to)
+    if (index < 0)
+      throw new ObjectError(
+        'SAVEPOINT_INVALID',
+        'the savepoint is gone: an earlier one was rolled back to, or its transaction has ended',
+      )
+    const cells = new Set([...this.changed, ...this.touched])
+    for (const cell of this.added) cell.loaded()
+    for (const undo of [to, ...this.savepoints.splice(index + 1)].toReversed()) {
+      for (const [cell, before] of undo) {
+        if (before === undefined) this.overlay.delete(cell.oid)
+        else this.overlay.set(cell.oid, before)
+        cells.add(cell)
+      }
+      undo.clear()
+    }
+    for (const cell of this.added) if (!this.overlay.has(cell.oid)) cells.add(cell)
+    this.revert(cells)
+  }
+
+  /** Puts objects back to what the overlay or the database has of them; those new to both become free again. */
+  private revert(cells: Set<Cell>): void {
+    this.changed.clear()
+    this.touched.clear()
+    for (const cell of cells) {
+      if (cell.serial !== 0 || this.overlay.has(cell.oid)) {
+        cell.ghostify()
+        continue
+      }
+      this.objects.delete(cell.oid)
+      this.added.delete(cell)
+      cell.jar = undefined
+      cell.oid = 0
+      cell.changed = false
+    }
+  }
+
+  /** Begins a new view: the next snapshot, without the objects that others have changed. */
+  private renew(): void {
+    this.current = undefined
+    if (this.closed) return
+    const before = this.snapshot
+    this.snapshot = this.storage.snapshot()
+    before.release()
+    for (const [oid, tid] of this.outdated) {
+      const cell = this.objects.get(oid)
+      if (cell === undefined || cell.serial === tid) continue
+      cell.ghostify()
+      this.touched.delete(cell)
+    }
+    this.outdated.clear()
+  }
+
+  // --- encoding and decoding
+
+  /** Encodes everything changed, and every new object reached from it, into the overlay. */
+  private flush(): void {
+    for (const cell of this.touched) this.examine(cell)
+    const undo = this.savepoints.at(-1)
+    for (const cell of this.changed) {
+      if (cell.changed) {
+        const record = this.encode(cell, (object, path) => this.refer(object, path, cell))
+        if (undo !== undefined && !undo.has(cell)) undo.set(cell, this.overlay.get(cell.oid))
+        this.overlay.set(cell.oid, { cell, record })
+        cell.changed = false
+        cell.watch()
+        if (cell.mayChangeUnseen()) {
+          cell.watched = false
+          this.touched.add(cell)
+        }
+      }
+      this.changed.delete(cell)
+    }
+  }
+
+  private encode(cell: Cell, refer: (object: Persistent, path: string) => Reference): RecordBody {
+    const { name, version } = classOf(cell)
+    return { className: name, version, state: pickle(cell.loaded(), refer, describe(cell)) }
+  }
+
+  private refer(object: Persistent, path: string, owner: Cell): Reference {
+    const cell = this.adopt(object, `attribute ${path} of ${describe(owner)}`)
+    return new Ref(cell.oid, cell.brokenName ?? classOf(cell).name)
+  }
+
+  private adopt(object: Persistent, where: string): Cell {
+    const cell = cellOf(object)
+    if (cell === undefined) throw new ObjectError('INVALID_VALUE', `${where} is not a Persistent object`)
+    if (cell.jar === this) return cell
+    if (cell.jar !== undefined)
+      throw new ObjectError(
+        'INVALID_REFERENCE',
+        `${where} refers to ${describe(cell)} at ${object.physicalPath}, which belongs to another connection; get it by its path in this one`,
+      )
+    classOf(cell)
+    cell.jar = this
+    cell.oid = this.storage.newOid()
+    this.objects.set(cell.oid, cell)
+    this.added.add(cell)
+    cell.change()
+    return cell
+  }
+
+  private differs(cell: Cell): boolean {
+    const stored = this.stored(cell.oid)
+    if (stored === undefined) return true
+    const known = (object: Persistent): Reference => {
+      const other = cellOf(object) as Cell
+      if (other.jar !== this) throw DIFFERENT
+      return new Ref(other.oid, other.brokenName ?? classOf(other).name)
+    }
+    try {
+      const now = this.encode(cell, known)
+      const before =
+        now.version === stored.version ? stored.state : pickle(asState(this.attributes(stored)), known, describe(cell))
+      return Buffer.compare(now.state, before) !== 0
+    } catch {
+      return true
+    }
+  }
+
+  private fill(cell: Cell, stored: RecordBody | StoredRecord): void {
+    cell.settle(asState(this.attributes(stored)), 'serial' in stored ? stored.serial : cell.serial)
+  }
+
+  private stored(oid: Oid): RecordBody | StoredRecord | undefined {
+    return this.overlay.get(oid)?.record ?? this.snapshot.load(oid)
+  }
+
+  /** A record's attributes, as the registered version of its class has them. */
+  private attributes(stored: RecordBody): Record<string, unknown> {
+    const state = unpickle(stored.state, reference => this.ghost(reference))
+    const entry = classNamed(stored.className)
+    if (entry === undefined || entry.version === stored.version) return state
+    if (entry.version < stored.version)
+      throw new ObjectError(
+        'UNKNOWN_CLASS',
+        `a record of class '${stored.className}' has version ${stored.version}, newer than the registered ${entry.version}; run newer code`,
+      )
+    return entry.upgrade === undefined ? state : entry.upgrade(state, stored.version)
+  }
+
+  private ghost({ oid, className }: Reference): Persistent {
+    const known = this.objects.get(oid)
+    if (known !== undefined) return known.proxy
+    const entry = classNamed(className)
+    const cell = newGhost((entry?.ctor ?? Broken).prototype, oid, this)
+    if (entry === undefined) cell.brokenName = className
+    this.objects.set(oid, cell)
+    return cell.proxy
+  }
+
+  private assertOpen(): void {
+    if (this.closed)
+      throw new ObjectError(
+        'CONNECTION_CLOSED',
+        'the connection of this object has ended; use objects inside their transaction, and return plain values from it',
+      )
+  }
+
+  private assertClean(action: string): void {
+    for (const cell of this.touched) this.examine(cell)
+    if (this.changed.size > 0 || this.overlay.size > 0)
+      throw new ObjectError(
+        'CONNECTION_DIRTY',
+        `${action}: the connection has uncommitted changes; commit or abort its transaction first`,
+      )
+  }
+}
+
+const DIFFERENT = new Error('refers to a new object')
+
+function classOf(cell: Cell): { name: string; version: number } {
+  const entry = entryOf(cell.proxy.constructor)
+  if (entry !== undefined) return entry
+  const { name } = cell.proxy.constructor
+  throw new ObjectError(
+    'UNKNOWN_CLASS',
+    `class ${name} is not registered, its objects cannot be stored; call registerClass('${name}', ${name}) first`,
+  )
+}
+
+function describe(cell: Cell): string {
+  return `${cell.brokenName ?? cell.proxy.constructor.name}${cell.oid === 0 ? '' : ` (object ${cell.oid})`}`
+}

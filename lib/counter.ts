@@ -1,0 +1,25 @@
+/** A number that concurrent transactions can change without conflict: their differences add up (BTrees' Length). */
+import type { ConflictResolver } from './merge.ts'
+import { Persistent } from './persistent.ts'
+import { registerClass, type StateRecord } from './registry.ts'
+
+export class Counter extends Persistent implements ConflictResolver {
+  value: number
+
+  constructor(value = 0) {
+    super()
+    this.value = value
+  }
+
+  /** Adds `delta` (may be negative) and returns the new value. */
+  change(delta: number): number {
+    this.value += delta
+    return this.value
+  }
+
+  _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord {
+    return { ...committed, value: (committed.value as number) + (mine.value as number) - (old.value as number) }
+  }
+}
+
+registerClass('Counter', Counter)

@@ -1,0 +1,28 @@
+/** The object database's public names. */
+export { BTree } from './btree.ts'
+export { Broken, Connection, type ConnectionOptions } from './connection.ts'
+export { Counter } from './counter.ts'
+export { Database, type OpenOptions, type Outbox, openDatabase, type TransactOptions } from './database.ts'
+export { ERROR_CODES, type ErrorCode, isConflict, ObjectError } from './errors.ts'
+export type { ConflictResolver } from './merge.ts'
+export { EXPLICIT, type Oid, Persistent, type Tid } from './persistent.ts'
+export {
+  type ClassOptions,
+  classNamed,
+  entryOf,
+  type PersistentClass,
+  registerClass,
+  type StateRecord,
+} from './registry.ts'
+export type { Level } from './storage/level-storage.ts'
+export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
+export {
+  acquire,
+  type Container,
+  isContainer,
+  type Located,
+  parents,
+  physicalPath,
+  rootOf,
+  traverse,
+} from './traversal.ts'

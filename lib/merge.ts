@@ -1,0 +1,45 @@
+/**
+ * Conflict resolution: an object that two transactions changed is merged if its class knows how (ZODB's `_p_resolveConflict`).
+ *
+ * The class's prototype has `_p_resolveConflict(old, committed, mine)`: it is given three states, plain records of attributes in which
+ * references stand as opaque values (the same reference is the same value in all three), and returns the merged state. What it throws
+ * means that there is a conflict after all.
+ */
+import { asState } from './persistent.ts'
+import { pickle, type Reference, unpickle } from './pickle.ts'
+import type { RecordBody, StoredRecord } from './record.ts'
+import { classNamed, type StateRecord } from './registry.ts'
+import type { Change } from './storage/storage.ts'
+
+export interface ConflictResolver {
+  _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord
+}
+
+/** The merged record; undefined if there is no merging these. `old` is what the change was made to. */
+export function mergeRecords(
+  change: Change,
+  committed: StoredRecord,
+  old: StoredRecord | undefined,
+): RecordBody | undefined {
+  const { className, version } = change.record
+  const resolver = classNamed(className)?.ctor.prototype as Partial<ConflictResolver> | undefined
+  if (resolver?._p_resolveConflict === undefined || old === undefined) return undefined
+  if ([old, committed].some(each => each.className !== className || each.version !== version)) return undefined
+  const references = new Map<number, Reference>()
+  const read = (record: RecordBody): StateRecord =>
+    unpickle(record.state, reference => {
+      const known = references.get(reference.oid)
+      if (known === undefined) references.set(reference.oid, reference)
+      return known ?? reference
+    })
+  try {
+    const merged = resolver._p_resolveConflict(read(old), read(committed), read(change.record))
+    return { className, version, state: pickle(asState(merged), refuseNew, className) }
+  } catch {
+    return undefined
+  }
+}
+
+function refuseNew(): never {
+  throw new Error('a resolver cannot add objects')
+}

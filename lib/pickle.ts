@@ -1,0 +1,286 @@
+/**
+ * The state of one persistent object, to bytes and back (ZODB: serialize).
+ *
+ * Format: one MessagePack map from attribute names to values. Strings, finite numbers, booleans, null, undefined, bigints, dates,
+ * arrays, plain objects, Buffers and typed arrays are MessagePack's and msgpackr's own. Two extension types are ours:
+ *
+ *   1  reference   [oid, class name]: another persistent object
+ *   2  special     [kind, …]: what MessagePack cannot say exactly, see KINDS below
+ *
+ * Nothing in a record is code, and none of its names is followed as one: a class is known by the name it was registered under.
+ * A state is encoded as a tree; where an inner value is shared or contains itself, the whole state is a `graph` instead: a list of all
+ * arrays, objects, Maps, Sets …, in which `node` stands for the one with that number. The same state always gives the same bytes.
+ */
+import { addExtension, Packr } from 'msgpackr'
+import { messageOf, ObjectError } from './errors.ts'
+import { cellOf, type Oid, type Persistent, type State } from './persistent.ts'
+
+/** A reference as it stands in a record. Only states that are merged, not loaded, hold any. */
+export class Reference {
+  readonly oid: Oid
+  readonly className: string
+  constructor(oid: Oid, className: string) {
+    this.oid = oid
+    this.className = className
+  }
+}
+
+/** Gives the reference to store for `object`; `path` is the attribute path at which it was met. */
+export type Refer = (object: Persistent, path: string) => Reference
+/** Gives the object that a reference stands for. */
+export type Resolve = (reference: Reference) => unknown
+
+/** What a special stands for, by its kind and what follows the kind in it. */
+const KINDS = {
+  map: (...entries: [unknown, unknown][]) => new Map(entries),
+  set: (...values: unknown[]) => new Set(values),
+  'minus zero': () => -0,
+  utf16: (bytes: Buffer) => bytes.toString('utf16le'),
+  bytes: (bytes: Buffer) => new Uint8Array(bytes),
+  /** An array with holes. */
+  sparse(length: number, ...entries: [number, unknown][]) {
+    const array: unknown[] = []
+    array.length = length
+    for (const [index, value] of entries) array[index] = value
+    return array
+  },
+  /** An object with keys that a MessagePack map cannot hold, or without a prototype. */
+  entries(bare: boolean, ...entries: [string, unknown][]) {
+    const object = Object.fromEntries(entries)
+    return bare ? Object.setPrototypeOf(object, null) : object
+  },
+  node: (number: number) => new Node(number),
+  graph(nodes: unknown[], record: unknown) {
+    for (const each of [...nodes, record]) link(each, nodes)
+    return record
+  },
+}
+type Kind = keyof typeof KINDS
+
+class Special {
+  readonly content: [Kind, ...unknown[]]
+  constructor(...content: [Kind, ...unknown[]]) {
+    this.content = content
+  }
+}
+
+/** Stands for a node of the graph until all are there. */
+class Node {
+  readonly number: number
+  constructor(number: number) {
+    this.number = number
+  }
+}
+
+/** Puts the nodes in the places of those that stand for them. */
+function link(holder: unknown, nodes: unknown[]): void {
+  const node = (value: unknown) => (value instanceof Node ? nodes[value.number] : value)
+  if (holder instanceof Map) {
+    const entries = [...holder]
+    holder.clear()
+    for (const [key, value] of entries) holder.set(node(key), node(value))
+  } else if (holder instanceof Set) {
+    const values = [...holder]
+    holder.clear()
+    for (const value of values) holder.add(node(value))
+  } else if (Array.isArray(holder) || isPlain(holder)) {
+    const slots = holder as Record<string, unknown>
+    for (const [key, value] of Object.entries(holder))
+      if (value instanceof Node)
+        Object.defineProperty(slots, key, { value: node(value), writable: true, enumerable: true, configurable: true })
+  }
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || cellOf(value) !== undefined) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+let resolve: Resolve = reference => reference
+
+addExtension({
+  Class: Reference,
+  type: 1,
+  write: (reference: Reference) => [reference.oid, reference.className],
+  read: ([oid, className]: [Oid, string]) => resolve(new Reference(oid, className)),
+})
+addExtension({ Class: Special, type: 2, write: (special: Special) => special.content, read: readSpecial })
+
+function readSpecial([kind, ...content]: [Kind, ...unknown[]]): unknown {
+  if (!Object.hasOwn(KINDS, kind)) throw new Error(`unknown kind of value '${kind}'`)
+  return (KINDS[kind] as (...content: unknown[]) => unknown)(...content)
+}
+
+const packr = new Packr({
+  useRecords: false,
+  moreTypes: true,
+  structuredClone: false,
+  int64AsType: 'bigint',
+  useBigIntExtension: true,
+})
+
+/**
+ * @param state attributes; those that begin with `_v_` are left out
+ * @param owner what the state belongs to, for messages
+ * @throws {ObjectError} INVALID_VALUE naming the attribute path; whatever `refer` throws
+ */
+export function pickle(state: State, refer: Refer, owner: string): Buffer {
+  const tree = new Pickler(refer, owner, false)
+  try {
+    return packr.pack(tree.attributes(state))
+  } catch (error) {
+    if (error !== SHARED) throw error
+    return packr.pack(new Pickler(refer, owner, true).attributes(state))
+  }
+}
+
+/**
+ * @throws {ObjectError} DATABASE_CORRUPT if the bytes are not a state
+ */
+export function unpickle(bytes: Uint8Array, resolver: Resolve): Record<string, unknown> {
+  const before = resolve
+  resolve = resolver
+  try {
+    const record: unknown = packr.unpack(bytes)
+    if (isPlain(record)) {
+      const graph = record['']
+      return graph === undefined ? record : (graph as Record<string, unknown>)
+    }
+    throw new ObjectError('DATABASE_CORRUPT', 'a record holds no attributes')
+  } catch (error) {
+    if (error instanceof ObjectError) throw error
+    throw new ObjectError('DATABASE_CORRUPT', `a record cannot be decoded: ${messageOf(error)}`, { cause: error })
+  } finally {
+    resolve = before
+  }
+}
+
+const SHARED = new Error('an inner value is met twice')
+const AS_THEY_ARE = new Set<unknown>(
+  [
+    ...[
+      Date,
+      Buffer,
+      Int8Array,
+      Uint8ClampedArray,
+      Int16Array,
+      Uint16Array,
+      Int32Array,
+      Uint32Array,
+      Float32Array,
+      Float64Array,
+    ],
+    ...[BigInt64Array, BigUint64Array, DataView, ArrayBuffer],
+  ].map(each => each.prototype),
+)
+
+/** One walk through one state: checks every value and replaces what MessagePack cannot say. */
+class Pickler {
+  private readonly refer: Refer
+  private readonly owner: string
+  private readonly graph: Map<object, number> | undefined
+  private readonly nodes: unknown[] = []
+  private readonly seen = new Set<object>()
+
+  constructor(refer: Refer, owner: string, graph: boolean) {
+    this.refer = refer
+    this.owner = owner
+    this.graph = graph ? new Map() : undefined
+  }
+
+  attributes(state: State): Record<string, unknown> {
+    const record: Record<string, unknown> = {}
+    for (const key in state) {
+      if (key.startsWith('_v_')) continue
+      if (key === '__proto__') throw this.refuse('__proto__', 'an attribute of that name')
+      record[key] = this.value(state[key], key)
+    }
+    return this.graph === undefined ? record : { '': new Special('graph', this.nodes, record) }
+  }
+
+  private value(value: unknown, path: string): unknown {
+    switch (typeof value) {
+      case 'string':
+        return value.isWellFormed() ? value : new Special('utf16', Buffer.from(value, 'utf16le'))
+      case 'number':
+        return Object.is(value, -0) ? new Special('minus zero') : value
+      case 'boolean':
+      case 'undefined':
+      case 'bigint':
+        return value
+      case 'object':
+        return value === null ? null : this.object(value, path)
+      default:
+        throw this.refuse(path, `a ${typeof value}`)
+    }
+  }
+
+  private object(value: object, path: string): unknown {
+    if (cellOf(value) !== undefined) return this.refer(value as Persistent, path)
+    if (value instanceof Reference) return value
+    const known = this.graph?.get(value)
+    if (known !== undefined) return new Special('node', known)
+    if (this.graph === undefined) {
+      if (this.seen.has(value)) throw SHARED
+      this.seen.add(value)
+      return this.content(value, path)
+    }
+    const number = this.nodes.length
+    this.graph.set(value, number)
+    this.nodes.push(undefined)
+    this.nodes[number] = this.content(value, path)
+    return new Special('node', number)
+  }
+
+  private content(value: object, path: string): unknown {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype === Array.prototype) return this.array(value as unknown[], path)
+    if (prototype === Object.prototype || prototype === null)
+      return this.plain(value as Record<string, unknown>, path, prototype === null)
+    if (prototype === Map.prototype)
+      return new Special(
+        'map',
+        ...[...(value as Map<unknown, unknown>)].map(([k, v], i) => [
+          this.value(k, `${path}.keys[${i}]`),
+          this.value(v, `${path}.get(${String(k)})`),
+        ]),
+      )
+    if (prototype === Set.prototype)
+      return new Special('set', ...[...(value as Set<unknown>)].map((v, i) => this.value(v, `${path}.values[${i}]`)))
+    if (AS_THEY_ARE.has(prototype)) return value
+    if (prototype === Uint8Array.prototype) return new Special('bytes', Buffer.from(value as Uint8Array))
+    throw this.refuse(path, `an object of class ${(prototype as object).constructor?.name ?? '(unknown)'}`)
+  }
+
+  private array(value: unknown[], path: string): unknown {
+    const keys = Object.keys(value)
+    if (keys.length > value.length || keys.some((key, i) => key !== String(i) && !/^\d+$/.test(key)))
+      throw this.refuse(path, 'an array with named properties')
+    if (keys.length === value.length) return value.map((each, i) => this.value(each, `${path}[${i}]`))
+    return new Special(
+      'sparse',
+      value.length,
+      ...keys.map(key => [Number(key), this.value(value[Number(key)], `${path}[${key}]`)]),
+    )
+  }
+
+  private plain(value: Record<string, unknown>, path: string, bare: boolean): unknown {
+    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(path, 'an object with symbols as keys')
+    const entries = Object.entries(value).map(([key, each]): [string, unknown] => [
+      key,
+      this.value(each, `${path}.${key}`),
+    ])
+    const odd = bare || entries.some(([key]) => key === '__proto__' || !key.isWellFormed())
+    return odd
+      ? new Special('entries', bare, ...entries.map(([key, each]) => [this.value(key, path), each]))
+      : Object.fromEntries(entries)
+  }
+
+  private refuse(path: string, what: string): ObjectError {
+    return new ObjectError(
+      'INVALID_VALUE',
+      `attribute ${path} of ${this.owner} holds ${what}, which cannot be stored; store plain values, or a registered class that extends Persistent`,
+    )
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The classes that records can name.
+ *
+ * A record names its class by a stable string, never by a module path, so classes may move and be renamed freely:
+ * register the new class with the old name in `aliases`. The registry is the process's, as classes are.
+ */
+import { ObjectError } from './errors.ts'
+import type { Persistent } from './persistent.ts'
+
+/** A state as a record holds it: attribute names and values. */
+export type StateRecord = Record<string, unknown>
+
+export type PersistentClass<T extends Persistent = Persistent> = abstract new (...args: never[]) => T
+
+export interface ClassOptions {
+  /** Version of the class's state, a whole number from 1; counts up whenever the state's shape changes. Default 1. */
+  readonly version?: number
+  /** Turns a state of version `from` into one of the registered version. */
+  readonly upgrade?: (state: StateRecord, from: number) => StateRecord
+  /** Names under which older records know the class. */
+  readonly aliases?: readonly string[]
+}
+
+export interface ClassEntry {
+  readonly name: string
+  readonly ctor: PersistentClass
+  readonly version: number
+  readonly upgrade: ClassOptions['upgrade']
+}
+
+const byName = new Map<string, ClassEntry>()
+const byClass = new Map<PersistentClass, ClassEntry>()
+
+/**
+ * Makes `ctor` known to all databases of this process under `name`.
+ * Registering the same class under the same name again replaces its options.
+ * @throws {ObjectError} INVALID_CLASS if a name belongs to another class, or the class has another name
+ */
+export function registerClass(name: string, ctor: PersistentClass, options: ClassOptions = {}): void {
+  const { version = 1, upgrade, aliases = [] } = options
+  if (!Number.isSafeInteger(version) || version < 1)
+    throw new ObjectError('INVALID_CLASS', `version of class '${name}' must be a whole number from 1, found ${version}`)
+  const known = byClass.get(ctor)
+  if (known !== undefined && known.name !== name)
+    throw new ObjectError(
+      'INVALID_CLASS',
+      `class ${ctor.name} is registered as '${known.name}', it cannot be '${name}' too`,
+    )
+  for (const each of [name, ...aliases]) {
+    if (typeof each !== 'string' || each === '')
+      throw new ObjectError('INVALID_CLASS', `class ${ctor.name} needs a name that is not empty`)
+    const other = byName.get(each)
+    if (other !== undefined && other.ctor !== ctor)
+      throw new ObjectError('INVALID_CLASS', `'${each}' is the name of another class already; choose a different name`)
+  }
+  const entry: ClassEntry = { name, ctor, version, upgrade }
+  byClass.set(ctor, entry)
+  for (const each of [name, ...aliases]) byName.set(each, entry)
+}
+
+/** The class that records call `name`, by name or alias. */
+export function classNamed(name: string): ClassEntry | undefined {
+  return byName.get(name)
+}
+
+/** How a class is registered, exactly (a subclass does not count as its parent). */
+export function entryOf(ctor: unknown): ClassEntry | undefined {
+  return byClass.get(ctor as PersistentClass)
+}

@@ -1,0 +1,197 @@
+/**
+ * A transaction: what one connection, and the data managers that joined, change together or not at all.
+ *
+ *      active ── commit ──▶ committing ──▶ committed
+ *        │  │                   │ error
+ *        │  └── doom ─▶ doomed  ▼
+ *        │                │   failed
+ *        └───── abort ────┴─────┴──────▶ aborted
+ *
+ * Order of a commit: the hooks given to `beforeCommit`; `prepare` of each data manager, in the order of `sortKey`, which may
+ * refuse by throwing and may add outbox rows; one indivisible, synced write of all changed objects and rows; `finish` of each data
+ * manager; the hooks given to `afterCommit`, which are told true. When anything before the write's end fails, the transaction
+ * is `failed`: it is neither stored nor repeatable, and has to be aborted.
+ */
+import { messageOf, ObjectError } from './errors.ts'
+
+/** Something besides the database that takes part in a transaction (ZODB's IDataManager). */
+export interface DataManager {
+  /** Data managers prepare in the order of their keys. */
+  readonly sortKey: string
+  /** First phase: makes sure that `finish` can only succeed. Throws to refuse. May add rows to `tx.outbox`. */
+  prepare?(tx: Transaction): void | Promise<void>
+  /** The transaction is durable. What it throws is reported as a warning and changes nothing. */
+  finish?(tx: Transaction): void
+  /** The transaction will not happen: takes back whatever was done. */
+  abort?(tx: Transaction): void | Promise<void>
+  /** Remembers the present state. A data manager without it cannot be rolled back. */
+  savepoint?(): { rollback(): void }
+}
+
+export interface Savepoint {
+  /** Takes back everything since; may be used again. @throws {ObjectError} SAVEPOINT_INVALID, TRANSACTION_FAILED */
+  rollback(): void
+}
+
+/** The connection's part in its transaction. */
+export interface TransactionOwner {
+  /** Stores what the connection changed, and the outbox rows. */
+  store(tx: Transaction): Promise<void>
+  discard(): void
+  savepoint(): Savepoint
+  /** The transaction is over; `committed` tells how. */
+  ended(tx: Transaction): void
+}
+
+export type TransactionStatus = 'active' | 'doomed' | 'committing' | 'failed' | 'committed' | 'aborted'
+
+type Hook = () => void | Promise<void>
+
+export class Transaction {
+  /** Who makes the change; kept with the transaction. */
+  user = ''
+  /** Why; kept with the transaction. */
+  note = ''
+  /** Rows that are stored with the transaction; data managers add theirs in `prepare`. */
+  readonly outbox = new Map<string, Uint8Array>()
+  private state: TransactionStatus = 'active'
+  private readonly owner: TransactionOwner
+  private readonly managers: DataManager[] = []
+  private readonly before: Record<'commit' | 'abort', Hook[]> = { commit: [], abort: [] }
+  private readonly afterCommitHooks: ((committed: boolean) => void | Promise<void>)[] = []
+  private readonly afterAbortHooks: Hook[] = []
+
+  constructor(owner: TransactionOwner) {
+    this.owner = owner
+  }
+
+  get status(): TransactionStatus {
+    return this.state
+  }
+
+  /** Lets `manager` take part. @throws {ObjectError} TRANSACTION_FAILED if the transaction is being committed, or has ended */
+  join(manager: DataManager): void {
+    this.assertChangeable('join')
+    this.managers.push(manager)
+  }
+
+  /** @throws {ObjectError} TRANSACTION_FAILED if it is too late for `action` to be part of the transaction */
+  assertChangeable(action: string): void {
+    if (this.state !== 'doomed') this.assertOpen(action)
+  }
+
+  /** Runs `hook` at the beginning of the commit; it may still change objects, and refuse by throwing. */
+  beforeCommit(hook: Hook): void {
+    this.before.commit.push(hook)
+  }
+
+  /** Runs `hook` after the commit, told whether it succeeded. Its errors are reported as warnings. */
+  afterCommit(hook: (committed: boolean) => void | Promise<void>): void {
+    this.afterCommitHooks.push(hook)
+  }
+
+  beforeAbort(hook: Hook): void {
+    this.before.abort.push(hook)
+  }
+
+  afterAbort(hook: Hook): void {
+    this.afterAbortHooks.push(hook)
+  }
+
+  /** Makes sure that the transaction cannot be committed. */
+  doom(): void {
+    this.assertOpen('doom')
+    this.state = 'doomed'
+  }
+
+  /**
+   * Makes everything durable. It resolves when the disk has it.
+   * @throws {ObjectError} CONFLICT, TRANSACTION_DOOMED, TRANSACTION_FAILED, INVALID_VALUE, INVALID_REFERENCE, UNKNOWN_CLASS,
+   *   DATABASE_FAILED; whatever a hook or a data manager throws
+   */
+  async commit(): Promise<void> {
+    this.assertOpen('commit')
+    try {
+      for (const hook of this.before.commit) await hook()
+      this.assertOpen('commit')
+      this.state = 'committing'
+      for (const manager of this.ordered()) await manager.prepare?.(this)
+      await this.owner.store(this)
+    } catch (error) {
+      if (this.state !== 'doomed') this.state = 'failed'
+      await this.runAfterCommit(false)
+      throw error
+    }
+    this.state = 'committed'
+    for (const manager of this.ordered()) await quietly('finish of a data manager', () => manager.finish?.(this))
+    this.owner.ended(this)
+    await this.runAfterCommit(true)
+  }
+
+  /** Takes everything back. Does nothing to a transaction that has ended. What goes wrong on the way is reported as a warning. */
+  async abort(): Promise<void> {
+    if (this.state === 'committed' || this.state === 'aborted') return
+    for (const hook of this.before.abort) await quietly('a beforeAbort hook', hook)
+    this.state = 'aborted'
+    this.owner.discard()
+    for (const manager of this.ordered()) await quietly('abort of a data manager', () => manager.abort?.(this))
+    this.owner.ended(this)
+    for (const hook of this.afterAbortHooks) await quietly('an afterAbort hook', hook)
+  }
+
+  /** Marks a point to which the transaction can go back. @throws what encoding the changed objects throws */
+  savepoint(): Savepoint {
+    this.assertOpen('savepoint')
+    const objects = this.owner.savepoint()
+    const managers = new Map(this.managers.map(manager => [manager, manager.savepoint?.()]))
+    return {
+      rollback: () => {
+        this.assertOpen('rollback')
+        objects.rollback()
+        for (const manager of this.managers) {
+          const point = managers.get(manager)
+          if (point !== undefined) point.rollback()
+          else if (!managers.has(manager)) this.leave(manager)
+          else {
+            this.state = 'failed'
+            throw new ObjectError(
+              'TRANSACTION_FAILED',
+              `data manager '${manager.sortKey}' cannot go back to a savepoint; abort the transaction`,
+            )
+          }
+        }
+      },
+    }
+  }
+
+  /** A data manager that joined after the savepoint has nothing left to do. */
+  private leave(manager: DataManager): void {
+    this.managers.splice(this.managers.indexOf(manager), 1)
+    void quietly('abort of a data manager', () => manager.abort?.(this))
+  }
+
+  private ordered(): DataManager[] {
+    return this.managers.toSorted((a, b) => (a.sortKey < b.sortKey ? -1 : a.sortKey > b.sortKey ? 1 : 0))
+  }
+
+  private async runAfterCommit(committed: boolean): Promise<void> {
+    for (const hook of this.afterCommitHooks) await quietly('an afterCommit hook', () => hook(committed))
+  }
+
+  private assertOpen(action: string): void {
+    if (this.state === 'active') return
+    if (this.state === 'doomed')
+      throw new ObjectError('TRANSACTION_DOOMED', `${action}: the transaction was doomed; it can only be aborted`)
+    const remedy = this.state === 'failed' ? 'abort it and begin another' : 'begin another'
+    throw new ObjectError('TRANSACTION_FAILED', `${action}: the transaction is ${this.state}; ${remedy}`)
+  }
+}
+
+/** Runs what may not disturb the transaction any more. */
+async function quietly(what: string, run: () => unknown): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    process.emitWarning(`${what} failed: ${messageOf(error)}`, 'TransactionWarning')
+  }
+}
