@@ -5,14 +5,14 @@
  *     spool/<name>.lck                  "do not touch <name> yet"
  *     spool/.held/<id>                  written by a transaction that has not been published yet
  *     spool/.claim/<daemon>/<id>        being delivered by that daemon; nothing of it may have reached the server
- *     spool/.claim/<daemon>/<id>.sent   the same, once the final dot may be on its way: it may have been delivered
+ *     spool/.claim/<daemon>/<id>.sent2  the same, once the final dot of attempt 2 may be out: it may have been delivered
  *     spool/.deferred/<time>.<id>       waits for its next attempt, due at <time> (seconds since 1970)
  *     spool/.state/<id>                 what is known about the recipients of <id>, wherever its message is
  *     spool/failed/<id>                 given up; failed/<id>.json says why
  *
- *     .held → spool → .claim/… → .claim/….sent → gone (delivered)
+ *     .held → spool → .claim/… → .claim/….sent1 → gone (delivered)
  *               ↑         ↓             ↓
- *               └──(no attempt made)  .deferred ⇄ .claim/…   or   failed
+ *               └──(no attempt made)  .deferred ⇄ .claim/…    or   failed
  *
  * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
  */
@@ -26,7 +26,7 @@ export const deferredDir = (spool: string): string => join(spool, '.deferred')
 export const stateDir = (spool: string): string => join(spool, '.state')
 export const failedDir = (spool: string): string => join(spool, 'failed')
 
-/** The suffix of a claimed file from the moment on at which it may have been delivered. */
+/** The suffix, before the number of the attempt, of a claimed file that may have been delivered. */
 export const SENT = '.sent'
 
 /**
@@ -44,4 +44,15 @@ export async function ensureSpool(spool: string): Promise<void> {
 /** True if a directory entry of the spool can be mail by its name. */
 export function canBeMail(name: string): boolean {
   return !name.startsWith('.') && !name.endsWith('.lck') && name !== 'failed'
+}
+
+/** The name of a deferred message; `due` in milliseconds since 1970. */
+export function deferredName(id: string, due: number): string {
+  return `${Math.ceil(due / 1000)}.${id}`
+}
+
+/** @returns undefined if the name is not one of a deferred message; `due` in milliseconds since 1970 */
+export function parseDeferredName(name: string): { readonly id: string; readonly due: number } | undefined {
+  const [, due, id] = /^(\d{1,12})\.(.+)$/.exec(name) ?? []
+  return due === undefined || id === undefined ? undefined : { id, due: Number(due) * 1000 }
 }

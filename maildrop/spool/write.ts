@@ -15,6 +15,7 @@ import { spoolError, systemCode } from '../errors.ts'
 import { spoolStep } from '../steps.ts'
 import { checkMailId } from './id.ts'
 import { ensureSpool, heldDir } from './layout.ts'
+import { syncDirectory } from './sync.ts'
 
 /**
  * Writes and fsyncs the held file of a mail, replacing one that an interrupted call left behind.
@@ -110,19 +111,5 @@ async function createHeld(spool: string, path: string): Promise<FileHandle> {
     if (systemCode(error) !== 'ENOENT') throw error
     await ensureSpool(spool)
     return await open(path, 'w', 0o600)
-  }
-}
-
-/** Fsyncs a directory, which makes the names in it durable. */
-async function syncDirectory(path: string): Promise<void> {
-  try {
-    const directory = await open(path, 'r')
-    try {
-      await directory.sync()
-    } finally {
-      await directory.close()
-    }
-  } catch (error) {
-    throw spoolError('sync', path, error)
   }
 }

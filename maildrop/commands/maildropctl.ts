@@ -1,0 +1,77 @@
+/**
+ * `maildropctl`, `start_maildrop` and `stop_maildrop`: the command lines.
+ *
+ * Exit codes: 0 done, 1 failed (also: start when it runs already, status when it does not), 2 wrong usage.
+ */
+import yargs, { type Argv } from 'yargs'
+import { loadConfig, type MaildropConfig } from '../config.ts'
+import { configtest } from './configtest.ts'
+import { run, usageError } from './output.ts'
+import { queue } from './queue.ts'
+import { restart, start, stop } from './start-stop.ts'
+import { status } from './status.ts'
+
+/** @param args what follows the name of the program */
+export async function maildropctl(args: readonly string[]): Promise<void> {
+  const name = 'maildropctl'
+  const act =
+    <Options extends Common>(work: (config: MaildropConfig, options: Options) => Promise<void>) =>
+    (options: Options): Promise<void> =>
+      run(name, () => work(loadConfig({ file: options.config }), options))
+  const plain = (command: Argv<Common>) => command
+  const json = (command: Argv<Common>) =>
+    command.option('json', { type: 'boolean', default: false, describe: 'print JSON' })
+  await base(name, args)
+    .usage('$0 COMMAND\n\nControls the daemon that delivers the mail of a spool.')
+    .command('start', 'start the daemon', plain, act(start))
+    .command('stop', 'stop the daemon; it finishes what it has begun', plain, act(stop))
+    .command('restart', 'stop the daemon, if it runs, and start it', plain, act(restart))
+    .command('status', 'say whether the daemon runs, and how much mail there is', json, act<WithJson>(status))
+    .command('configtest', 'check the configuration and log in to the server; sends nothing', plain, act(configtest))
+    .command('queue', 'list the messages in the spool', json, act<WithJson>(queue))
+    .demandCommand(1, 1, 'a command is missing', 'one command is expected')
+    .example('$0 start', 'start with the configuration found')
+    .example('$0 --config /etc/maildrop queue', 'list what is waiting, and why')
+    .example('SMTP_HOST=mail.example.org $0 configtest', 'try another server')
+    .parseAsync()
+}
+
+export async function startMaildrop(args: readonly string[]): Promise<void> {
+  const name = 'start_maildrop'
+  const argv = await base(name, args)
+    .usage('$0\n\nStarts the daemon that delivers the mail of a spool, and returns when it is ready.')
+    .demandCommand(0, 0, '', 'no arguments are expected')
+    .example('$0', 'start, detached')
+    .example('DEBUG=1 $0', 'stay in the foreground and print the log')
+    .parseAsync()
+  await run(name, () => start(loadConfig({ file: argv.config })))
+}
+
+export async function stopMaildrop(args: readonly string[]): Promise<void> {
+  const name = 'stop_maildrop'
+  const argv = await base(name, args)
+    .usage('$0\n\nStops the daemon, and returns when it is gone.')
+    .demandCommand(0, 0, '', 'no arguments are expected')
+    .example('$0', 'stop the daemon of the configuration found')
+    .parseAsync()
+  await run(name, () => stop(loadConfig({ file: argv.config })))
+}
+
+interface Common {
+  readonly config: string | undefined
+}
+
+interface WithJson extends Common {
+  readonly json: boolean
+}
+
+function base(name: string, args: readonly string[]): Argv<Common> {
+  return yargs([...args])
+    .scriptName(name)
+    .option('config', { type: 'string', requiresArg: true, describe: 'configuration file' })
+    .strict()
+    .version(false)
+    .help()
+    .locale('en')
+    .fail((message, error) => usageError(name, message || error.message))
+}

@@ -1,0 +1,87 @@
+/**
+ * Starting and stopping the daemon from another process.
+ *
+ * Both return when it is so: started means ready to deliver, stopped means gone. Only the process that the pid file
+ * identifies is ever signalled.
+ */
+import { spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { MaildropConfig } from '../config.ts'
+import { MaildropError } from '../errors.ts'
+import { STOP_GRACE } from './daemon.ts'
+import { DETACHED_ENTRY, type StartReport } from './detached.ts'
+import { readPidFile } from './pid-file.ts'
+
+/** Milliseconds that a daemon gets to become ready, or to go beyond its own grace period. */
+const PATIENCE = 10_000
+
+/**
+ * Starts a detached daemon, with this process's environment and working directory.
+ * @returns its pid
+ * @throws {MaildropError} ALREADY_RUNNING, START_FAILED with the daemon's reason
+ */
+export async function startDetached(config: MaildropConfig): Promise<number> {
+  const found = readPidFile(config.pidFile)
+  if (found.kind === 'running') {
+    throw new MaildropError('ALREADY_RUNNING', `already running with pid ${found.identity.pid} (${config.pidFile})`)
+  }
+  const child = spawn(process.execPath, [...process.execArgv, DETACHED_ENTRY, config.file], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
+  let complaint = ''
+  child.stderr?.on('data', chunk => {
+    complaint = `${complaint}${chunk}`.slice(-2000)
+  })
+  const problem = await new Promise<string | undefined>(resolve => {
+    child.once('message', (report: StartReport) => resolve(report.ready ? undefined : report.problem))
+    child.once('error', error => resolve(error.message))
+    child.once('exit', (code, signal) =>
+      resolve(`it ended with ${signal ?? code}. ${complaint.trim().split('\n').at(-1) ?? ''}`),
+    )
+    setTimeout(() => resolve(`no answer after ${PATIENCE / 1000} seconds`), PATIENCE).unref()
+  })
+  if (child.connected) child.disconnect()
+  child.stderr?.destroy()
+  child.unref()
+  if (problem === undefined && child.pid !== undefined) return child.pid
+  if (problem?.startsWith('already running')) throw new MaildropError('ALREADY_RUNNING', problem)
+  if (child.exitCode === null) child.kill('SIGTERM')
+  throw new MaildropError('START_FAILED', `the daemon did not start: ${problem}`)
+}
+
+/**
+ * Stops the daemon: it finishes what it has begun.
+ * @returns its pid; undefined if none was running
+ * @throws {MaildropError} STOP_FAILED
+ */
+export async function stopDaemon(config: MaildropConfig): Promise<number | undefined> {
+  const found = readPidFile(config.pidFile)
+  if (found.kind === 'unverifiable') {
+    throw new MaildropError(
+      'STOP_FAILED',
+      `${config.pidFile} belongs to pid ${found.identity.pid} on ${found.identity.host}, which cannot be seen from here; stop it there`,
+    )
+  }
+  if (found.kind !== 'running') return undefined
+  const { pid } = found.identity
+  try {
+    process.kill(pid, 'SIGTERM')
+  } catch (cause) {
+    throw new MaildropError('STOP_FAILED', `cannot signal pid ${pid}; run as the user who started the daemon`, {
+      cause,
+    })
+  }
+  const deadline = performance.now() + STOP_GRACE + PATIENCE
+  while (isStill(config, pid)) {
+    if (performance.now() > deadline)
+      throw new MaildropError('STOP_FAILED', `pid ${pid} is still running; see ${config.logFile}`)
+    await sleep(20)
+  }
+  return pid
+}
+
+function isStill(config: MaildropConfig, pid: number): boolean {
+  const now = readPidFile(config.pidFile)
+  return now.kind === 'running' && now.identity.pid === pid
+}

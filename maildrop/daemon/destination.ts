@@ -1,0 +1,71 @@
+/**
+ * Whether the SMTP server can be used: a circuit breaker.
+ *
+ *     up ──(cannot be used)──▶ down ──(after a delay)──▶ probing ──(took a message)──▶ up
+ *                                ▲                          │
+ *                                └──────(still not)─────────┘
+ *
+ * While it is down nothing is sent and no message uses up an attempt. A probe is one connection, tried after 1, 2, 3 and then
+ * every 5 seconds, so mail flows again within seconds of the server's return. What happens is logged once, not per probe.
+ */
+import { delayAfter, PROBE_DELAYS } from '../delivery/backoff.ts'
+import type { Event } from '../delivery/outcome.ts'
+import type { Log } from './log.ts'
+
+export interface Destination {
+  /** How many connections may be open now. */
+  readonly allowance: number
+  /** The server answered as it should. */
+  worked(): void
+  /** The server cannot be used at the moment. */
+  failed(event: Event): void
+  close(): void
+}
+
+/**
+ * @param name `host:port`, for the log
+ * @param connections the usual allowance
+ * @param onProbe called when a probe is due, and when the server is back
+ */
+export function openDestination(name: string, connections: number, log: Log, onProbe: () => void): Destination {
+  let state: 'up' | 'down' | 'probing' = 'up'
+  let failures = 0
+  let since = 0
+  let reason = ''
+  let timer: NodeJS.Timeout | undefined
+
+  return {
+    get allowance() {
+      return { up: connections, down: 0, probing: 1 }[state]
+    },
+    worked() {
+      if (state === 'up') return
+      log.line('server-up', { relay: name, after: seconds(performance.now() - since) })
+      state = 'up'
+      failures = 0
+      reason = ''
+      clearTimeout(timer)
+      onProbe()
+    },
+    failed(event) {
+      if (state === 'down') return
+      if (state === 'up') since = performance.now()
+      failures += 1
+      const what = `${event.stage} ${event.code ?? ''} ${event.text}`
+      if (what !== reason) {
+        reason = what
+        log.line('server-down', { relay: name, stage: event.stage, code: event.code, text: event.text })
+      }
+      state = 'down'
+      timer = setTimeout(() => {
+        state = 'probing'
+        onProbe()
+      }, delayAfter(PROBE_DELAYS, failures) * 1000)
+    },
+    close: () => clearTimeout(timer),
+  }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)}s`
+}

@@ -1,0 +1,182 @@
+/**
+ * One attempt at one message: claim it, send it, write down what happened. The stages of `deliver` are its life.
+ *
+ * Whatever fails here concerns this message only; the connection is the caller's.
+ */
+import { closeSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { MaildropConfig } from '../config.ts'
+import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
+import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
+import { moveToDeferred, record } from '../delivery/record.ts'
+import type { Report, Session } from '../delivery/session.ts'
+import { disposition, expireOutcomes, outcomesOf, type RecipientOutcome, stateAfter } from '../delivery/settle.ts'
+import { MaildropError, messageOf } from '../errors.ts'
+import { type Claim, type Claims, isSameFile, markSent, moveClaim } from '../spool/claim.ts'
+import { newMailId } from '../spool/id.ts'
+import type { ReadyMail } from '../spool/inspect.ts'
+import { type MailState, newState, readState, waitingRecipients } from '../spool/state.ts'
+import { daemonStep } from '../steps.ts'
+import type { Candidate } from './intake.ts'
+import type { Log } from './log.ts'
+
+/** A claimed message and what is known about it. */
+export interface Job {
+  readonly claim: Claim
+  readonly mail: ReadyMail
+  readonly state: MailState
+  /** True if the state has been written before. */
+  readonly known: boolean
+}
+
+/** What a job needs of the daemon around it. */
+export interface JobContext {
+  readonly config: MaildropConfig
+  readonly log: Log
+  /** True once the daemon is ending, when nothing is to be waited for. */
+  stopping(): boolean
+}
+
+/**
+ * Claims a candidate.
+ * @returns undefined if another daemon was faster, or the file has just been replaced
+ */
+export async function claimJob(candidate: Candidate, claims: Claims, { log }: JobContext): Promise<Job | undefined> {
+  if (candidate.content.kind === 'unfit') {
+    await putAside(candidate, candidate.content.problem, claims, log)
+    return undefined
+  }
+  const { mail } = candidate.content
+  const id = candidate.deferredId ?? (mail.id === candidate.name ? candidate.name : newMailId())
+  const name = candidate.deferredId === undefined && id !== candidate.name ? candidate.name : undefined
+  const claim = claims.take(join(candidate.directory, candidate.name), id)
+  if (claim === undefined || !isSameFile(claim, mail.inode, mail.size)) {
+    closeSync(mail.fd)
+    if (claim !== undefined) moveClaim(claim, join(candidate.spool, id))
+    return undefined
+  }
+  if (name !== undefined) log.line('named', { id, name })
+  const fresh = newState({ ...mail, id, ...(name === undefined ? {} : { name }) })
+  try {
+    const known = await readState(candidate.spool, id)
+    return { claim, mail, state: known ?? fresh, known: known !== undefined }
+  } catch (error) {
+    const damaged = error instanceof MaildropError && error.code === 'INVALID_MAIL_FILE'
+    if (!damaged) await giveBack({ claim, mail, state: fresh, known: true })
+    closeSync(mail.fd)
+    if (!damaged) throw error
+    await giveUp(claim, messageOf(error), { name, log })
+    return undefined
+  }
+}
+
+/**
+ * Sends a claimed message. From the final dot on the journal says that it may have been delivered.
+ * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
+ */
+export async function sendJob(job: Job, session: Session, { config }: JobContext): Promise<Report | undefined> {
+  let lost = false
+  const beforeDot = (): void => {
+    try {
+      markSent(job.claim, job.state.attempts + 1)
+    } catch (error) {
+      lost = error instanceof MaildropError && error.code === 'CLAIM_LOST'
+      throw error
+    }
+  }
+  const { from } = job.mail.envelope
+  const messageId = config.addMessageId ? stableMessageId(job.claim.id, from) : undefined
+  const message = outgoing(job.mail, { messageId, beforeDot })
+  if ('problem' in message) return unfitReport(message.problem)
+  const receiver = config.debugReceiver
+  const report = await session.send({ from, to: receiver ? [receiver] : waitingRecipients(job.state) }, message)
+  if (lost) return undefined
+  return receiver ? { refused: new Map(), end: report.refused.get(receiver) ?? report.end } : report
+}
+
+/**
+ * Writes down what happened. While that is impossible (a full disk) it is tried again every second: until it is written,
+ * the message stays claimed and goes to nobody.
+ * @returns when the message is due again, in milliseconds since 1970, if it was deferred
+ */
+export async function settleJob(job: Job, report: Report, context: JobContext): Promise<SettledJob> {
+  const now = Date.now()
+  if (report.end.stage === 'dot' && report.end.code !== undefined && report.end.code < 300)
+    daemonStep('accepted', job.claim.id)
+  const outcomes = expireOutcomes(outcomesOf(waitingRecipients(job.state), report), job.state, now)
+  const state = stateAfter(job.state, outcomes, now)
+  logOutcomes(state, outcomes, context)
+  const due = now + delayAfter(RETRY_DELAYS, state.attempts) * 1000
+  for (;;) {
+    try {
+      await record(job.claim, state, { onDisk: job.known, due })
+      break
+    } catch (error) {
+      context.log.line('record-failed', { id: job.claim.id, text: messageOf(error) })
+      if (context.stopping()) break
+      await sleep(1000)
+    }
+  }
+  return { end: disposition(state), due }
+}
+
+export interface SettledJob {
+  readonly end: 'remove' | 'defer' | 'fail'
+  readonly due: number
+}
+
+/** Puts a claimed message back as if nothing had been tried. */
+export async function giveBack(job: Job): Promise<void> {
+  if (job.known) await moveToDeferred(job.claim, Date.now())
+  else moveClaim(job.claim, join(job.claim.spool, job.claim.id))
+}
+
+/** Closes the message's file. */
+export function closeJob(job: Job): void {
+  closeSync(job.mail.fd)
+}
+
+function unfitReport(text: string): Report {
+  return { refused: new Map(), end: { stage: 'local', code: undefined, enhanced: undefined, text, unfit: true } }
+}
+
+/** Moves a file that cannot become mail to `failed`, with the reason. */
+async function putAside(candidate: Candidate, problem: string, claims: Claims, log: Log): Promise<void> {
+  const id = candidate.deferredId ?? newMailId()
+  const claim = claims.take(join(candidate.directory, candidate.name), id)
+  if (claim !== undefined) await giveUp(claim, problem, { name: candidate.name, log })
+}
+
+async function giveUp(
+  claim: Claim,
+  problem: string,
+  { name, log }: { name: string | undefined; log: Log },
+): Promise<void> {
+  log.line('unfit', { id: claim.id, name, text: problem })
+  const state = newState({
+    id: claim.id,
+    written: Date.now(),
+    envelope: { from: '', to: [] },
+    ...(name === undefined ? {} : { name }),
+  })
+  await record(claim, { ...state, problem }, { onDisk: false, due: 0 })
+}
+
+function logOutcomes(state: MailState, outcomes: readonly RecipientOutcome[], { config, log }: JobContext): void {
+  for (const { address, verdict, event } of outcomes) {
+    log.line(verdict, {
+      id: state.id,
+      to: address,
+      receiver: config.debugReceiver,
+      from: state.from,
+      relay: `${config.smtp.host}:${config.smtp.port}`,
+      stage: event.stage,
+      code: event.code,
+      enhanced: event.enhanced,
+      text: event.text,
+      attempt: state.attempts,
+      delay: ((Date.now() - Date.parse(state.arrived)) / 1000).toFixed(3),
+    })
+  }
+}

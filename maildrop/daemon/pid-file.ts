@@ -1,0 +1,108 @@
+/**
+ * The pid file: which daemon serves this configuration.
+ *
+ *     1234
+ *     1234_567890_<boot>_<namespace>_<host>
+ *
+ * The first line is for people and other programs, the second tells exactly which process is meant: a stale file or a pid
+ * that belongs to another process by now is recognised, and nobody else is ever signalled. The file is written whole
+ * and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
+ */
+import { linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { MaildropError, spoolError, systemCode } from '../errors.ts'
+import { formatIdentity, liveness, ownIdentity, type ProcessIdentity, parseIdentity } from '../process-identity.ts'
+
+/** What the pid file says. 'unverifiable': a process of another machine or container, or of a system without /proc. */
+export type PidFileState =
+  | { readonly kind: 'none' | 'stale' }
+  | { readonly kind: 'running' | 'unverifiable'; readonly identity: ProcessIdentity }
+
+export function readPidFile(path: string): PidFileState {
+  const text = readIfThere(path)
+  if (text === undefined) return { kind: 'none' }
+  const identity = parseIdentity(text.split('\n')[1] ?? '')
+  if (identity === undefined) return { kind: 'stale' }
+  const alive = liveness(identity)
+  if (alive === 'dead') return { kind: 'stale' }
+  return { kind: alive === 'alive' ? 'running' : 'unverifiable', identity }
+}
+
+/**
+ * Enters this process as the daemon.
+ * @throws {MaildropError} ALREADY_RUNNING; SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED if it cannot be written
+ */
+export function claimPidFile(path: string): void {
+  const own = `${process.pid}\n${formatIdentity(ownIdentity())}\n`
+  const draft = `${path}.${process.pid}`
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    writeFileSync(draft, own, { mode: 0o600 })
+    withLock(`${path}.lock`, draft, () => {
+      const found = readPidFile(path)
+      if (found.kind === 'running' || found.kind === 'unverifiable') throw alreadyRunning(found, path)
+      renameSync(draft, path)
+    })
+  } catch (error) {
+    removeIfThere(draft)
+    throw error instanceof MaildropError ? error : spoolError('write', path, error)
+  }
+}
+
+/** Removes the pid file if it is this process's own. */
+export function releasePidFile(path: string): void {
+  const found = readPidFile(path)
+  if (found.kind === 'running' && found.identity.pid === process.pid) removeIfThere(path)
+}
+
+/** The lock is a second name of the draft; one that a dead process left is removed. */
+function withLock(lock: string, draft: string, work: () => void): void {
+  const deadline = performance.now() + 5000
+  for (;;) {
+    try {
+      linkSync(draft, lock)
+      break
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+      if (readPidFile(lock).kind === 'stale') removeIfThere(lock)
+      else if (performance.now() > deadline) {
+        throw new MaildropError(
+          'ALREADY_RUNNING',
+          `another start is in progress: ${lock} is held; remove it if that is not so`,
+        )
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+    }
+  }
+  try {
+    work()
+  } finally {
+    removeIfThere(lock)
+  }
+}
+
+function alreadyRunning(found: PidFileState & { identity: ProcessIdentity }, path: string): MaildropError {
+  const { pid, host } = found.identity
+  const text =
+    found.kind === 'running'
+      ? `already running with pid ${pid} (${path})`
+      : `${path} belongs to pid ${pid} on ${host || 'this machine'}, which cannot be seen from here; remove the file if that daemon is gone`
+  return new MaildropError('ALREADY_RUNNING', text, { path })
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw spoolError('read', path, error)
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw spoolError('remove', path, error)
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The connections: each worker keeps one session and sends message after message over it.
+ *
+ * A worker looks for a message first, then opens its session if it has none, and claims last, so that nothing is ever claimed
+ * for a server that cannot be reached. Workers are started as there is work, up to what the destination allows, and end
+ * when there has been none for a while. A *run*, in the log, lasts from the first message to the moment when nothing is left.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Event, verdictOf } from '../delivery/outcome.ts'
+import { openSession, type Report, type Session, SessionError } from '../delivery/session.ts'
+import { messageOf } from '../errors.ts'
+import type { Claims } from '../spool/claim.ts'
+import type { Destination } from './destination.ts'
+import type { Candidate, Intake } from './intake.ts'
+import { claimJob, closeJob, giveBack, type Job, type JobContext, sendJob, settleJob } from './job.ts'
+
+/** One spool that is served. */
+export interface Source {
+  readonly intake: Intake
+  readonly claims: Claims
+}
+
+export interface Workers {
+  /** To be called when there may be something to do. */
+  wake(): void
+  /**
+   * Ends: messages in transfer get `grace` milliseconds to finish and are given back then.
+   */
+  stop(grace: number): Promise<void>
+}
+
+/** Milliseconds for which a session without work is kept open. */
+const IDLE_TIME = 2000
+/** Milliseconds for which no further connection is tried after the server refused one while others work. */
+const CROWDED_TIME = 5000
+/** Messages in a row without an answer after which the server counts as down. */
+const MAX_DROPS = 3
+
+export function startWorkers(
+  sources: readonly Source[],
+  context: JobContext & { readonly destination: Destination },
+): Workers {
+  const { config, log, destination } = context
+  const workers = new Set<Promise<void>>()
+  const sessions = new Set<Session>()
+  const waiting = new Set<() => void>()
+  const run = { since: 0, active: false, rescanned: false, sent: 0, deferred: 0, failed: 0 }
+  let busy = 0
+  let stopping = false
+  let aborted = false
+  let crowdedUntil = 0
+  let turn = 0
+  let drops = 0
+
+  const backlog = (): number => sources.reduce((sum, { intake }) => sum + intake.backlog, 0)
+
+  const wake = (): void => {
+    if (stopping) return
+    const crowded = sessions.size > 0 && performance.now() < crowdedUntil
+    const allowed = crowded ? sessions.size : destination.allowance
+    const wanted = Math.min(allowed, backlog() + busy)
+    for (const resume of waiting) resume()
+    while (workers.size < wanted) start()
+  }
+
+  const start = (): void => {
+    const worker = work()
+      .catch(error => log.line('worker-failed', { text: messageOf(error) }))
+      .finally(() => {
+        workers.delete(worker)
+        if (workers.size === 0) endRun()
+      })
+    workers.add(worker)
+  }
+
+  /** The next file of all spools in turn. */
+  const next = async (): Promise<[Candidate, Source] | undefined> => {
+    for (let i = 0; i < sources.length; i++) {
+      const source = sources[turn++ % sources.length]!
+      const candidate = await source.intake.next()
+      if (candidate !== undefined) return [candidate, source]
+    }
+    return undefined
+  }
+
+  const work = async (): Promise<void> => {
+    let session: Session | undefined
+    try {
+      while (!stopping && workers.size <= destination.allowance) {
+        const found = await next()
+        if (found === undefined) {
+          if (!(await pause(session))) return
+          continue
+        }
+        busy += 1
+        try {
+          const after = await handle(found[0], found[1], session)
+          if (after === 'unreachable') return
+          session = after
+        } finally {
+          busy -= 1
+        }
+      }
+    } finally {
+      if (session) closeSession(session)
+    }
+  }
+
+  /** Waits for work; false when there has been none for a while. The last one to get here ends the run. */
+  const pause = async (session: Session | undefined): Promise<boolean> => {
+    if (busy === 0 && run.active) {
+      if (!run.rescanned) {
+        run.rescanned = true
+        for (const { intake } of sources) intake.scan()
+        return true
+      }
+      endRun()
+    }
+    if (session === undefined) return false
+    return await new Promise<boolean>(resolve => {
+      const finish = (more: boolean) => () => {
+        clearTimeout(timer)
+        waiting.delete(resume)
+        resolve(more)
+      }
+      const resume = finish(true)
+      const timer = setTimeout(finish(false), IDLE_TIME)
+      waiting.add(resume)
+    })
+  }
+
+  /** Sends one candidate; returns the session to go on with. */
+  const handle = async (
+    candidate: Candidate,
+    source: Source,
+    current: Session | undefined,
+  ): Promise<Session | undefined | 'unreachable'> => {
+    let session = current?.usable ? current : undefined
+    if (candidate.content.kind === 'mail' && session === undefined) {
+      session = await connect()
+      if (session === undefined) {
+        source.intake.putBack(candidate)
+        return 'unreachable'
+      }
+    }
+    const job = await claimJob(candidate, source.claims, context)
+    if (job === undefined || session === undefined) return session
+    beginRun()
+    try {
+      return await attempt(job, session, source)
+    } finally {
+      closeJob(job)
+    }
+  }
+
+  const attempt = async (job: Job, first: Session, source: Source): Promise<Session | undefined | 'unreachable'> => {
+    let session = first
+    let report = await sendJob(job, session, context)
+    if (report !== undefined && wasStale(report, session)) {
+      const fresh = await connect()
+      if (fresh === undefined) {
+        await giveBack(job)
+        return 'unreachable'
+      }
+      session = fresh
+      report = await sendJob(job, session, context)
+    }
+    if (report === undefined) return session
+    if (aborted && report.end.stage !== 'dot') {
+      await giveBack(job)
+      return session
+    }
+    const { end, due } = await settleJob(job, report, context)
+    if (end === 'remove') run.sent += 1
+    else if (end === 'fail') run.failed += 1
+    else {
+      run.deferred += 1
+      source.intake.expect(due)
+    }
+    judgeServer(report.end)
+    return await afterMessage(session)
+  }
+
+  /** One message that makes the server hang up is that message's trouble, several in a row are the server's. */
+  const judgeServer = (end: Event): void => {
+    drops = end.code === undefined && end.stage !== 'local' ? drops + 1 : 0
+    if (verdictOf(end) === 'defer-server' || drops >= MAX_DROPS) destination.failed(end)
+    else if (end.code !== undefined) destination.worked()
+  }
+
+  /** Reconnects after a batch, and waits between two messages. */
+  const afterMessage = async (session: Session): Promise<Session | undefined> => {
+    if (config.waitInterval > 0 && !stopping) await rest()
+    if (config.batch === 0 || session.count < config.batch) return session
+    closeSession(session)
+    return undefined
+  }
+
+  const rest = async (): Promise<void> => {
+    const until = performance.now() + config.waitInterval * 1000
+    while (!stopping && performance.now() < until) await sleep(Math.min(200, until - performance.now()))
+  }
+
+  const connect = async (): Promise<Session | undefined> => {
+    try {
+      const session = await openSession(config.smtp)
+      sessions.add(session)
+      session.closed.then(() => sessions.delete(session))
+      return session
+    } catch (error) {
+      if (!(error instanceof SessionError)) throw error
+      if (sessions.size > 0) crowdedUntil = performance.now() + CROWDED_TIME
+      else destination.failed(error.event)
+      return undefined
+    }
+  }
+
+  const closeSession = (session: Session): void => {
+    sessions.delete(session)
+    session.quit()
+  }
+
+  const beginRun = (): void => {
+    run.rescanned = false
+    if (run.active) return
+    Object.assign(run, { since: performance.now(), active: true, sent: 0, deferred: 0, failed: 0 })
+    log.line('run-begin', { pid: process.pid, waiting: backlog() + 1 })
+  }
+
+  const endRun = (): void => {
+    if (run.active) {
+      const ms = Math.round(performance.now() - run.since)
+      log.line('run-end', { pid: process.pid, sent: run.sent, deferred: run.deferred, failed: run.failed, ms })
+    }
+    run.active = false
+    log.close()
+  }
+
+  return {
+    wake,
+    async stop(grace) {
+      stopping = true
+      for (const resume of waiting) resume()
+      const timer = setTimeout(() => {
+        aborted = true
+        for (const session of sessions) session.abort('the daemon was stopped')
+      }, grace)
+      await Promise.all(workers)
+      clearTimeout(timer)
+    },
+  }
+}
+
+/** A kept connection that the server had closed meanwhile: nothing was said about the message. */
+function wasStale({ end }: Report, session: Session): boolean {
+  return end.stage === 'mail' && end.code === undefined && session.count > 1
+}

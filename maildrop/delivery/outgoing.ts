@@ -1,0 +1,141 @@
+/**
+ * A message as it goes over the wire: the bytes of the mail file with its Bcc header removed (the recipients in it are
+ * untouched, they are in the envelope) and, if asked for, a Message-ID added. Nothing else is changed here.
+ *
+ * Small messages are in memory already, large ones are streamed from the open file. Line endings are made CRLF and dots
+ * are stuffed by nodemailer's stream behind this one, which also ends a bare CR or LF as CRLF; so a bare CR ends a
+ * header line here too.
+ */
+import { read } from 'node:fs'
+import { hostname } from 'node:os'
+import { Readable } from 'node:stream'
+import type { ReadyMail } from '../spool/inspect.ts'
+
+/** How far the transfer of a message has come. */
+export interface Progress {
+  at: 'envelope' | 'body' | 'dot'
+}
+
+export interface Outgoing {
+  /** Bytes to be sent, before line endings are normalised. */
+  readonly size: number
+  /** The message's bytes, once. `progress` moves to `body` with the first, to `dot` behind the last. */
+  open(progress: Progress): Readable
+}
+
+const CHUNK = 64 * 1024
+const LF = 0x0a
+const CR = 0x0d
+const COLON = 0x3a
+
+/**
+ * @param mail the open mail file; it has to stay open until the stream has ended
+ * @param options `messageId` is added if the message has none; `beforeDot` runs when all bytes are out and before the
+ *   final dot; if it throws, the dot is never sent
+ * @returns a problem in words if the header block does not end within the part of the file that is in memory
+ */
+export function outgoing(
+  mail: ReadyMail,
+  options: { readonly messageId: string | undefined; readonly beforeDot: () => void },
+): Outgoing | { readonly problem: string } {
+  const head = mail.bytes.subarray(mail.start)
+  const header = scanHeader(head, mail.start + head.length === mail.size)
+  if (header === undefined) return { problem: `the header of the message is longer than ${head.length} bytes` }
+  const added = options.messageId && !header.hasMessageId ? [Buffer.from(`Message-ID: ${options.messageId}\r\n`)] : []
+  const chunks = [...added, ...header.kept, head.subarray(header.end)].filter(chunk => chunk.length > 0)
+  const inMemory = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  const streamed = mail.size - mail.bytes.length
+  return {
+    size: inMemory + streamed,
+    open(progress) {
+      let at = mail.bytes.length
+      let next = 0
+      return new Readable({
+        highWaterMark: CHUNK,
+        read() {
+          progress.at = 'body'
+          const chunk = chunks[next]
+          if (chunk) {
+            next += 1
+            this.push(chunk)
+          } else if (at < mail.size) {
+            const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - at))
+            read(mail.fd, buffer, 0, buffer.length, at, (error, count) => {
+              if (error) return this.destroy(error)
+              if (count === 0) return this.destroy(new Error('the mail file became shorter while it was sent'))
+              at += count
+              this.push(buffer.subarray(0, count))
+            })
+          } else {
+            try {
+              options.beforeDot()
+              progress.at = 'dot'
+              this.push(null)
+            } catch (error) {
+              this.destroy(error as Error)
+            }
+          }
+        },
+      })
+    },
+  }
+}
+
+/** A Message-ID that is the same in every attempt: made of the mail's id and the sender's domain. */
+export function stableMessageId(id: string, from: string): string {
+  const domain = /@([a-z0-9.-]+)$/i.exec(from)?.[1] ?? (hostname().replace(/[^A-Za-z0-9.-]/g, '-') || 'localhost')
+  return `<${id}@${domain}>`
+}
+
+interface Header {
+  /** The pieces of the header block that are sent. */
+  readonly kept: readonly Buffer[]
+  /** Where the rest begins: the blank line, or the first line that is no header. */
+  readonly end: number
+  readonly hasMessageId: boolean
+}
+
+/** @returns undefined if the bytes end before the header block does; `whole` says that no more bytes follow */
+function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
+  const kept: Buffer[] = []
+  let keptFrom = 0
+  let hasMessageId = false
+  let removing = false
+  let at = 0
+  while (at < bytes.length) {
+    const first = bytes[at]
+    const next = lineEnd(bytes, at)
+    if (next === undefined && !whole) return undefined
+    const end = next ?? bytes.length
+    const continues = first === 0x20 || first === 0x09
+    if (!continues || at === 0) {
+      const name = headerName(bytes, at, end)
+      if (name === undefined) break
+      if (name === 'message-id') hasMessageId = true
+      const remove = name === 'bcc'
+      if (remove && !removing) kept.push(bytes.subarray(keptFrom, at))
+      if (!remove && removing) keptFrom = at
+      removing = remove
+    }
+    at = end
+  }
+  if (at >= bytes.length && !whole) return undefined
+  if (!removing) kept.push(bytes.subarray(keptFrom, at))
+  return { kept, end: at, hasMessageId }
+}
+
+/** The start of the next line, or undefined if the line does not end. */
+function lineEnd(bytes: Buffer, from: number): number | undefined {
+  for (let at = from; at < bytes.length; at++) {
+    if (bytes[at] === LF) return at + 1
+    if (bytes[at] === CR) return bytes[at + 1] === LF ? at + 2 : at + 1
+  }
+  return undefined
+}
+
+/** The lower-case name of a header field (RFC 5322 section 2.2), or undefined if the line is none. */
+function headerName(bytes: Buffer, from: number, to: number): string | undefined {
+  const colon = bytes.indexOf(COLON, from)
+  if (colon === -1 || colon >= to) return undefined
+  return /^([!-9;-~]+)[ \t]*$/.exec(bytes.toString('latin1', from, colon))?.[1]?.toLowerCase()
+}

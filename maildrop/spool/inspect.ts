@@ -1,0 +1,104 @@
+/**
+ * Looks at a file of the spool and says whether it is mail that may be sent now. Looks only: nothing is moved.
+ *
+ * A file is read through one descriptor, opened without following links, and what was read is what is sent; so it does
+ * not matter what happens to its name meanwhile. Calls are synchronous: they touch one small file on a local disk,
+ * where a trip through the thread pool costs several times the work itself.
+ */
+import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { systemCode } from '../errors.ts'
+import { type Envelope, MAX_ENVELOPE_BYTES, parseMailHead } from './format.ts'
+
+/** A complete mail file, open for reading; whoever gets it has to close it. */
+export interface ReadyMail {
+  readonly fd: number
+  readonly inode: number
+  /** When it was written, in milliseconds since 1970. */
+  readonly written: number
+  /** Size of the file in bytes. */
+  readonly size: number
+  /** The file's beginning, at most MAX_ENVELOPE_BYTES. */
+  readonly bytes: Buffer
+  /** Where the message begins, in bytes from the start of the file. */
+  readonly start: number
+  readonly id: string | undefined
+  readonly envelope: Envelope
+}
+
+export type Inspection =
+  | { readonly kind: 'ready'; readonly mail: ReadyMail }
+  /** There is no such file (any more), or it is a directory. */
+  | { readonly kind: 'nothing' }
+  /** A `.lck` file stands beside it. */
+  | { readonly kind: 'locked' }
+  /** It may still be written: send it (or give it up, if `problem` says why) when `mark` has not changed for a while. */
+  | { readonly kind: 'unsettled'; readonly mark: string; readonly problem: string | undefined }
+  /** It cannot become mail. */
+  | { readonly kind: 'unfit'; readonly problem: string }
+
+/**
+ * @param settled true if the caller has seen the file unchanged for long enough
+ * @throws the system's error if the file cannot be looked at for a reason that has nothing to do with it (EMFILE, EIO)
+ */
+export function inspect(directory: string, name: string, settled: boolean): Inspection {
+  const path = join(directory, name)
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    return unopened(error)
+  }
+  let keep = false
+  try {
+    const { ino, size, mtimeMs, isFile, isDirectory } = statOf(fd)
+    if (isDirectory) return { kind: 'nothing' }
+    if (!isFile) return { kind: 'unfit', problem: 'it is not a regular file' }
+    if (existsSync(`${path}.lck`)) return { kind: 'locked' }
+    const bytes = readStart(fd, size)
+    const head = parseMailHead(bytes, size)
+    const mark = `${ino}:${size}:${mtimeMs}`
+    if (head.kind === 'malformed')
+      return settled ? { kind: 'unfit', problem: head.problem } : { kind: 'unsettled', mark, problem: undefined }
+    if (head.kind === 'incomplete') return { kind: 'unsettled', mark, problem: head.problem }
+    if (!head.measured && !settled) return { kind: 'unsettled', mark, problem: undefined }
+    keep = true
+    const { id, envelope, start } = head
+    return { kind: 'ready', mail: { fd, inode: ino, written: mtimeMs, size, bytes, start, id, envelope } }
+  } finally {
+    if (!keep) closeSync(fd)
+  }
+}
+
+function unopened(error: unknown): Inspection {
+  switch (systemCode(error)) {
+    case 'ENOENT':
+      return { kind: 'nothing' }
+    case 'ELOOP':
+      return { kind: 'unfit', problem: 'it is a symbolic link' }
+    case 'ENXIO':
+      return { kind: 'unfit', problem: 'it is not a regular file' }
+    case 'EACCES':
+      return { kind: 'unsettled', mark: 'unreadable', problem: 'it may not be read by the user the daemon runs as' }
+    default:
+      throw error
+  }
+}
+
+function statOf(fd: number) {
+  const stat = fstatSync(fd)
+  const { ino, size, mtimeMs } = stat
+  return { ino, size, mtimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
+}
+
+/** Reads the beginning of a file; shorter if the file is being cut meanwhile, which the parser then sees. */
+function readStart(fd: number, size: number): Buffer {
+  const bytes = Buffer.allocUnsafe(Math.min(size, MAX_ENVELOPE_BYTES))
+  let at = 0
+  while (at < bytes.length) {
+    const count = readSync(fd, bytes, at, bytes.length - at, at)
+    if (count === 0) break
+    at += count
+  }
+  return bytes.subarray(0, at)
+}

@@ -1,0 +1,118 @@
+/**
+ * What is known about the recipients of a message, kept beside it from its first deferral on: `.state/<id>`, one JSON object.
+ *
+ * It is written (fsynced, renamed) before anything relies on it, so an accepted recipient is never tried again. When a
+ * message is given up, the file moves to `failed/<id>.json` and is the reason.
+ */
+import { open, readFile, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { MaildropError, spoolError, systemCode } from '../errors.ts'
+import { daemonStep } from '../steps.ts'
+import type { Envelope } from './format.ts'
+import { stateDir } from './layout.ts'
+import { syncDirectory } from './sync.ts'
+
+const RecipientState = z.object({
+  address: z.string(),
+  status: z.enum(['waiting', 'sent', 'failed']),
+  /** The last reply, or what else happened. */
+  reply: z.string().optional(),
+  /** When that was. */
+  at: z.string().optional(),
+})
+
+const MailState = z.object({
+  version: z.literal(1),
+  id: z.string(),
+  /** The name of the file as it was dropped, where it was another one. */
+  name: z.string().optional(),
+  from: z.string(),
+  /** When the file was written. */
+  arrived: z.string(),
+  /** Attempts made so far. */
+  attempts: z.number().int().nonnegative(),
+  recipients: z.array(RecipientState),
+  /** Why the file as a whole was given up. */
+  problem: z.string().optional(),
+})
+
+export type RecipientState = z.infer<typeof RecipientState>
+export type MailState = z.infer<typeof MailState>
+
+/** The state of a message that has not been tried yet. */
+export function newState(mail: { id: string; name?: string; written: number; envelope: Envelope }): MailState {
+  return {
+    version: 1,
+    id: mail.id,
+    ...(mail.name === undefined ? {} : { name: mail.name }),
+    from: mail.envelope.from,
+    arrived: new Date(Math.min(mail.written, Date.now())).toISOString(),
+    attempts: 0,
+    recipients: mail.envelope.to.map(address => ({ address, status: 'waiting' })),
+  }
+}
+
+export function waitingRecipients(state: MailState): string[] {
+  return state.recipients.filter(({ status }) => status === 'waiting').map(({ address }) => address)
+}
+
+/**
+ * Reads the state of a message, undefined if there is none.
+ * @throws {MaildropError} INVALID_MAIL_FILE if it is damaged; SPOOL_DENIED, SPOOL_FAILED if it cannot be read
+ */
+export async function readState(spool: string, id: string): Promise<MailState | undefined> {
+  return await readStateFile(statePath(spool, id))
+}
+
+/** Reads a state file wherever it is: under `.state`, or as the reason in `failed`. */
+export async function readStateFile(path: string): Promise<MailState | undefined> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw spoolError('read', path, error)
+  }
+  try {
+    return MailState.parse(JSON.parse(text))
+  } catch (cause) {
+    const text = `${path} is damaged, so it is not known who has got the message; move it away to send the message to all again`
+    throw new MaildropError('INVALID_MAIL_FILE', text, { cause, path })
+  }
+}
+
+/** Replaces the state of a message, durably and as a whole. */
+export async function writeState(spool: string, state: MailState): Promise<void> {
+  const path = statePath(spool, state.id)
+  const draft = join(stateDir(spool), `.${state.id}`)
+  try {
+    const file = await open(draft, 'w', 0o600)
+    try {
+      await file.writeFile(`${JSON.stringify(state, undefined, 1)}\n`)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(draft, path)
+    await syncDirectory(stateDir(spool))
+  } catch (error) {
+    await unlink(draft).catch(() => undefined)
+    throw spoolError('write', path, error)
+  }
+  daemonStep('state-written', state.id)
+}
+
+export async function removeState(spool: string, id: string): Promise<void> {
+  try {
+    await unlink(statePath(spool, id))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw spoolError('remove', statePath(spool, id), error)
+  }
+  daemonStep('state-removed', id)
+}
+
+export function statePath(spool: string, id: string): string {
+  return join(stateDir(spool), id)
+}
