@@ -1,0 +1,135 @@
+/**
+ * Templates, ready to render: the engine's public side.
+ *
+ * `compileTemplate` refuses a faulty template; `render` renders the page, and only then, if all of it rendered, hands the
+ * messages of its sendmail blocks to their mail hosts, in order. All mail hosts are found before the first message is sent.
+ */
+
+import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { TemplateError } from './errors.ts'
+import { findMailHost } from './mail-host.ts'
+import { escapeHtml, pageOutput } from './output.ts'
+import { parseTemplate } from './parse.ts'
+import { render, type Template } from './render.ts'
+import { type PendingMail, readMail } from './sendmail.ts'
+
+export type ContentType = 'text/html' | 'text/plain'
+
+export interface PartialSource {
+  readonly source: string
+  /** Its name in errors: a file or path. */
+  readonly name: string
+}
+
+export interface CompileOptions {
+  /** The template's name in errors: a file or path. */
+  readonly name?: string
+  /** What the page is; values are escaped for it. text/html by default. */
+  readonly contentType?: ContentType
+  /** Finds the source of a partial by its name. */
+  readonly partial?: (name: string) => PartialSource | undefined
+}
+
+export interface RenderOptions {
+  /** The object in the tree that the page stands at; mail hosts are looked up from there. */
+  readonly context?: object
+}
+
+export interface CompiledTemplate {
+  /**
+   * Renders the page and sends its mail.
+   * @param data own properties are what the template sees; promises among them are awaited
+   * @throws {TemplateError} TEMPLATE_RENDER, TEMPLATE_SYNTAX (in a partial), NO_PARTIAL, NO_MAIL_HOST, MAIL_REFUSED, and
+   *   whatever a mail host throws for reasons of its own
+   */
+  render(data: Record<string, unknown>, options?: RenderOptions): Promise<string>
+}
+
+/** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST (a sendmail block that names none) */
+export function compileTemplate(
+  source: string,
+  { name = 'template', contentType = 'text/html', partial }: CompileOptions = {},
+): CompiledTemplate {
+  const template = { file: name, program: parseTemplate(source, name) }
+  const partials = partialCache(partial ?? (() => undefined))
+  const output = () => pageOutput(contentType === 'text/html' ? escapeHtml : text => text)
+  return {
+    async render(data, { context } = {}) {
+      const { output: page, mails } = await render(template, data, partials, output)
+      await send(mails, context)
+      return page.parts.join('')
+    },
+  }
+}
+
+/**
+ * Renders a file. Its partials are the `NAME.hbs` of its own directory and those below; a name that ends in `.txt.hbs` makes
+ * the page text/plain, any other text/html.
+ * @throws {TemplateError} TEMPLATE_UNREADABLE, and as `compileTemplate` and `render`
+ */
+export async function renderFile(
+  path: string,
+  data: Record<string, unknown>,
+  options: RenderOptions = {},
+): Promise<string> {
+  const source = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw new TemplateError(
+      'TEMPLATE_UNREADABLE',
+      { file: path, line: 1, column: 1 },
+      `the template cannot be read: ${cause.code ?? cause.message}`,
+      { cause },
+    )
+  })
+  const contentType = basename(path).endsWith('.txt.hbs') ? 'text/plain' : 'text/html'
+  const partial = (name: string) => readPartial(dirname(path), name)
+  return compileTemplate(source, { name: path, contentType, partial }).render(data, options)
+}
+
+/** A partial of that directory; a name that would leave it is none. */
+function readPartial(directory: string, name: string): PartialSource | undefined {
+  if (!/^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/.test(name)) return undefined
+  const path = join(directory, `${name}.hbs`)
+  try {
+    return { source: readFileSync(path, 'utf8'), name: path }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new TemplateError(
+      'TEMPLATE_UNREADABLE',
+      { file: path, line: 1, column: 1 },
+      `the partial cannot be read: ${(cause as Error).message}`,
+      { cause },
+    )
+  }
+}
+
+/** Partials parsed once for each source. */
+function partialCache(partial: (name: string) => PartialSource | undefined): (name: string) => Template | undefined {
+  const parsed = new Map<string, Template & { source: string }>()
+  return name => {
+    const found = partial(name)
+    if (found === undefined) return undefined
+    const known = parsed.get(name)
+    if (known?.source === found.source && known.file === found.name) return known
+    const template = { file: found.name, source: found.source, program: parseTemplate(found.source, found.name) }
+    parsed.set(name, template)
+    return template
+  }
+}
+
+async function send(mails: readonly PendingMail[], context: object | undefined): Promise<void> {
+  const ready = mails.map(mail => ({
+    mail,
+    message: readMail(mail),
+    host: findMailHost(mail.host, context, mail.place),
+  }))
+  for (const { mail, message, host } of ready) {
+    try {
+      await host.send(message, mail.options)
+    } catch (cause) {
+      if (!(cause instanceof Error && cause.name === 'ComposeError')) throw cause
+      throw new TemplateError('MAIL_REFUSED', mail.place, `sendmail: ${cause.message}`, { cause })
+    }
+  }
+}

@@ -1,0 +1,14 @@
+/** The template engine: Handlebars with `<< >>` beside `{{ }}`, and the sendmail block. */
+export {
+  type CompiledTemplate,
+  type CompileOptions,
+  type ContentType,
+  compileTemplate,
+  type PartialSource,
+  type RenderOptions,
+  renderFile,
+} from './compile.ts'
+export { type Place, TEMPLATE_ERROR_CODES, TemplateError, type TemplateErrorCode } from './errors.ts'
+export type { MailHost, SendOptions } from './mail-host.ts'
+export { SafeText } from './output.ts'
+export type { MailMessage } from './sendmail.ts'

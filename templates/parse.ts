@@ -1,0 +1,159 @@
+/**
+ * From an author's source to a checked syntax tree.
+ *
+ * What can be known without data is refused here, with its place: syntax, helpers that do not exist, and everything
+ * about a sendmail block that is written in it. Nothing of a template is ever compiled to JavaScript.
+ */
+import Handlebars from 'handlebars'
+import { type Block, type Call, isBareName, type Located, nameOf, type Program, type Statement } from './ast.ts'
+import { isHelper } from './builtins.ts'
+import { rewriteDelimiters } from './delimiters.ts'
+import { type Place, TemplateError, type TemplateErrorCode } from './errors.ts'
+import { checkSendmail, SENDMAIL } from './sendmail.ts'
+
+/** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
+export function parseTemplate(source: string, file: string): Program {
+  const { source: rewritten, restore } = rewriteDelimiters(source)
+  const program = parse(rewritten, file)
+  checkProgram(program, { file, restore, inMail: false })
+  return program
+}
+
+/** The place of a node. */
+export function placeOf({ loc }: Located, file: string): Place {
+  return { file, line: loc.start.line, column: loc.start.column + 1 }
+}
+
+interface Check {
+  readonly file: string
+  readonly restore: (text: string) => string
+  /** Inside a sendmail block. */
+  readonly inMail: boolean
+}
+
+function checkProgram(program: Program | undefined, check: Check): void {
+  for (const statement of program?.body ?? []) checkStatement(statement, check)
+}
+
+function checkStatement(statement: Statement, check: Check): void {
+  switch (statement.type) {
+    case 'ContentStatement':
+      statement.value = check.restore(statement.value)
+      return
+    case 'CommentStatement':
+      return
+    case 'MustacheStatement':
+      checkCall(statement, check)
+      return
+    case 'BlockStatement':
+      if (nameOf(statement.path) === SENDMAIL) checkSendmailBlock(statement, check)
+      else checkCall(statement, check)
+      checkProgram(statement.program, nameOf(statement.path) === SENDMAIL ? { ...check, inMail: true } : check)
+      checkProgram(statement.inverse, check)
+      return
+    case 'DecoratorBlock':
+      if (nameOf(statement.path) !== 'inline')
+        throw syntaxError(statement, check, `there is no decorator '${nameOf(statement.path)}'; expected #*inline`)
+      checkParams(statement, check)
+      checkProgram(statement.program, check)
+      return
+    case 'PartialStatement':
+    case 'PartialBlockStatement':
+      if (statement.params.length > 1)
+        throw syntaxError(statement, check, 'a partial takes one context, and name=value')
+      checkParams(statement, check)
+      if (statement.name.type === 'SubExpression') checkCall(statement.name, check)
+      if (statement.type === 'PartialBlockStatement') checkProgram(statement.program, check)
+      return
+    default:
+      throw syntaxError(statement, check, `'${(statement as Statement & { type: string }).type}' is not supported`)
+  }
+}
+
+function checkSendmailBlock(block: Block, check: Check): void {
+  if (check.inMail) throw syntaxError(block, check, 'a sendmail block inside a sendmail block')
+  const fault = checkSendmail(block)
+  if (fault) throw new TemplateError(fault.code, placeOf(fault.at, check.file), fault.what)
+  checkParams(block, check)
+  // whitespace control takes the line break after a tag that stands alone on its line; take it after any other as well
+  const first = block.program?.body[0]
+  if (first?.type === 'ContentStatement' && !first.rightStripped) first.value = first.value.replace(/^[ \t]*\r?\n/, '')
+}
+
+/** A call with arguments must be of a helper. */
+function checkCall(call: Call & { type: string }, check: Check): void {
+  const name = nameOf(call.path)
+  const called = call.type === 'SubExpression' || call.params.length > 0 || (call.hash?.pairs.length ?? 0) > 0
+  if (called && !(isBareName(call.path) && isHelper(name)))
+    throw syntaxError(call, check, `there is no helper '${name}'`)
+  if (name === SENDMAIL && isBareName(call.path))
+    throw syntaxError(call, check, 'sendmail is a block: expected #sendmail')
+  checkParams(call, check)
+}
+
+function checkParams({ params, hash }: Pick<Call, 'params' | 'hash'>, check: Check): void {
+  for (const expression of [...params, ...(hash?.pairs ?? []).map(pair => pair.value)])
+    if (expression.type === 'SubExpression') checkCall(expression, check)
+}
+
+function syntaxError(
+  at: Located,
+  { file }: Check,
+  what: string,
+  code: TemplateErrorCode = 'TEMPLATE_SYNTAX',
+): TemplateError {
+  return new TemplateError(code, placeOf(at, file), what)
+}
+
+interface Lexer {
+  readonly matched: string
+  readonly match: string
+}
+
+function parse(source: string, file: string): Program {
+  try {
+    return Handlebars.parse(source) as unknown as Program
+  } catch (cause) {
+    throw parseError(cause, source, file)
+  }
+}
+
+/** Handlebars' error in our words; where it gives no place, its lexer stands at the faulty token. */
+function parseError(cause: unknown, source: string, file: string): TemplateError {
+  const { message, lineNumber, column } = cause as Error & { lineNumber?: number; column?: number }
+  if (lineNumber !== undefined && column !== undefined) {
+    const what = message.replace(/ - \d+:\d+$/, '')
+    return new TemplateError('TEMPLATE_SYNTAX', { file, line: lineNumber, column: column + 1 }, what, { cause })
+  }
+  const { matched, match } = (Handlebars as unknown as { Parser: { lexer: Lexer } }).Parser.lexer
+  const before = source.slice(0, matched.length - match.length).split('\n')
+  const place = { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+  const expected = /Expecting (.*), got/.exec(message)?.[1]
+  const found = match === '' ? 'the end of the template' : JSON.stringify(match)
+  return new TemplateError(
+    'TEMPLATE_SYNTAX',
+    place,
+    `unexpected ${found}${expected ? `, expected ${inWords(expected)}` : ''}`,
+    { cause },
+  )
+}
+
+const TOKENS: Record<string, string> = {
+  CLOSE: 'the end of the tag',
+  CLOSE_UNESCAPED: 'the end of the tag',
+  CLOSE_RAW_BLOCK: 'the end of the tag',
+  CLOSE_SEXPR: "')'",
+  CLOSE_BLOCK_PARAMS: "'|'",
+  ID: 'a name',
+  DATA: 'a name',
+  EQUALS: "'='",
+  STRING: 'a string',
+  OPEN_ENDBLOCK: 'the end of a block',
+  END_RAW_BLOCK: 'the end of a block',
+  EOF: 'the end of the template',
+}
+
+function inWords(tokens: string): string {
+  const words = new Set(tokens.split(', ').flatMap(token => TOKENS[token.replace(/'/g, '')] ?? []))
+  return [...words].join(' or ') || 'text or a tag'
+}

@@ -1,0 +1,302 @@
+/**
+ * Rendering: walks the syntax tree. Nothing is compiled, so no template and no value can become code.
+ *
+ * A rendering is synchronous and has no effects: mail is collected, not sent. When it meets a promise it is given up,
+ * the promise awaited, and the rendering begun again; so promises may stand anywhere in the data.
+ */
+import {
+  type Block,
+  type Call,
+  type Expression,
+  isBareName,
+  type Literal,
+  type Located,
+  nameOf,
+  type Partial,
+  type PartialBlock,
+  type Path,
+  type Program,
+  type Statement,
+} from './ast.ts'
+import { type BlockCall, helper, renderValue } from './builtins.ts'
+import { TemplateError } from './errors.ts'
+import { mailOutput, type Output } from './output.ts'
+import { placeOf } from './parse.ts'
+import { type Closure, enter, Pending, Reader, type Scope, type Settled } from './scope.ts'
+import { type PendingMail, readAttributes, SENDMAIL } from './sendmail.ts'
+
+/** Partials inside partials; more is taken for a partial that calls itself for ever. */
+const DEEPEST = 100
+/** Promises awaited one after the other; more is taken for data that give a new promise at each reading. */
+const MOST_PROMISES = 10_000
+
+export interface Template {
+  readonly file: string
+  readonly program: Program
+}
+
+export interface Rendering {
+  readonly output: Output
+  readonly mails: readonly PendingMail[]
+}
+
+/**
+ * @param partial finds a partial by name
+ * @param output makes an empty output for the page
+ * @throws {TemplateError} TEMPLATE_RENDER, NO_PARTIAL
+ */
+export async function render(
+  template: Template,
+  data: unknown,
+  partial: (name: string) => Template | undefined,
+  output: () => Output,
+): Promise<Rendering> {
+  const settled: Settled = new Map()
+  while (settled.size < MOST_PROMISES) {
+    try {
+      const renderer = new Renderer(partial, output(), new Reader(settled))
+      renderer.program(template.program, rootScope(template.file, data))
+      return renderer
+    } catch (pending) {
+      if (!(pending instanceof Pending)) throw pending
+      const [result] = await Promise.allSettled([pending.promise])
+      settled.set(pending.promise, result)
+    }
+  }
+  throw new TemplateError(
+    'TEMPLATE_RENDER',
+    { file: template.file, line: 1, column: 1 },
+    `the data hold more than ${MOST_PROMISES} promises, or an attribute that is a new one at each reading`,
+  )
+}
+
+function rootScope(file: string, data: unknown): Scope {
+  return {
+    file,
+    contexts: [data],
+    frames: [{ root: data }],
+    blockParams: new Map(),
+    inlinePartials: new Map(),
+    partialBlock: undefined,
+    depth: 0,
+  }
+}
+
+class Renderer implements Rendering {
+  readonly mails: PendingMail[] = []
+  output: Output
+  readonly #partial: (name: string) => Template | undefined
+  readonly #reader: Reader
+  #inMail = false
+
+  constructor(partial: (name: string) => Template | undefined, output: Output, reader: Reader) {
+    this.#partial = partial
+    this.output = output
+    this.#reader = reader
+  }
+
+  program(program: Program | undefined, scope: Scope): void {
+    if (program === undefined) return
+    const inner = this.#withInlinePartials(program, scope)
+    for (const statement of program.body) this.#statement(statement, inner)
+  }
+
+  #statement(statement: Statement, scope: Scope): void {
+    switch (statement.type) {
+      case 'ContentStatement':
+        this.output.write(statement.value)
+        return
+      case 'MustacheStatement': {
+        const value = this.#call(statement, scope)
+        this.output.insert({ value, raw: !statement.escaped, place: placeOf(statement, scope.file) })
+        return
+      }
+      case 'BlockStatement':
+        if (nameOf(statement.path) === SENDMAIL) this.#sendmail(statement, scope)
+        else this.#block(statement, scope)
+        return
+      case 'PartialStatement':
+        this.#callPartial(statement, scope, undefined)
+        return
+      case 'PartialBlockStatement':
+        this.#callPartial(statement, scope, { program: statement.program, scope })
+        return
+      case 'CommentStatement':
+      case 'DecoratorBlock':
+        return
+    }
+  }
+
+  #block(block: Block, scope: Scope): void {
+    const name = nameOf(block.path)
+    const called = this.#isCall(block, scope) ? helper(name) : undefined
+    const call: BlockCall = {
+      ...this.#arguments(block, scope),
+      render: (context, locals = {}) =>
+        this.program(block.program, enter(scope, context, locals, block.program?.blockParams)),
+      renderInverse: () => this.program(block.inverse, scope),
+    }
+    if (called === undefined) {
+      renderValue(call, this.#value(block.path, scope))
+      return
+    }
+    if (called.block === undefined) throw this.#error(block, scope, `'${name}' is not a block helper`)
+    this.#checkArity(block, called.arity, scope)
+    called.block(call)
+  }
+
+  /** The value of a mustache or a sub-expression. */
+  #call(call: Call, scope: Scope): unknown {
+    const name = nameOf(call.path)
+    const called = this.#isCall(call, scope) ? helper(name) : undefined
+    if (called === undefined) return this.#value(call.path, scope)
+    if (called.value === undefined) throw this.#error(call, scope, `'${name}' is a block helper: expected #${name}`)
+    this.#checkArity(call, called.arity, scope)
+    return called.value(this.#arguments(call, scope))
+  }
+
+  /** A helper's name is one unless it is a block parameter. */
+  #isCall({ path }: Call, scope: Scope): boolean {
+    return isBareName(path) && !(path.type === 'PathExpression' && (path.data || scope.blockParams.has(nameOf(path))))
+  }
+
+  #arguments({ params, hash }: Pick<Call, 'params' | 'hash'>, scope: Scope) {
+    return {
+      params: params.map(param => this.#expression(param, scope)),
+      hash: Object.fromEntries((hash?.pairs ?? []).map(({ key, value }) => [key, this.#expression(value, scope)])),
+      context: scope.contexts[0],
+      reader: this.#reader,
+    }
+  }
+
+  #checkArity(call: Call, arity: number, scope: Scope): void {
+    if (call.params.length !== arity)
+      throw this.#error(
+        call,
+        scope,
+        `${nameOf(call.path)}: expected ${arity} argument${arity === 1 ? '' : 's'}, found ${call.params.length}`,
+      )
+  }
+
+  #expression(expression: Expression, scope: Scope): unknown {
+    switch (expression.type) {
+      case 'PathExpression':
+        return this.#value(expression, scope)
+      case 'SubExpression':
+        return this.#call(expression, scope)
+      case 'UndefinedLiteral':
+        return undefined
+      case 'NullLiteral':
+        return null
+      default:
+        return expression.value
+    }
+  }
+
+  /** The value of a path; a literal in its place is a name. */
+  #value(path: Path | Literal, scope: Scope): unknown {
+    try {
+      return path.type === 'PathExpression'
+        ? this.#reader.read(path, scope)
+        : this.#reader.property(scope.contexts[0], nameOf(path))
+    } catch (cause) {
+      if (cause instanceof Pending || cause instanceof TemplateError) throw cause
+      throw this.#error(
+        path,
+        scope,
+        `'${nameOf(path)}' could not be read: ${cause instanceof Error ? cause.message : cause}`,
+        cause,
+      )
+    }
+  }
+
+  #sendmail(block: Block, scope: Scope): void {
+    const place = placeOf(block, scope.file)
+    if (this.#inMail) throw new TemplateError('TEMPLATE_RENDER', place, 'a sendmail block inside a sendmail block')
+    const attributes = readAttributes(block, expression => this.#expression(expression, scope), place)
+    this.#inMail = true
+    const mail = this.#into(mailOutput(), () => this.program(block.program, scope))
+    this.#inMail = false
+    this.mails.push({ ...attributes, parts: mail.parts, place })
+  }
+
+  #callPartial(node: Partial | PartialBlock, scope: Scope, block: Closure | undefined): void {
+    if (scope.depth >= DEEPEST) throw this.#error(node, scope, `more than ${DEEPEST} partials inside each other`)
+    const name = node.name.type === 'SubExpression' ? String(this.#call(node.name, scope)) : nameOf(node.name)
+    const { params, hash } = this.#arguments(node, scope)
+    const given = node.params.length > 0 ? params[0] : scope.contexts[0]
+    const context = node.hash ? { ...(given as object), ...hash } : given
+    const inner = this.#into(this.output.fresh(), () => {
+      const found = this.#findPartial(name, scope, block)
+      if (found === undefined) throw this.#error(node, scope, `there is no partial '${name}'`, undefined, 'NO_PARTIAL')
+      this.program(found.program, { ...found.scope(context), depth: scope.depth + 1 })
+    })
+    this.output.append(inner, 'indent' in node ? node.indent : '')
+  }
+
+  /** The program of a partial and the scope to run it in. */
+  #findPartial(
+    name: string,
+    scope: Scope,
+    block: Closure | undefined,
+  ): { program: Program; scope: (context: unknown) => Scope } | undefined {
+    const own = name === '@partial-block' ? scope.partialBlock : scope.inlinePartials.get(name)
+    if (own) {
+      const partialBlock = name === '@partial-block' ? own.scope.partialBlock : (block ?? scope.partialBlock)
+      return {
+        program: own.program,
+        scope: context => ({
+          ...enter(own.scope, context, {}),
+          frames: scope.frames,
+          inlinePartials: scope.inlinePartials,
+          partialBlock,
+        }),
+      }
+    }
+    const template = name === '@partial-block' ? undefined : this.#partial(name)
+    if (template) {
+      const inlinePartials = block
+        ? this.#withInlinePartials(block.program, scope).inlinePartials
+        : scope.inlinePartials
+      return {
+        program: template.program,
+        scope: context => ({
+          ...enter(scope, context, {}),
+          file: template.file,
+          blockParams: new Map(),
+          inlinePartials,
+          partialBlock: block ?? scope.partialBlock,
+        }),
+      }
+    }
+    return block && { program: block.program, scope: context => enter(scope, context, {}) }
+  }
+
+  /** A program's inline partials are known in all of it and in the partials it calls. */
+  #withInlinePartials(program: Program, scope: Scope): Scope {
+    const inline = program.body.filter(statement => statement.type === 'DecoratorBlock')
+    if (inline.length === 0) return scope
+    const names = inline.map(
+      ({ params: [name], program }) => [String(name && this.#expression(name, scope)), { program, scope }] as const,
+    )
+    return { ...scope, inlinePartials: new Map([...scope.inlinePartials, ...names]) }
+  }
+
+  #into(output: Output, work: () => void): Output {
+    const outer = this.output
+    this.output = output
+    work()
+    this.output = outer
+    return output
+  }
+
+  #error(
+    at: Located,
+    scope: Scope,
+    what: string,
+    cause?: unknown,
+    code: 'TEMPLATE_RENDER' | 'NO_PARTIAL' = 'TEMPLATE_RENDER',
+  ): TemplateError {
+    return new TemplateError(code, placeOf(at, scope.file), what, cause === undefined ? {} : { cause })
+  }
+}
