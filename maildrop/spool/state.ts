@@ -4,6 +4,7 @@
  * It is written (fsynced, renamed) before anything relies on it, so an accepted recipient is never tried again. When a
  * message is given up, the file moves to `failed/<id>.json` and is the reason.
  */
+import { existsSync } from 'node:fs'
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -62,7 +63,9 @@ export function waitingRecipients(state: MailState): string[] {
  * @throws {MaildropError} INVALID_MAIL_FILE if it is damaged; SPOOL_DENIED, SPOOL_FAILED if it cannot be read
  */
 export async function readState(spool: string, id: string): Promise<MailState | undefined> {
-  return await readStateFile(statePath(spool, id))
+  const path = statePath(spool, id)
+  // Nearly every message has none, and this tells so without a trip through the thread pool.
+  return existsSync(path) ? await readStateFile(path) : undefined
 }
 
 /** Reads a state file wherever it is: under `.state`, or as the reason in `failed`. */

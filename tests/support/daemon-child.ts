@@ -1,0 +1,21 @@
+/**
+ * A daemon in the foreground for tests, which can be made to die (SIGKILL) at a named step.
+ *
+ *     daemon-child.ts [STEP [COUNT]]     dies when STEP is passed for the COUNT-th time (default 1)
+ */
+import { subscribe } from 'node:diagnostics_channel'
+import { loadConfig } from '../../maildrop/config.ts'
+import { serve } from '../../maildrop/daemon/serve.ts'
+import { DAEMON_CHANNEL, type StepMessage } from '../../maildrop/steps.ts'
+
+const [step, count = '1'] = process.argv.slice(2)
+let left = Number(count)
+if (step !== undefined) {
+  subscribe(DAEMON_CHANNEL, message => {
+    if ((message as StepMessage<string>).step !== step) return
+    left -= 1
+    if (left === 0) process.kill(process.pid, 'SIGKILL')
+  })
+}
+await serve(loadConfig(), () => process.stdout.write('ready\n'))
+process.exit(0)
