@@ -118,6 +118,7 @@ const packr = new Packr({
   structuredClone: false,
   int64AsType: 'bigint',
   useBigIntExtension: true,
+  copyBuffers: true,
 })
 
 /**
@@ -243,7 +244,7 @@ class Pickler {
         'map',
         ...[...(value as Map<unknown, unknown>)].map(([k, v], i) => [
           this.value(k, `${path}.keys[${i}]`),
-          this.value(v, `${path}.get(${String(k)})`),
+          this.value(v, `${path}.get(${typeof k === 'object' ? i : String(k)})`),
         ]),
       )
     if (prototype === Set.prototype)

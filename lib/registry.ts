@@ -58,6 +58,14 @@ export function registerClass(name: string, ctor: PersistentClass, options: Clas
   for (const each of [name, ...aliases]) byName.set(each, entry)
 }
 
+/** Takes a class out again, by its name; its records then load as Broken. */
+export function unregisterClass(name: string): void {
+  const entry = byName.get(name)
+  if (entry === undefined) return
+  byClass.delete(entry.ctor)
+  for (const [each, { ctor }] of byName) if (ctor === entry.ctor) byName.delete(each)
+}
+
 /** The class that records call `name`, by name or alias. */
 export function classNamed(name: string): ClassEntry | undefined {
   return byName.get(name)

@@ -1,0 +1,86 @@
+/** The database under kill -9, and in two processes at once. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { type Item, openTestDatabase } from '../support/database.ts'
+
+const COMMITTER = fileURLToPath(new URL('../support/committer.ts', import.meta.url))
+const KILLS = 60
+const LANES = 3
+
+async function directory(t: Test): Promise<string> {
+  const home = await mkdtemp(join(tmpdir(), 'crash-'))
+  t.teardown(() => rm(home, { recursive: true, force: true }))
+  return join(home, 'objects')
+}
+
+/** Runs a committer and kills it at a random moment. @returns the last commit that it reported */
+async function commitAndKill(home: string): Promise<number> {
+  const child = spawn(process.execPath, ['--import=tsx', COMMITTER, home], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exit = once(child, 'exit')
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', text => {
+    output += text
+  })
+  await Promise.race([once(child.stdout, 'data'), exit])
+  await delay(Math.random() * 60)
+  child.kill('SIGKILL')
+  await exit
+  const complete = output.slice(0, output.lastIndexOf('\n')).split('\n')
+  return Number(complete.at(-1))
+}
+
+t.test(`${KILLS} times killed while committing: no acknowledged commit is lost, none is there by half`, async t => {
+  const lane = async () => {
+    const home = await directory(t)
+    for (let kill = 0; kill < KILLS / LANES; kill++) {
+      const acknowledged = await commitAndKill(home)
+      const db = await openTestDatabase(home)
+      const { n, labels } = await db.transact(root => ({
+        n: root.n,
+        labels: [...root.tree.values(0, 20)].map(item => (item as Item).label),
+      }))
+      await db.close()
+      t.ok(acknowledged > 0 && n >= acknowledged, `commit ${acknowledged} was acknowledged, ${n} is there`)
+      t.same(labels, new Array(20).fill(`${n}`), 'all objects are of one transaction')
+    }
+  }
+  await Promise.all(Array.from({ length: LANES }, lane))
+})
+
+t.test('a second process is refused, and told who has the database', async t => {
+  const home = await directory(t)
+  const child = spawn(process.execPath, ['--import=tsx', COMMITTER, home], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exit = once(child, 'exit')
+  await once(child.stdout, 'data')
+  const who = process.platform === 'linux' ? new RegExp(`process ${child.pid} \\(.*committer`) : /another process/
+  await t.rejects(openTestDatabase(home), { code: 'DATABASE_LOCKED', message: who })
+  child.kill('SIGKILL')
+  await exit
+  const db = await openTestDatabase(home)
+  await t.rejects(openTestDatabase(home), { code: 'DATABASE_LOCKED', message: /this process has it open already/ })
+  const third = spawn(process.execPath, ['--import=tsx', COMMITTER, home], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let errors = ''
+  third.stderr.setEncoding('utf8').on('data', text => {
+    errors += text
+  })
+  await once(third, 'exit')
+  t.match(errors, 'DATABASE_LOCKED', 'the refusal within the process has not given up its lock')
+  await db.close()
+})
+
+t.test('what is no object database is refused, and left alone', async t => {
+  const { ClassicLevel } = await import('classic-level')
+  const home = await directory(t)
+  await t.rejects(openTestDatabase(home, { create: false }), { code: 'NOT_FOUND', message: /init/ })
+  const other = new ClassicLevel(home.concat('-other'))
+  await other.put('some', 'thing')
+  await other.close()
+  await t.rejects(openTestDatabase(home.concat('-other')), { code: 'DATABASE_FORMAT' })
+  await t.rejects(openTestDatabase(join(COMMITTER, 'below-a-file')), { code: 'DATABASE_FAILED' })
+})

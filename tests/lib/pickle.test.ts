@@ -1,0 +1,164 @@
+/** States to bytes and back: exactly, or refused. */
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { asState } from '../../lib/persistent.ts'
+import { pickle, unpickle } from '../../lib/pickle.ts'
+import { decodeRecord, encodeRecord } from '../../lib/record.ts'
+import { codeOf } from '../support/database.ts'
+
+const refer = () => {
+  throw new Error('no references here')
+}
+const dump = (value: unknown) => pickle(asState({ value }), refer, 'Test')
+const round = (value: unknown): unknown => unpickle(dump(value), reference => reference).value
+
+const typedArray = fc.oneof(
+  fc.int8Array(),
+  fc.uint8Array(),
+  fc.uint8ClampedArray(),
+  fc.int16Array(),
+  fc.uint16Array(),
+  fc.int32Array(),
+  fc.uint32Array(),
+  fc.float32Array(),
+  fc.float64Array(),
+  fc.bigInt64Array(),
+  fc.bigUint64Array(),
+  fc.uint8Array().map(bytes => Buffer.from(bytes)),
+)
+const leaf = fc.oneof(
+  fc.constantFrom(
+    null,
+    undefined,
+    true,
+    false,
+    Number.NaN,
+    Infinity,
+    -Infinity,
+    -0,
+    0,
+    2 ** 31,
+    -(2 ** 31),
+    2 ** 53,
+    2 ** 63,
+  ),
+  fc.double(),
+  fc.integer(),
+  fc.bigInt(),
+  fc.bigInt({ min: -(2n ** 300n), max: 2n ** 300n }),
+  fc.string({ unit: 'binary' }),
+  fc.array(fc.integer({ min: 0, max: 0xffff })).map(units => String.fromCharCode(...units)),
+  fc.date({ noInvalidDate: true }),
+  typedArray,
+)
+const value = fc.letrec(tie => ({
+  any: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    leaf,
+    tie('array'),
+    tie('sparse'),
+    tie('object'),
+    tie('map'),
+    tie('set'),
+  ),
+  array: fc.array(tie('any'), { maxLength: 5 }),
+  sparse: fc.sparseArray(tie('any'), { maxNumElements: 4, maxLength: 9 }),
+  object: fc.dictionary(
+    fc.oneof(fc.string(), fc.constantFrom('__proto__', 'constructor', 'toString', '', '\ud800')),
+    tie('any'),
+    { maxKeys: 5 },
+  ),
+  map: fc.array(fc.tuple(tie('any'), tie('any')), { maxLength: 4 }).map(entries => new Map(entries)),
+  set: fc.array(tie('any'), { maxLength: 4 }).map(values => new Set(values)),
+})).any
+
+t.test('property: every value comes back exactly, and the same value gives the same bytes', async t => {
+  fc.assert(
+    fc.property(value, original => {
+      const copy = round(original)
+      assert.deepStrictEqual(copy, original)
+      assert.deepEqual(dump(copy), dump(original))
+    }),
+    { numRuns: 2000 },
+  )
+  t.pass()
+})
+
+t.test('an invalid date stays one', async t => t.ok(Number.isNaN((round(new Date(Number.NaN)) as Date).getTime())))
+
+t.test('shared and cyclic values keep their shape', async t => {
+  const shared = { tags: ['x'] }
+  const cyclic: Record<string, unknown> = { a: shared, b: [shared], m: new Map(), s: new Set(), hole: new Array(3) }
+  cyclic.self = cyclic
+  ;(cyclic.m as Map<unknown, unknown>).set(cyclic, [shared])
+  ;(cyclic.s as Set<unknown>).add(cyclic.m)
+  ;(cyclic.hole as unknown[])[1] = cyclic
+  const copy = round(cyclic) as typeof cyclic
+  t.equal(copy.self, copy)
+  t.equal((copy.b as unknown[])[0], copy.a)
+  t.same(copy.a, shared)
+  const map = copy.m as Map<unknown, unknown[]>
+  t.equal(map.get(copy)?.[0], copy.a)
+  t.ok((copy.s as Set<unknown>).has(map))
+  t.equal((copy.hole as unknown[])[1], copy)
+  t.notOk(0 in (copy.hole as unknown[]))
+})
+
+t.test('property: graphs with shared nodes come back with the same sharing', async t => {
+  const graph = fc.array(fc.array(fc.nat(7), { maxLength: 4 }), { minLength: 8, maxLength: 8 })
+  fc.assert(
+    fc.property(graph, edges => {
+      const nodes: { n: number; to: unknown[] }[] = edges.map((_, n) => ({ n, to: [] }))
+      for (const [i, targets] of edges.entries()) nodes[i]!.to.push(...targets.map(target => nodes[target]))
+      assert.deepStrictEqual(round(nodes), nodes)
+    }),
+    { numRuns: 500 },
+  )
+  t.pass()
+})
+
+t.test('names that mean something to JavaScript are only names', async t => {
+  const copy = round(JSON.parse('{"__proto__":{"polluted":1},"constructor":2}')) as Record<string, unknown>
+  t.equal(Object.getPrototypeOf(copy), Object.prototype)
+  t.ok(Object.hasOwn(copy, '__proto__'))
+  t.equal(({} as { polluted?: unknown }).polluted, undefined)
+  t.equal(await codeOf(() => pickle(asState(JSON.parse('{"__proto__":1}')), refer, 'Test')), 'INVALID_VALUE')
+})
+
+t.test('property: bytes from nowhere are refused or harmless, and never throw anything else', async t => {
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.uint8Array({ maxLength: 60 }), value.map(dump)),
+      fc.nat(),
+      fc.nat(255),
+      (bytes, at, byte) => {
+        const hostile = Uint8Array.from(bytes)
+        if (hostile.length > 0) hostile[at % hostile.length] = byte
+        try {
+          unpickle(hostile, reference => reference)
+        } catch (error) {
+          assert.equal((error as { code?: string }).code, 'DATABASE_CORRUPT')
+        }
+        assert.equal(({} as { polluted?: unknown }).polluted, undefined)
+      },
+    ),
+    { numRuns: 10_000 },
+  )
+  t.pass()
+})
+
+t.test('property: a record with any bit changed, or under another oid, is noticed', async t => {
+  const record = { className: 'Thing', version: 3, serial: 1_790_000_000_000_000, state: Buffer.from('some state') }
+  const bytes = encodeRecord(7, record)
+  t.same(decodeRecord(7, bytes), record)
+  t.equal(await codeOf(() => decodeRecord(8, bytes)), 'DATABASE_CORRUPT')
+  for (let length = 0; length < bytes.length; length++)
+    if ((await codeOf(() => decodeRecord(7, bytes.subarray(0, length)))) !== 'DATABASE_CORRUPT')
+      t.fail(`cut to ${length} bytes`)
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const damaged = Buffer.from(bytes)
+    damaged[bit >> 3]! ^= 1 << (bit & 7)
+    if ((await codeOf(() => decodeRecord(7, damaged))) !== 'DATABASE_CORRUPT') t.fail(`bit ${bit}`)
+  }
+})

@@ -1,0 +1,399 @@
+/** Transactions: conflict and retry, savepoints, hooks, data managers, isolation. */
+import fc from 'fast-check'
+import t from 'tap'
+import { type DataManager, ObjectError, type Transaction } from '../../lib/index.ts'
+import { codeOf, Item, openTestDatabase } from '../support/database.ts'
+
+t.test('of two stale writers the second gets CONFLICT, and the first value stays', async t => {
+  const db = await openTestDatabase()
+  const [a, b] = [db.open(), db.open()]
+  a.root.n = 1
+  b.root.n = 2
+  await a.transaction.commit()
+  await t.rejects(b.transaction.commit(), { code: 'CONFLICT', message: /Root \(object 1\).*run the transaction again/ })
+  t.equal(await codeOf(() => b.transaction.commit()), 'TRANSACTION_FAILED', 'a failed transaction has to be aborted')
+  await b.transaction.abort()
+  t.equal(b.root.n, 1)
+  a.close()
+  b.close()
+  await db.close()
+})
+
+t.test('a reader sees the state of its beginning until its next transaction', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    root.any = new Item('old')
+  })
+  const reader = db.open()
+  for (const label of ['newer', 'newest'])
+    await db.transact(root => {
+      root.n += 1
+      ;(root.any as Item).label = label
+    })
+  t.equal((reader.root.any as Item).label, 'old')
+  t.equal(reader.root.n, 0)
+  reader.sync()
+  t.equal((reader.root.any as Item).label, 'newest')
+  t.equal(reader.root.n, 2)
+  reader.close()
+  await db.close()
+})
+
+t.test('transact runs again on conflict, on fresh objects, and gives up after its attempts', async t => {
+  const db = await openTestDatabase()
+  let runs = 0
+  const interfere = () =>
+    db.transact(root => {
+      root.n += 10
+    })
+  await db.transact(async root => {
+    runs += 1
+    root.n += 1
+    if (runs < 3) await interfere()
+  })
+  t.equal(runs, 3)
+  await db.transact(root => t.equal(root.n, 21))
+  runs = 0
+  t.equal(
+    await codeOf(() =>
+      db.transact(
+        async root => {
+          runs += 1
+          root.n += 1
+          await interfere()
+        },
+        { attempts: 2 },
+      ),
+    ),
+    'CONFLICT',
+  )
+  t.equal(runs, 2)
+  t.equal(await codeOf(() => db.transact(() => 1, { attempts: 0 })), 'INVALID_ARGUMENT')
+  await db.close()
+})
+
+t.test('other errors abort at once and come out as they are', async t => {
+  const db = await openTestDatabase()
+  const failure = new Error('mine')
+  let runs = 0
+  await t.rejects(
+    db.transact((root, tx) => {
+      runs += 1
+      root.n = 5
+      tx.beforeAbort(() => {
+        throw new Error('another')
+      })
+      throw failure
+    }),
+    failure,
+  )
+  t.equal(runs, 1)
+  await db.transact(root => t.equal(root.n, 0))
+  await db.close()
+})
+
+t.test('100 concurrent increments all count', async t => {
+  const db = await openTestDatabase()
+  await Promise.all(
+    Array.from({ length: 100 }, () =>
+      db.transact(
+        root => {
+          root.n += 1
+        },
+        { attempts: 1000 },
+      ),
+    ),
+  )
+  await db.transact(root => t.equal(root.n, 100))
+  await db.close()
+})
+
+t.test('abort takes everything back, and new objects are free again', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  const item = new Item('new')
+  connection.root.any = item
+  connection.root.list.push(1)
+  connection.add(item)
+  t.type(item._p_oid, 'number')
+  await connection.transaction.abort()
+  t.equal(item._p_oid, undefined)
+  t.equal(item._p_jar, undefined)
+  t.equal(item.label, 'new')
+  t.same(connection.root.list, [])
+  connection.root.any = item
+  await connection.transaction.commit()
+  connection.close()
+  await db.transact(root => t.equal((root.any as Item).label, 'new'))
+  await db.close()
+})
+
+t.test('a connection with changes refuses to be closed or synced', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  connection.root.list.push(1)
+  t.equal(await codeOf(() => connection.close()), 'CONNECTION_DIRTY')
+  t.equal(await codeOf(() => connection.sync()), 'CONNECTION_DIRTY')
+  await connection.transaction.abort()
+  connection.close()
+  t.equal(await codeOf(() => connection.root), 'CONNECTION_CLOSED')
+  await db.close()
+})
+
+t.test('a connection for reading refuses changes', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open({ readOnly: true })
+  t.equal(
+    await codeOf(() => {
+      connection.root.n = 1
+    }),
+    'READ_ONLY',
+  )
+  t.equal(connection.root.n, 0)
+  connection.close()
+  await db.close()
+})
+
+t.test('an empty transaction writes nothing', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  const before = connection.root._p_serial
+  await db.transact(root => root.n)
+  await connection.transaction.commit()
+  t.equal(connection.root._p_serial, before)
+  connection.close()
+  await db.close()
+})
+
+t.test('savepoints nest, can be rolled back twice, and end with an earlier rollback or the transaction', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  const { root, transaction } = connection
+  root.list.push('a')
+  const first = transaction.savepoint()
+  root.list.push('b')
+  const item = new Item('in between')
+  root.any = item
+  const second = transaction.savepoint()
+  root.list.push('c')
+  item.label = 'changed'
+  second.rollback()
+  t.same(root.list, ['a', 'b'])
+  t.equal(item.label, 'in between')
+  root.list.push('d')
+  second.rollback()
+  t.same(root.list, ['a', 'b'])
+  first.rollback()
+  t.same(root.list, ['a'])
+  t.equal(root.any, undefined)
+  t.equal(item._p_oid, undefined)
+  t.equal(item.label, 'in between', 'an object that is free again keeps its state')
+  t.equal(await codeOf(() => second.rollback()), 'SAVEPOINT_INVALID')
+  root.list.push('e')
+  await transaction.commit()
+  t.equal(await codeOf(() => first.rollback()), 'TRANSACTION_FAILED')
+  connection.close()
+  await db.transact(root => t.same(root.list, ['a', 'e']))
+  await db.close()
+})
+
+t.test('property: any sequence of changes, savepoints and rollbacks leaves what a model leaves', async t => {
+  type Op = { do: 'push' | 'set' | 'nest' | 'save' | 'back'; n: number }
+  const op = fc.record({ do: fc.constantFrom('push', 'set', 'nest', 'save', 'back'), n: fc.nat(5) }) as fc.Arbitrary<Op>
+  await fc.assert(
+    fc.asyncProperty(fc.array(op, { maxLength: 30 }), fc.boolean(), async (ops, commit) => {
+      const db = await openTestDatabase()
+      const connection = db.open()
+      let model: { n: number; list: number[]; nested: Record<string, number> } = { n: 0, list: [], nested: {} }
+      const saved: { model: typeof model; rollback(): void }[] = []
+      for (const { do: action, n } of ops) {
+        const { root, transaction } = connection
+        if (action === 'push') {
+          root.list.push(n)
+          model.list.push(n)
+        } else if (action === 'set') {
+          root.n = n
+          model.n = n
+        } else if (action === 'nest') {
+          root.tree.set(`k${n}`, root.list.length)
+          model.nested[`k${n}`] = model.list.length
+        } else if (action === 'save') {
+          saved.push({ model: structuredClone(model), rollback: transaction.savepoint().rollback })
+        } else if (saved.length > 0) {
+          const at = n % saved.length
+          saved[at]!.rollback()
+          model = structuredClone(saved[at]!.model)
+          saved.splice(at + 1)
+        }
+      }
+      if (commit) await connection.transaction.commit()
+      else {
+        await connection.transaction.abort()
+        model = { n: 0, list: [], nested: {} }
+      }
+      connection.close()
+      const stored = await db.transact(root => ({
+        n: root.n,
+        list: root.list,
+        nested: Object.fromEntries(root.tree.entries()),
+      }))
+      await db.close()
+      t.strictSame(stored, model)
+      return true
+    }),
+    { numRuns: 150 },
+  )
+})
+
+function recorder(events: string[], name: string, extra: Partial<DataManager> = {}): DataManager {
+  return {
+    sortKey: name,
+    prepare: () => void events.push(`prepare ${name}`),
+    finish: () => void events.push(`finish ${name}`),
+    abort: () => void events.push(`abort ${name}`),
+    ...extra,
+  }
+}
+
+t.test('data managers prepare in the order of their keys and finish once it is durable', async t => {
+  const db = await openTestDatabase()
+  const events: string[] = []
+  await db.transact((root, tx) => {
+    root.n = 1
+    tx.join(recorder(events, 'b'))
+    tx.join(recorder(events, 'a'))
+    tx.beforeCommit(() => void events.push('before'))
+    tx.afterCommit(ok => void events.push(`after ${ok}`))
+  })
+  t.same(events, ['before', 'prepare a', 'prepare b', 'finish a', 'finish b', 'after true'])
+  await db.close()
+})
+
+t.test('if one data manager refuses, all abort and nothing is stored', async t => {
+  const db = await openTestDatabase()
+  const events: string[] = []
+  const refusal = new Error('no')
+  await t.rejects(
+    db.transact((root, tx) => {
+      root.n = 1
+      tx.outbox.set('row', Buffer.from('x'))
+      tx.join(recorder(events, 'a'))
+      tx.join(recorder(events, 'b', { prepare: () => Promise.reject(refusal) }))
+      tx.afterCommit(ok => void events.push(`after ${ok}`))
+    }),
+    refusal,
+  )
+  t.same(events, ['prepare a', 'after false', 'abort a', 'abort b'])
+  await db.transact(root => t.equal(root.n, 0))
+  for await (const [key] of db.outbox.outboxRows('')) t.fail(`row ${key}`)
+  await db.close()
+})
+
+t.test('errors of hooks and of finish are reported as warnings and harm nothing', async t => {
+  const db = await openTestDatabase()
+  const warnings: string[] = []
+  const listen = (warning: Error) => warnings.push(warning.message)
+  process.on('warning', listen)
+  const fail = () => {
+    throw new Error('broken')
+  }
+  await db.transact((root, tx) => {
+    root.n = 1
+    tx.afterCommit(fail)
+    tx.join({ sortKey: 'x', finish: fail })
+  })
+  await new Promise(resolve => setImmediate(resolve))
+  process.off('warning', listen)
+  t.match(warnings, ['finish of a data manager failed: broken', 'an afterCommit hook failed: broken'])
+  await db.transact(root => t.equal(root.n, 1))
+  await db.close()
+})
+
+t.test('a data manager without savepoints makes a rollback an error that demands an abort', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  const tx = connection.transaction
+  tx.join({ sortKey: 'rigid' })
+  const savepoint = tx.savepoint()
+  t.equal(await codeOf(() => savepoint.rollback()), 'TRANSACTION_FAILED')
+  t.equal(await codeOf(() => tx.commit()), 'TRANSACTION_FAILED')
+  await tx.abort()
+  connection.close()
+  await db.close()
+})
+
+t.test('a data manager that joined after the savepoint leaves with the rollback', async t => {
+  const db = await openTestDatabase()
+  const events: string[] = []
+  await db.transact((root, tx) => {
+    root.n = 1
+    const savepoint = tx.savepoint()
+    tx.join(recorder(events, 'late'))
+    savepoint.rollback()
+  })
+  t.same(events, ['abort late'])
+  await db.close()
+})
+
+t.test('a doomed transaction refuses to commit', async t => {
+  const db = await openTestDatabase()
+  t.equal(
+    await codeOf(() =>
+      db.transact((root, tx) => {
+        root.n = 1
+        tx.doom()
+      }),
+    ),
+    'TRANSACTION_DOOMED',
+  )
+  await db.transact(root => t.equal(root.n, 0))
+  await db.close()
+})
+
+t.test('changes while the commit is being written are refused, not lost', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  connection.root.n = 1
+  const done = connection.transaction.commit()
+  await undefined
+  await undefined
+  t.equal(
+    await codeOf(() => {
+      connection.root.n = 2
+    }),
+    'TRANSACTION_FAILED',
+  )
+  await done
+  connection.root.n = 3
+  await connection.transaction.commit()
+  connection.close()
+  await db.transact(root => t.equal(root.n, 3))
+  await db.close()
+})
+
+t.test('work may end its transaction itself', async t => {
+  const db = await openTestDatabase()
+  const end = (action: (tx: Transaction) => Promise<void>) =>
+    db.transact(async (root, tx) => {
+      root.n += 1
+      await action(tx)
+      return 'done'
+    })
+  t.equal(await end(tx => tx.abort()), 'done')
+  await db.transact(root => t.equal(root.n, 0))
+  t.equal(await end(tx => tx.commit()), 'done')
+  await db.transact(root => t.equal(root.n, 1))
+  await db.close()
+})
+
+t.test('a closed database refuses, after finishing what was under way', async t => {
+  const db = await openTestDatabase()
+  const under = db.transact(root => {
+    root.n = 1
+  })
+  await under
+  await db.close()
+  await db.close()
+  t.equal(await codeOf(() => db.transact(() => 1)), 'DATABASE_CLOSED')
+  t.ok(new ObjectError('CONFLICT', 'x') instanceof Error)
+})
