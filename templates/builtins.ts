@@ -29,7 +29,7 @@ const HELPERS = new Map<string, Helper>([
   ['unless', { arity: 1, block: call => choose(call, !isTrue(call)) }],
   ['with', { arity: 1, block: renderWith }],
   ['each', { arity: 1, block: call => renderEach(call, call.params[0]) }],
-  ['lookup', { arity: 2, value: ({ params: [object, name], reader }) => reader.property(object, String(name)) }],
+  ['lookup', { arity: 2, value: ({ params: [object, name], reader }) => (object ? reader.property(object, String(name)) : object) }],
 ])
 
 export function isHelper(name: string): boolean {

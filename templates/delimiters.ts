@@ -33,10 +33,8 @@ export function rewriteDelimiters(source: string): Rewritten {
     const character = hidden.get(source[at] ?? '')
     if (character !== undefined) out[at] = character
   }
-  const replace = (start: number, end: number) => {
-    for (let at = start; at < end; at++)
-      if (source[at] === '<') out[at] = '{'
-      else if (source[at] === '>') out[at] = '}'
+  const replace = (start: number, end: number, from: string, to: string) => {
+    for (let at = start; at < end; at++) if (source[at] === from) out[at] = to
   }
 
   for (let at = 0; at < source.length; ) {
@@ -56,10 +54,9 @@ export function rewriteDelimiters(source: string): Rewritten {
       continue
     }
     for (const { start, open, close, end } of tags) {
-      replace(start, open)
-      if (tags.length === 1 && source[start + 2] === '!')
-        for (let i = open; i < close; i++) if (source[i] === '}') out[i] = ' '
-      replace(close, end)
+      replace(start, open, '<', '{')
+      if (match(/<<~?!/y, source, start) !== '') replace(open, close, '}', ' ')
+      replace(close, end, '>', '}')
       // a brace of the text beside a tag would make one of three braces of it
       if (source[start - 1] === '{') hide(start - 1)
       if (source[end] === '}') hide(end)

@@ -6,7 +6,7 @@
  */
 import { existsSync } from 'node:fs'
 import { mkdir, realpath } from 'node:fs/promises'
-import { ClassicLevel } from 'classic-level'
+import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Level } from './level-storage.ts'
 import { lockHolder } from './lock-holder.ts'
@@ -38,7 +38,7 @@ export async function openDirectory(directory: string, create: boolean): Promise
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
   openHere.add(real)
-  const level: Level = new ClassicLevel(directory, {
+  const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
     createIfMissing: create,

@@ -113,7 +113,7 @@ function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
       if (name === undefined) break
       if (name === 'message-id') hasMessageId = true
       const remove = name === 'bcc'
-      if (remove && !removing) kept.push(bytes.subarray(keptFrom, at))
+      if (remove && !removing) kept.push(...wholeLines(bytes.subarray(keptFrom, at)))
       if (!remove && removing) keptFrom = at
       removing = remove
     }
@@ -122,6 +122,11 @@ function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
   if (at >= bytes.length && !whole) return undefined
   if (!removing) kept.push(bytes.subarray(keptFrom, at))
   return { kept, end: at, hasMessageId }
+}
+
+/** A piece that ends in a bare CR must not make a CRLF with an LF that comes to stand behind it. */
+function wholeLines(piece: Buffer): Buffer[] {
+  return piece.at(-1) === CR ? [piece, Buffer.of(LF)] : [piece]
 }
 
 /** The start of the next line, or undefined if the line does not end. */

@@ -75,10 +75,10 @@ t.test('a second process is refused, and told who has the database', async t => 
 })
 
 t.test('what is no object database is refused, and left alone', async t => {
-  const { ClassicLevel } = await import('classic-level')
+  const { Level } = await import('level')
   const home = await directory(t)
   await t.rejects(openTestDatabase(home, { create: false }), { code: 'NOT_FOUND', message: /init/ })
-  const other = new ClassicLevel(home.concat('-other'))
+  const other = new Level(home.concat('-other'))
   await other.put('some', 'thing')
   await other.close()
   await t.rejects(openTestDatabase(home.concat('-other')), { code: 'DATABASE_FORMAT' })

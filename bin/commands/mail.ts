@@ -1,0 +1,63 @@
+/** `render` and `send`. */
+import { existsSync } from 'node:fs'
+import { buffer } from 'node:stream/consumers'
+import { say } from '../../maildrop/commands/output.ts'
+import {
+  type Application,
+  MaildropHost,
+  ObjectError,
+  type Persistent,
+  renderFile,
+  type SendOptions,
+  Template,
+} from '../../objects/index.ts'
+import { readText } from '../assignments.ts'
+import { inTree, type Session } from '../session.ts'
+
+export async function render(
+  session: Session,
+  target: string,
+  data: string | undefined,
+  context: string | undefined,
+): Promise<void> {
+  const values = await dataOf(data)
+  const page = await inTree(session, async app => {
+    const place = context === undefined ? undefined : app.traverse(context)
+    const template = templateAt(app, target)
+    if (template === undefined) return renderFile(target, values, { context: place ?? app })
+    return template.render(values, place === undefined ? {} : { context: place })
+  })
+  process.stdout.write(page)
+}
+
+/** The template of the tree at `target`; undefined if there is nothing, but a file of that name. */
+function templateAt(app: Application, target: string): Template | undefined {
+  let found: Persistent
+  try {
+    found = app.traverse(target)
+  } catch (error) {
+    if (existsSync(target)) return undefined
+    throw error
+  }
+  if (found instanceof Template) return found
+  throw new ObjectError('WRONG_TYPE', `${target} is a ${found.constructor.name}, expected a Template, or a file`)
+}
+
+async function dataOf(data: string | undefined): Promise<Record<string, unknown>> {
+  if (data === undefined) return {}
+  const text = data.startsWith('@') ? await readText(data.slice(1)) : data
+  try {
+    const values: unknown = JSON.parse(text)
+    if (typeof values === 'object' && values !== null && !Array.isArray(values))
+      return values as Record<string, unknown>
+  } catch (cause) {
+    throw new ObjectError('INVALID_ARGUMENT', `--data is not JSON: ${(cause as Error).message}`, { cause })
+  }
+  throw new ObjectError('INVALID_ARGUMENT', '--data: expected a JSON object, such as \'{"name": "Ann"}\'')
+}
+
+export async function send(session: Session, path: string, options: SendOptions): Promise<void> {
+  if (process.stdin.isTTY) process.stderr.write('objtree: reading the message from the terminal; end it with Ctrl-D\n')
+  const message = await buffer(process.stdin)
+  say(await inTree(session, app => app.traverse(path, MaildropHost).send(message, options)))
+}

@@ -1,0 +1,27 @@
+/** Opening a database whose root is an Application, with its mail. */
+import { type Database, type Level, openDatabase as open } from '../lib/index.ts'
+import { Application } from './application.ts'
+import { createMailSystem } from './mail-system.ts'
+
+export interface OpenOptions {
+  /** Whether a database may be created where there is none. Default true. */
+  readonly create?: boolean
+  /** The maildrop's configuration file. By default MAILDROP_CONFIG, or `maildrop/config` under the working directory, or the one shipped. */
+  readonly maildropConfig?: string
+}
+
+/**
+ * Opens the object database in a directory (or over an abstract-level database), creating it if need be, and publishes the mail
+ * that an earlier process had committed but not yet published.
+ *
+ * @throws {ObjectError} DATABASE_LOCKED, DATABASE_FORMAT, DATABASE_CORRUPT, DATABASE_FAILED; NOT_FOUND with `create: false`
+ */
+export async function openDatabase(
+  location: string | Level,
+  options: OpenOptions = {},
+): Promise<Database<Application>> {
+  const { create = true, maildropConfig } = options
+  const database = await open(location, { root: () => new Application(), create })
+  await createMailSystem(database, maildropConfig).publisher.recover()
+  return database
+}

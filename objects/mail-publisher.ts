@@ -1,0 +1,208 @@
+/**
+ * Publishes committed mail in the spool, exactly once, whatever moment the process dies at.
+ *
+ *      outbox row        held file           spool
+ *      pending           –                   –           the transaction is durable
+ *      pending           written, synced     –
+ *      released          written, synced     –           (row synced: from here on the file is not written again)
+ *      released          –                   published   (renamed; directory synced)
+ *      –                 –                   published
+ *
+ * Mails wait in a queue and go through these steps many at a time, so that the syncs are shared. A mail is in one place at a time: in the
+ * queue, in the batch at work, or among those to be tried again, which are read back from their rows. What could not be published
+ * when the process ends is published when the database is opened again.
+ */
+import { channel } from 'node:diagnostics_channel'
+import type { Database } from '../lib/index.ts'
+import { discardHeld, ensureSpool, listHeld, releaseHeld, syncHeld, syncSpool, writeHeld } from '../maildrop/index.ts'
+import { MAIL_ROWS, type MailRow, mailKey, mailRow, type OutgoingMail, readMailRow } from './outgoing-mail.ts'
+
+/** Where the steps of publishing are reported, as `{ step, ids }`, synchronously. */
+export const PUBLISH_CHANNEL = 'maildrophost:publish'
+export type PublishStep = 'committed' | 'held' | 'released' | 'renamed' | 'done'
+
+/** Rows that name the spools in which this database may have held files. */
+const SPOOL_ROWS = 'spool/'
+/** Mails that go through the steps together. */
+const BATCH = 64
+/** Mails beyond this number of bytes in the queue are read back from their rows when their turn comes. */
+const QUEUE_BYTES = 32 * 1024 * 1024
+/** Milliseconds to the next attempt after one, two, three failures in a row; the last one repeats. */
+const RETRY_DELAYS = [1_000, 5_000, 30_000] as const
+
+const steps = channel(PUBLISH_CHANNEL)
+
+/** A mail in the queue: with its bytes, or to be read from its row. */
+type Queued = OutgoingMail | { readonly id: string }
+
+export class MailPublisher {
+  private readonly database: Database
+  private queue: Queued[] = []
+  private queuedBytes = 0
+  private again: string[] = []
+  private running: Promise<void> | undefined
+  private failures = 0
+  private timer: NodeJS.Timeout | undefined
+  private closed = false
+  private readonly recordedSpools = new Set<string>()
+
+  constructor(database: Database) {
+    this.database = database
+    database.beforeClose(() => this.close())
+  }
+
+  /** Takes over mails whose rows have just become durable. */
+  publish(mails: readonly OutgoingMail[]): void {
+    report('committed', mails)
+    for (const mail of mails) {
+      const size = mail.bytes?.length ?? 0
+      const keep = this.queuedBytes + size <= QUEUE_BYTES
+      if (keep) this.queuedBytes += size
+      this.queue.push(keep ? mail : { id: mail.id })
+    }
+    this.start()
+  }
+
+  /**
+   * To be called before a held file is written ahead of its commit: makes sure that recovery will look into that spool.
+   * @throws {MaildropError} if the spool cannot be made
+   */
+  async recordSpool(spool: string): Promise<void> {
+    if (this.recordedSpools.has(spool)) return
+    await ensureSpool(spool)
+    await this.database.outbox.writeOutbox([[SPOOL_ROWS + spool, new Uint8Array()]], { sync: true })
+    this.recordedSpools.add(spool)
+  }
+
+  /** Waits until everything that can be published now has been. */
+  async settled(): Promise<void> {
+    while (this.running !== undefined) await this.running
+  }
+
+  /** Publishes what an earlier process left, and removes its held files that no transaction stands for. */
+  async recover(): Promise<void> {
+    const expected = new Set<string>()
+    for await (const [key] of this.database.outbox.outboxRows(MAIL_ROWS)) expected.add(key.slice(MAIL_ROWS.length))
+    for await (const [key] of this.database.outbox.outboxRows(SPOOL_ROWS))
+      await this.removeStrays(key.slice(SPOOL_ROWS.length), expected)
+    for (const id of expected) this.queue.push({ id })
+    this.start()
+    await this.settled()
+  }
+
+  private async removeStrays(spool: string, expected: ReadonlySet<string>): Promise<void> {
+    try {
+      for (const id of await listHeld(spool)) {
+        if (id.endsWith(this.database.id) && !expected.has(id)) await discardHeld(spool, id)
+      }
+    } catch (error) {
+      warn(`the held files in ${spool} could not be looked through`, error)
+    }
+  }
+
+  private start(): void {
+    if (this.queue.length === 0 || this.closed) return
+    this.running ??= this.drain().finally(() => {
+      this.running = undefined
+      this.start()
+    })
+  }
+
+  private async drain(): Promise<void> {
+    while (this.queue.length > 0) {
+      const batch = this.queue.splice(0, BATCH)
+      for (const mail of batch) this.queuedBytes -= 'bytes' in mail ? (mail.bytes?.length ?? 0) : 0
+      try {
+        const rows = await this.rowsOf(batch)
+        for (const spool of new Set(rows.map(row => row.spool)))
+          await this.work(
+            spool,
+            rows.filter(row => row.spool === spool),
+          )
+      } catch (error) {
+        this.tryAgain(batch, error)
+      }
+    }
+  }
+
+  private async rowsOf(batch: readonly Queued[]): Promise<MailRow[]> {
+    const rows: MailRow[] = []
+    for (const mail of batch) {
+      if ('spool' in mail) rows.push({ ...mail, released: false })
+      else
+        for await (const [key, value] of this.database.outbox.outboxRows(mailKey(mail.id)))
+          rows.push(readMailRow(key, value))
+    }
+    return rows
+  }
+
+  /** Takes mails of one spool through the steps as far as they go. */
+  private async work(spool: string, rows: readonly MailRow[]): Promise<void> {
+    try {
+      await ensureSpool(spool)
+      const held = await this.each(rows, async ({ id, bytes }) => bytes && writeHeld(spool, id, bytes))
+      const pending = held.filter(({ released }) => !released)
+      if (pending.length > 0) {
+        await syncHeld(spool)
+        report('held', pending)
+        await this.database.outbox.writeOutbox(
+          pending.map(mail => [mailKey(mail.id), mailRow(mail, true)]),
+          { sync: true },
+        )
+        report('released', pending)
+      }
+      const published = await this.each(held, ({ id }) => releaseHeld(spool, id))
+      await syncSpool(spool)
+      report('renamed', published)
+      await this.database.outbox.writeOutbox(
+        published.map(({ id }) => [mailKey(id), undefined]),
+        { sync: false },
+      )
+      report('done', published)
+      this.failures = 0
+    } catch (error) {
+      this.tryAgain(rows, error)
+    }
+  }
+
+  /** Does a step for all; those for which it failed are tried again later, the others are returned. */
+  private async each(rows: readonly MailRow[], step: (row: MailRow) => Promise<unknown>): Promise<MailRow[]> {
+    const results = await Promise.allSettled(rows.map(step))
+    const failed = rows.filter((_, i) => results[i]?.status === 'rejected')
+    const failure = results.find(result => result.status === 'rejected')
+    if (failure !== undefined) this.tryAgain(failed, failure.reason)
+    return rows.filter((_, i) => results[i]?.status === 'fulfilled')
+  }
+
+  private tryAgain(mails: readonly Queued[], error: unknown): void {
+    const known = new Set(this.again)
+    for (const { id } of mails) if (!known.has(id)) this.again.push(id)
+    const n = this.again.length
+    warn(
+      `${n} committed ${n === 1 ? 'mail' : 'mails'} could not be published yet; kept in the database and tried again`,
+      error,
+    )
+    if (this.timer !== undefined || this.closed) return
+    const delay = RETRY_DELAYS[Math.min(this.failures, RETRY_DELAYS.length - 1)]
+    this.failures += 1
+    this.timer = setTimeout(() => {
+      this.timer = undefined
+      this.queue.push(...this.again.splice(0).map(id => ({ id })))
+      this.start()
+    }, delay).unref()
+  }
+
+  private async close(): Promise<void> {
+    await this.settled()
+    this.closed = true
+    clearTimeout(this.timer)
+  }
+}
+
+function report(step: PublishStep, mails: readonly { readonly id: string }[]): void {
+  if (steps.hasSubscribers && mails.length > 0) steps.publish({ step, ids: mails.map(({ id }) => id) })
+}
+
+function warn(what: string, error: unknown): void {
+  process.emitWarning(`${what}: ${error instanceof Error ? error.message : String(error)}`, 'MaildropWarning')
+}

@@ -1,0 +1,88 @@
+/** Who may import whom (ARCHITECTURE.md, "The rooms"), and that declared and used packages agree. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const TOP = fileURLToPath(new URL('..', import.meta.url))
+
+/** For each room, the packages and the files of other rooms that it may import. */
+const ALLOWED: Record<string, (string | RegExp)[]> = {
+  lib: ['level', 'abstract-level', 'msgpackr'],
+  maildrop: ['nodemailer', /^nodemailer\/lib\//, 'zod', 'yargs', 'yargs/helpers', 'picocolors', 'cli-table3'],
+  templates: ['handlebars', 'lib/errors.ts', 'lib/traversal.ts'],
+  objects: ['lib/index.ts', 'templates/index.ts', 'maildrop/index.ts', 'maildrop/compose/index.ts'],
+  bin: [/./],
+}
+
+interface Import {
+  readonly file: string
+  readonly room: string
+  readonly target: string
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(TOP, file), 'utf8')
+  const found = text.matchAll(/^(?:import|export)\b[^'"]*?from '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm)
+  return Array.from(found, ([, a, b, c]) => (a ?? b ?? c) as string).map(target => ({
+    file,
+    room: file.split('/')[0] as string,
+    target: target.startsWith('.') ? normalize(join(dirname(file), target)) : target,
+  }))
+}
+
+const files = (room: string) =>
+  readdirSync(join(TOP, room), { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.ts'))
+    .map(file => `${room}/${file}`)
+const rooms = Object.keys(ALLOWED)
+const imports = rooms.flatMap(files).flatMap(importsOf)
+const testImports = files('tests').flatMap(importsOf)
+const packageOf = (target: string) =>
+  (target.startsWith('@') ? target.split('/').slice(0, 2).join('/') : target.split('/')[0]) as string
+const isFile = (target: string) => /\.[a-z]+$/.test(target)
+
+t.test('each room imports only what it may', async t => {
+  t.ok(imports.length > 100, 'the imports were found')
+  for (const { file, room, target } of imports) {
+    if (isBuiltin(target) || target.split('/')[0] === room) continue
+    const allowed = ALLOWED[room]!.some(each => (typeof each === 'string' ? each === target : each.test(target)))
+    t.ok(allowed, `${file} imports ${target}`)
+  }
+})
+
+t.test('nothing imports bin or tests', async t => {
+  for (const { file, room, target } of imports)
+    t.notOk(/^(bin|tests)\//.test(target) && room !== 'bin', `${file} imports ${target}`)
+})
+
+t.test('only lib/storage knows LevelDB', async t => {
+  for (const { file, target } of imports)
+    if (/level/.test(target) && !isFile(target)) t.match(file, /^lib\/storage\//, `${file} imports ${target}`)
+})
+
+t.test('the packages that are used are declared, and those declared are used', async t => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as Record<
+    string,
+    Record<string, string>
+  >
+  const used = (from: Import[]) =>
+    [
+      ...new Set(
+        from
+          .map(({ target }) => target)
+          .filter(target => !isBuiltin(target) && !isFile(target))
+          .map(packageOf),
+      ),
+    ].sort()
+  const own = used(imports).filter(name => name !== 'maildrophost')
+  t.same(own, Object.keys(dependencies!).sort())
+  const tools = ['@biomejs/biome', '@types/node', '@types/yargs', 'tsx', 'typescript']
+  t.same(
+    [
+      ...new Set([...used(testImports).filter(name => !own.includes(name) && name !== 'maildrophost'), ...tools]),
+    ].sort(),
+    Object.keys(devDependencies!).sort(),
+  )
+})

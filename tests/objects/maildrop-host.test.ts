@@ -1,0 +1,234 @@
+/** The mail host in the tree: mail leaves if and only if its transaction commits. */
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { simpleParser } from 'mailparser'
+import t, { type Test } from 'tap'
+import { type Application, type Database, Folder, MaildropHost, openDatabase } from '../../objects/index.ts'
+import { codeOf, newLevel } from '../support/database.ts'
+
+const MESSAGE = 'From: a@example.org\nTo: b@example.org\nSubject: Hello\n\nThe text.\n'
+
+interface Place {
+  readonly db: Database<Application>
+  readonly spool: string
+  mails(): Promise<string[]>
+}
+
+/** A database with a mail host at /mail/XYZ and a spool of its own. */
+async function place(t: Test): Promise<Place> {
+  const home = await mkdtemp(join(tmpdir(), 'host-'))
+  process.env.MAILDROP_HOME = home
+  const db = await openDatabase(newLevel())
+  await db.transact(app => app.create('/mail/XYZ', new MaildropHost(), { parents: true }))
+  t.teardown(async () => {
+    await db.close()
+    await rm(home, { recursive: true, force: true })
+  })
+  const spool = join(home, 'spool')
+  return {
+    db,
+    spool,
+    async mails() {
+      const deadline = Date.now() + 5_000
+      while ((await readdir(join(spool, '.held')).catch(() => [])).length > 0 && Date.now() < deadline) await delay(5)
+      await delay(30)
+      const names = (await readdir(spool).catch(() => [])).filter(name => !name.startsWith('.') && name !== 'failed')
+      return Promise.all(names.sort().map(name => readFile(join(spool, name), 'utf8')))
+    },
+  }
+}
+
+const host = (app: Application) => app.traverse('/mail/XYZ', MaildropHost)
+
+t.test('a committed message is in the spool, with its envelope and its id', async t => {
+  const { db, mails } = await place(t)
+  const id = await db.transact(app => host(app).send(MESSAGE, { subject: 'Grüße' }))
+  t.match(id, /^<[a-z0-9.-]+@example\.org>$/)
+  const [mail, ...more] = await mails()
+  t.same(more, [])
+  t.match(mail, /^##Id:[^\n]+\n##Length:\d+\n##To:b@example\.org\n##From:a@example\.org\n/)
+  t.match(mail, `Message-ID: ${id}\r\n`)
+  t.equal((await simpleParser(mail!.slice(mail!.indexOf('From: ')))).subject, 'Grüße')
+  t.match(mail, /\r\n\r\nThe text\.\r\n$/)
+})
+
+t.test('simpleSend takes recipient, sender, subject and text', async t => {
+  const { db, mails } = await place(t)
+  await db.transact(app => host(app).simpleSend(['x@example.org', 'y@example.org'], 'me@example.org', 'Hi', 'Text: öä'))
+  const [mail] = await mails()
+  t.match(mail, '##To:x@example.org,y@example.org\n##From:me@example.org\n')
+  t.match(mail, 'Subject: Hi\r\n')
+})
+
+t.test('an abort, an error and a rolled-back savepoint leave no message, a retry leaves one', async t => {
+  const { db, mails } = await place(t)
+  await t.rejects(
+    db.transact(async app => {
+      await host(app).send(MESSAGE, { subject: 'failed page' })
+      throw new Error('the page failed')
+    }),
+    /the page failed/,
+  )
+  await db.transact(async (app, tx) => {
+    await host(app).send(MESSAGE, { subject: 'before' })
+    const savepoint = tx.savepoint()
+    await host(app).send(MESSAGE, { subject: 'rolled back' })
+    savepoint.rollback()
+    await host(app).send(MESSAGE, { subject: 'after' })
+  })
+  let runs = 0
+  await db.transact(async app => {
+    app.title = `${++runs}`
+    await host(app).send(MESSAGE, { subject: `retry ${runs}` })
+    if (runs < 3) await db.transact(other => void Reflect.set(other, 'title', 'interference'))
+  })
+  const connection = db.open()
+  await host(connection.root as Application).send(MESSAGE, { subject: 'aborted' })
+  await connection.transaction.abort()
+  connection.close()
+  const subjects = (await mails()).map(mail => /^Subject: (.*)\r$/m.exec(mail)?.[1])
+  t.same(subjects, ['before', 'after', 'retry 3'])
+})
+
+t.test('a large message travels as a held file, and an abort removes it', async t => {
+  const { db, spool, mails } = await place(t)
+  const large = `${MESSAGE}${'x'.repeat(70)}\n`.repeat(3_000)
+  await db.transact(app => host(app).send(large))
+  t.equal((await mails()).length, 1)
+  await t.rejects(
+    db.transact(async (app, tx) => {
+      await host(app).send(large)
+      tx.join({
+        sortKey: 'z',
+        prepare: async () => {
+          t.equal((await readdir(join(spool, '.held'))).length, 1, 'it is held before the commit')
+          throw new Error('refused')
+        },
+      })
+    }),
+    /refused/,
+  )
+  t.same(await readdir(join(spool, '.held')), [])
+  t.equal((await mails()).length, 1)
+})
+
+t.test('a send that is not awaited is part of the transaction all the same', async t => {
+  const { db, mails } = await place(t)
+  await db.transact(app => {
+    app.title = 'x'
+    void host(app).send(MESSAGE)
+  })
+  t.equal((await mails()).length, 1)
+})
+
+t.test('a host sends in the transaction that creates it', async t => {
+  const { db, mails } = await place(t)
+  await db.transact(app => app.create('/new/host', new MaildropHost(), { parents: true }).send(MESSAGE))
+  t.equal((await mails()).length, 1)
+})
+
+t.test('a host that is not transactional publishes at once', async t => {
+  const { db, mails } = await place(t)
+  await t.rejects(
+    db.transact(async app => {
+      host(app).transactional = false
+      await host(app).send(MESSAGE)
+      throw new Error('too late')
+    }),
+  )
+  t.equal((await mails()).length, 1)
+})
+
+t.test('a thousand messages in one transaction are all published, once', async t => {
+  const { db, mails } = await place(t)
+  await db.transact(async app => {
+    for (let i = 0; i < 1000; i++) await host(app).send(MESSAGE, { subject: `n${i}` })
+  })
+  const deadline = Date.now() + 20_000
+  while ((await mails()).length < 1000 && Date.now() < deadline) await delay(50)
+  const subjects = (await mails()).map(mail => /^Subject: (.*)\r$/m.exec(mail)?.[1])
+  t.same(
+    subjects,
+    Array.from({ length: 1000 }, (_, i) => `n${i}`),
+    'in the order in which they were sent',
+  )
+})
+
+t.test('bad messages are refused at send, and nothing is stored if the page lets the error out', async t => {
+  const { db, mails } = await place(t)
+  const failures: [(app: Application) => unknown, string][] = [
+    [app => host(app).send(MESSAGE, { to: 'no address' }), 'BAD_ADDRESS'],
+    [app => host(app).send('Subject: x\n\nbody'), 'NO_SENDER'],
+    [app => host(app).send('From: a@b.c\n\nbody'), 'NO_RECIPIENTS'],
+    [app => host(app).send(MESSAGE, { form: 'typo' } as object), 'INVALID_ARGUMENT'],
+    [() => new MaildropHost().send(MESSAGE), 'NOT_CONNECTED'],
+  ]
+  for (const [run, code] of failures) {
+    const found = await codeOf(() =>
+      db.transact(async app => {
+        app.title = 'changed'
+        await run(app)
+      }),
+    )
+    t.equal(found, code)
+  }
+  await db.transact(async app => {
+    t.equal(app.title, '')
+    await host(app)
+      .send(MESSAGE, { to: 'no address' })
+      .catch(() => undefined)
+    await host(app).send(MESSAGE, { subject: 'the page went on' })
+  })
+  t.match(await mails(), [/the page went on/])
+})
+
+t.test('sending is refused once the transaction is being committed or has ended', async t => {
+  const { db, mails } = await place(t)
+  let late: MaildropHost | undefined
+  await db.transact((app, tx) => {
+    late = host(app)
+    app.title = 'x'
+    tx.join({
+      sortKey: 'z',
+      prepare: async () => void t.equal(await codeOf(() => host(app).send(MESSAGE)), 'TRANSACTION_FAILED'),
+    })
+  })
+  t.equal(await codeOf(() => late?.send(MESSAGE)), 'CONNECTION_CLOSED')
+  t.same(await mails(), [])
+})
+
+t.test(
+  'when the spool cannot be written, small mail waits in the database and large mail fails its transaction',
+  async t => {
+    const { db, spool, mails } = await place(t)
+    const warnings: string[] = []
+    const listen = (warning: Error) => warnings.push(warning.message)
+    process.on('warning', listen)
+    await writeFile(spool, 'a file where the spool should be')
+    await db.transact(app => host(app).send(MESSAGE))
+    t.type(await codeOf(() => db.transact(app => host(app).send(`${MESSAGE}${'x\n'.repeat(60_000)}`))), 'string')
+    const deadline = Date.now() + 5_000
+    while (warnings.length === 0 && Date.now() < deadline) await delay(5)
+    process.off('warning', listen)
+    t.match(warnings[0], /1 committed mail could not be published yet; kept in the database and tried again: .*spool/)
+    await rm(spool)
+    await delay(1_500)
+    t.equal((await mails()).length, 1, 'it is published as soon as it can be')
+  },
+)
+
+t.test('held files of other databases are left alone at recovery', async t => {
+  const { db, spool } = await place(t)
+  await db.transact(app => host(app).send(MESSAGE))
+  await mkdir(join(spool, '.held'), { recursive: true })
+  const stranger = join(spool, '.held', '0000000000-000001-aaaaaaaaaaaaaaaaaaaa-0123456789abcdef')
+  await writeFile(stranger, 'x')
+  await chmod(stranger, 0o600)
+  const another = await openDatabase(newLevel())
+  await another.close()
+  t.equal(await readFile(stranger, 'utf8'), 'x')
+  t.ok(new Folder())
+  await rm(stranger)
+})
