@@ -3,9 +3,9 @@
  * point named by argv[3]. argv[2] is the database's directory; the spool is MAILDROP_HOME's.
  */
 import { subscribe } from 'node:diagnostics_channel'
+import { SPOOL_CHANNEL } from '../../maildrop/index.ts'
 import { Folder, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { PUBLISH_CHANNEL } from '../../objects/mail-publisher.ts'
-import { SPOOL_CHANNEL } from '../../maildrop/index.ts'
 
 const [, , home, point] = process.argv as [string, string, string, string]
 const die = () => process.kill(process.pid, 'SIGKILL')
