@@ -1,8 +1,9 @@
 /**
- * The helpers: Handlebars' own `if`, `unless`, `each`, `with` and `lookup`.
+ * The helpers: Handlebars' own `if`, `unless`, `each`, `with` and `lookup`, and `concat`, which joins its arguments as text.
  *
  * A block helper renders its block as often as it likes; a value helper answers a value. No other helper exists.
  */
+import { textOf } from './output.ts'
 import type { Locals, Reader } from './scope.ts'
 
 export interface HelperCall {
@@ -10,6 +11,8 @@ export interface HelperCall {
   readonly hash: Readonly<Record<string, unknown>>
   readonly context: unknown
   readonly reader: Reader
+  /** Makes the error for an argument that the helper cannot take. */
+  refuse(what: string): Error
 }
 
 export interface BlockCall extends HelperCall {
@@ -18,8 +21,8 @@ export interface BlockCall extends HelperCall {
 }
 
 interface Helper {
-  /** How many arguments it takes. */
-  readonly arity: number
+  /** How many arguments it takes; any number if left out. */
+  readonly arity?: number
   readonly block?: (call: BlockCall) => void
   readonly value?: (call: HelperCall) => unknown
 }
@@ -29,7 +32,14 @@ const HELPERS = new Map<string, Helper>([
   ['unless', { arity: 1, block: call => choose(call, !isTrue(call)) }],
   ['with', { arity: 1, block: renderWith }],
   ['each', { arity: 1, block: call => renderEach(call, call.params[0]) }],
-  ['lookup', { arity: 2, value: ({ params: [object, name], reader }) => (object ? reader.property(object, String(name)) : object) }],
+  [
+    'lookup',
+    {
+      arity: 2,
+      value: ({ params: [object, name], reader }) => (object ? reader.property(object, String(name)) : object),
+    },
+  ],
+  ['concat', { value: ({ params, refuse }) => params.map(param => textOf(param, refuse)).join('') }],
 ])
 
 export function isHelper(name: string): boolean {

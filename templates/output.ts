@@ -75,7 +75,7 @@ export function escapeHtml(text: string): string {
  * The text of a value: nothing for null and undefined; of an array, its texts with commas between.
  * @param refuse makes the error for an object or a function, which have none
  */
-export function textOf(value: unknown, refuse: (what: string) => TemplateError): string {
+export function textOf(value: unknown, refuse: (what: string) => Error): string {
   if (value === undefined || value === null) return ''
   if (Array.isArray(value)) return value.map(one => textOf(one, refuse)).join(',')
   if (value instanceof SafeText || value instanceof Date) return value.toString()

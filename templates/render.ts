@@ -18,7 +18,7 @@ import {
   type Program,
   type Statement,
 } from './ast.ts'
-import { type BlockCall, helper, renderValue } from './builtins.ts'
+import { type BlockCall, type HelperCall, helper, renderValue } from './builtins.ts'
 import { TemplateError } from './errors.ts'
 import { mailOutput, type Output } from './output.ts'
 import { placeOf } from './parse.ts'
@@ -131,7 +131,7 @@ class Renderer implements Rendering {
     const name = nameOf(block.path)
     const called = this.#isCall(block, scope) ? helper(name) : undefined
     const call: BlockCall = {
-      ...this.#arguments(block, scope),
+      ...this.#helperCall(block, scope),
       render: (context, locals = {}) =>
         this.program(block.program, enter(scope, context, locals, block.program?.blockParams)),
       renderInverse: () => this.program(block.inverse, scope),
@@ -152,7 +152,7 @@ class Renderer implements Rendering {
     if (called === undefined) return this.#value(call.path, scope)
     if (called.value === undefined) throw this.#error(call, scope, `'${name}' is a block helper: expected #${name}`)
     this.#checkArity(call, called.arity, scope)
-    return called.value(this.#arguments(call, scope))
+    return called.value(this.#helperCall(call, scope))
   }
 
   /** A helper's name is one unless it is a block parameter. */
@@ -164,13 +164,20 @@ class Renderer implements Rendering {
     return {
       params: params.map(param => this.#expression(param, scope)),
       hash: Object.fromEntries((hash?.pairs ?? []).map(({ key, value }) => [key, this.#expression(value, scope)])),
-      context: scope.contexts[0],
-      reader: this.#reader,
     }
   }
 
-  #checkArity(call: Call, arity: number, scope: Scope): void {
-    if (call.params.length !== arity)
+  #helperCall(call: Call, scope: Scope): HelperCall {
+    return {
+      ...this.#arguments(call, scope),
+      context: scope.contexts[0],
+      reader: this.#reader,
+      refuse: what => this.#error(call, scope, `${nameOf(call.path)}: ${what}`),
+    }
+  }
+
+  #checkArity(call: Call, arity: number | undefined, scope: Scope): void {
+    if (arity !== undefined && call.params.length !== arity)
       throw this.#error(
         call,
         scope,
