@@ -135,6 +135,10 @@ export async function objtree(args: readonly string[]): Promise<void> {
         }),
       ),
     )
+    .example('$0 init', 'create a database in data/objects')
+    .example('$0 add MaildropHost /mail/XYZ --parents', 'a mail host in it')
+    .example('$0 tree', 'see what is there')
+    .epilogue('Exit codes: 0 done, 1 failed, 2 wrong usage.  $0 COMMAND --help tells about a command.')
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .strict()
     .version(false)

@@ -47,7 +47,7 @@ export async function rm(session: Session, path: string, recursive: boolean): Pr
     if (object instanceof Folder && object.size > 0 && !recursive)
       throw new ObjectError(
         'INVALID_ARGUMENT',
-        `${physicalPath} holds ${object.size} objects; use --recursive to remove it with all of them`,
+        `${physicalPath} is not empty; use --recursive to remove it with what is in it`,
       )
     parent.delete(name)
     return `${typeOf(object)} ${physicalPath}`

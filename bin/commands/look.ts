@@ -27,12 +27,12 @@ export async function ls(session: Session, path: string, json: boolean): Promise
   })
   if (json) return say(JSON.stringify(entries, null, 2))
   if (!process.stdout.isTTY) {
-    for (const { name, type, title } of entries) say([name, type, title].join('\t'))
+    for (const { name, type, title } of entries) say([name, type, line(title)].join('\t'))
     return
   }
   if (entries.length === 0) return say('(empty)')
   const table = new Table({ head: ['name', 'type', 'title'], style: { head: [], compact: true } })
-  table.push(...entries.map(({ name, type, title }) => [name, type, title]))
+  table.push(...entries.map(({ name, type, title }) => [name, type, line(title)]))
   say(table.toString())
 }
 
@@ -89,5 +89,8 @@ function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value, (_, each) => (typeof each === 'bigint' ? `${each}n` : each)) ?? 'null')
 }
 
-const line = (value: unknown): string =>
-  typeof value === 'string' && !/[\u0000-\u001f\u007f]/.test(value) ? value : JSON.stringify(value)
+/** A value on one line, without anything that a terminal would obey. */
+function line(value: unknown): string {
+  if (typeof value === 'string' && !/\p{Cc}/u.test(value)) return value
+  return JSON.stringify(value).replace(/\p{Cc}/gu, each => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

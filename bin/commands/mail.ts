@@ -37,7 +37,11 @@ function templateAt(app: Application, target: string): Template | undefined {
     found = app.traverse(target)
   } catch (error) {
     if (existsSync(target)) return undefined
-    throw error
+    if (!(error instanceof ObjectError)) throw error
+    throw new ObjectError(
+      error.code,
+      `there is neither a template in the tree nor a file at '${target}': ${error.message}`,
+    )
   }
   if (found instanceof Template) return found
   throw new ObjectError('WRONG_TYPE', `${target} is a ${found.constructor.name}, expected a Template, or a file`)

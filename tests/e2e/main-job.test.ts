@@ -1,16 +1,14 @@
 /** The main job with the real programs: page → transaction → spool → start_maildrop → SMTP with STARTTLS and a login. */
-import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { simpleParser } from 'mailparser'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { MaildropHost, openDatabase, Template } from '../../objects/index.ts'
 import { startInbox } from '../support/inbox.ts'
+import { directory, program } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
-const TOP = fileURLToPath(new URL('../..', import.meta.url))
 const TLS = fileURLToPath(new URL('../support/tls', import.meta.url))
 
 const PAGE = `<h1>Thank you, <<customer.name>></h1>
@@ -26,32 +24,6 @@ Dear <<customer.name>>,
 `
 const DATA = { number: 7, customer: { name: "O'Brien & Söhne", email: 'ann@example.org' }, items: ['Tea <pot>', 'Cup'] }
 
-interface Outcome {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs one of the shipped programs in `cwd`. */
-function program(cwd: string, name: string, args: string[], env: Record<string, string>, input = ''): Promise<Outcome> {
-  return new Promise(resolve => {
-    const child = execFile(
-      join(TOP, name),
-      args,
-      { cwd, env: { PATH: process.env.PATH, ...env } },
-      (error, stdout, stderr) =>
-        resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr }),
-    )
-    child.stdin?.end(input)
-  })
-}
-
-async function home(t: Test): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'e2e-'))
-  t.teardown(() => rm(directory, { recursive: true, force: true }))
-  return directory
-}
-
 t.test('a page sends mail that arrives over STARTTLS after a login, and the log says so', async t => {
   const [key, cert] = await Promise.all(['key.pem', 'cert.pem'].map(file => readFile(join(TLS, file))))
   const inbox = await startInbox({
@@ -64,7 +36,7 @@ t.test('a page sends mail that arrives over STARTTLS after a login, and the log 
         : done(new Error('wrong password')),
   })
   t.teardown(() => inbox.close())
-  const cwd = await home(t)
+  const cwd = await directory(t)
   const config = join(cwd, 'maildrop.conf')
   await writeFile(
     config,
@@ -104,14 +76,14 @@ t.test('a page sends mail that arrives over STARTTLS after a login, and the log 
   t.equal(stopped.code, 0, stopped.stderr)
   t.equal(inbox.messages.length, 1, 'the page that failed sent nothing')
   const log = await readFile(join(cwd, 'mail', 'var', 'maildrop.log'), 'utf8')
-  t.match(log, /to=ann@example\.org.*verdict=sent/)
+  t.match(log, /^\S+ sent id=\S+ to=ann@example\.org from=shop@example\.org /m)
   t.notMatch(log, 'se"cret')
 })
 
 t.test('the command line alone does the main job', async t => {
   const inbox = await startInbox()
   t.teardown(() => inbox.close())
-  const cwd = await home(t)
+  const cwd = await directory(t)
   const env = { SMTP_HOST: '127.0.0.1', SMTP_PORT: `${inbox.port}`, MAILDROP_TLS: '0' }
   const ok = async (name: string, args: string[], input = '') => {
     const { code, stdout, stderr } = await program(cwd, name, args, env, input)

@@ -1,0 +1,242 @@
+/** objtree as its users run it: the launcher, a directory, an exit code, and what is printed. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { simpleParser } from 'mailparser'
+import t, { type Test } from 'tap'
+import { namesIn } from '../support/maildrop.ts'
+import { directory, type Outcome, program, TOP } from '../support/program.ts'
+
+interface User {
+  readonly cwd: string
+  /** Runs `objtree ARGS`. */
+  run(args: string[], input?: string): Promise<Outcome>
+  /** Runs it, expects success with nothing on standard error, and gives what it printed. */
+  ok(args: string[], input?: string): Promise<string>
+  /** Runs it and expects one line on standard error that matches, and the exit code. */
+  fails(args: string[], message: RegExp, code?: number, input?: string): Promise<void>
+}
+
+async function user(t: Test, { init = true } = {}): Promise<User> {
+  const cwd = await directory(t)
+  const run: User['run'] = (args, input) => program(cwd, 'bin/objtree', args, {}, input)
+  const it: User = {
+    cwd,
+    run,
+    async ok(args, input) {
+      const { code, stdout, stderr } = await run(args, input)
+      t.same([code, stderr], [0, ''], `objtree ${args.join(' ')}`)
+      return stdout
+    },
+    async fails(args, message, expected = 1, input) {
+      const { code, stdout, stderr } = await run(args, input)
+      t.equal(code, expected, `objtree ${args.join(' ')}: ${stderr}`)
+      t.match(stderr, /^objtree: [^\n]+\n$/, 'one line, without a stack trace')
+      t.match(stderr, message)
+      t.equal(stdout, '')
+    },
+  }
+  if (init) await it.ok(['init'])
+  return it
+}
+
+const MESSAGE = 'From: "Me" <me@example.org>\nTo: ann@example.org\nSubject: Hi\n\nText\n'
+
+/** The mail files in the default spool. */
+async function mails(cwd: string): Promise<string[]> {
+  const spool = join(cwd, 'data', 'maildrop', 'spool')
+  const names = namesIn(spool).filter(name => !name.startsWith('.') && name !== 'failed')
+  return Promise.all(names.map(name => readFile(join(spool, name), 'utf8')))
+}
+
+t.test('init creates a database where it is told, and leaves an existing one alone', async t => {
+  const { ok, fails, cwd } = await user(t, { init: false })
+  await fails(['ls'], /no database at .*\/data\/objects; create it with 'objtree --db .* init'/)
+  t.same(namesIn(cwd), [], 'looking creates nothing')
+  t.match(await ok(['init']), `created an object database in ${join(cwd, 'data', 'objects')}`)
+  await ok(['add', 'Folder', '/kept'])
+  t.match(await ok(['init']), /already/)
+  t.match(await ok(['ls']), /^kept\tFolder\t/)
+  await ok(['--db', 'other', 'init'])
+  t.equal(await ok(['--db', 'other', 'ls']), '')
+  const { stdout } = await program(cwd, 'bin/objtree', ['ls'], { OBJTREE_DB: join(cwd, 'other') })
+  t.equal(stdout, '', 'OBJTREE_DB names the database')
+  await writeFile(join(cwd, 'file'), 'x')
+  await fails(['--db', 'file', 'init'], /file/)
+  await mkdir(join(cwd, 'foreign'))
+  await writeFile(join(cwd, 'foreign', 'CURRENT'), 'garbage')
+  await fails(['--db', 'foreign', 'ls'], /foreign/)
+})
+
+t.test('add, set, show, ls, tree and rm do what they say', async t => {
+  const { ok, fails, cwd } = await user(t)
+  await fails(['add', 'MaildropHost', '/mail/XYZ'], /'\/mail\/XYZ' cannot be created: .*no folder 'mail'/)
+  t.equal(
+    await ok(['add', 'MaildropHost', '/mail/XYZ', 'title=Outgoing', '--parents']),
+    'added MaildropHost /mail/XYZ\n',
+  )
+  await fails(['add', 'Folder', '/mail/XYZ'], /has an object 'XYZ' already/)
+  await fails(['add', 'Folder', '/mail/XYZ/deeper'], /MaildropHost, not a folder/)
+  await fails(['add', 'Foldr', '/x'], /no type 'Foldr'; expected Folder, MaildropHost, Template/)
+  for (const name of ['a<b', 'a>b', 'a&b', '_hidden', 'a\nb'])
+    await fails(['add', 'Folder', `/${name}`], /cannot be the name/)
+  await fails(['add', 'Folder', '/../x', '--parents'], /'?\.\.'?/)
+
+  await writeFile(join(cwd, 'page.hbs'), 'Hello <<name>>\n')
+  await ok(
+    ['add', 'Template', '/shop/hello', 'source=@page.hbs', 'contentType=text/plain', '-p', '--parents'].filter(
+      a => a !== '-p',
+    ),
+  )
+  await fails(['add', 'Template', '/shop/other', 'source=@missing'], /the file missing cannot be read/)
+  t.equal(await ok(['ls', '/shop']), 'hello\tTemplate\t\n', 'the failed one was not added')
+
+  t.equal(await ok(['set', '/mail/XYZ', 'title=@@home']), 'changed /mail/XYZ\n')
+  t.match(await ok(['show', '/mail/XYZ']), /^title +@home$/m)
+  await fails(['set', '/mail/XYZ', 'transactional=false', 'titel=x'], /no property 'titel'.*title, transactional/)
+  t.match(await ok(['show', '/mail/XYZ']), /^transactional +true$/m, 'nothing was set in part')
+  await fails(['set', '/mail/XYZ', 'transactional=maybe'], /must be true or false, found "maybe"/)
+  await fails(['set', '/mail/XYZ', 'title'], /expected key=value/)
+  await fails(['set', '/mail/XYZ', '__proto__=x'], /no property '__proto__'/)
+  await fails(['show', '/mail/ABC'], /nothing at '\/mail\/ABC': \/mail has no object 'ABC'/)
+
+  const shown = await ok(['show', '/mail/XYZ'])
+  t.match(shown, new RegExp(`^spool +${join(cwd, 'data', 'maildrop', 'spool')}$`, 'm'), 'absolute')
+  t.equal(
+    await ok(['tree']),
+    '/  Application\n├── mail  Folder\n│   └── XYZ  MaildropHost\n└── shop  Folder\n    └── hello  Template\n',
+  )
+  t.match(JSON.parse(await ok(['tree', '--json'])), {
+    path: '/',
+    type: 'Application',
+    children: [{ name: 'mail', children: [{ path: '/mail/XYZ', type: 'MaildropHost' }] }, { name: 'shop' }],
+  })
+  t.match(JSON.parse(await ok(['ls', '/mail', '--json'])), [{ name: 'XYZ', path: '/mail/XYZ', title: '@home' }])
+  t.match(JSON.parse(await ok(['show', '/mail/XYZ', '--json'])), {
+    path: '/mail/XYZ',
+    properties: { title: '@home', transactional: true },
+    settings: { spool: join(cwd, 'data', 'maildrop', 'spool') },
+  })
+
+  await fails(['rm', '/mail'], /not empty; use --recursive/)
+  await fails(['rm', '/'], /root of the tree/)
+  t.equal(await ok(['rm', '/mail/XYZ']), 'removed MaildropHost /mail/XYZ\n')
+  t.equal(await ok(['rm', '/mail']), 'removed Folder /mail\n')
+  t.equal(await ok(['rm', '-r', '/shop']), 'removed Folder /shop\n')
+  t.equal(await ok(['tree']), '/  Application\n')
+})
+
+t.test('what is stored cannot send commands to the terminal', async t => {
+  const { ok } = await user(t)
+  await ok(['add', 'Folder', '/f', 'title=a\u001b[2Jb\nc\u009bd'])
+  for (const args of [['ls'], ['show', '/f']]) t.notMatch(await ok(args), /[^\P{Cc}\n\t]/u)
+  t.equal(JSON.parse(await ok(['ls', '--json']))[0].title, 'a\u001b[2Jb\nc\u009bd')
+})
+
+t.test('render prints a page of the tree or of a file, and commits the mail it sends', async t => {
+  const { ok, fails, cwd } = await user(t)
+  await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
+  const page =
+    '<b><<name>></b>\n<<#sendmail mailhost="XYZ" mailto="ann@example.org" mailfrom="me@example.org" subject=name>>\nHi\n<</sendmail>>\n'
+  await writeFile(join(cwd, 'page.hbs'), page)
+  t.equal(await ok(['render', 'page.hbs', '--data', '{"name":"<Ann>"}', '--context', '/mail']), '<b>&lt;Ann&gt;</b>\n')
+  await ok(['add', 'Template', '/mail/page', 'source=@page.hbs'])
+  await writeFile(join(cwd, 'data.json'), '{"name":"Söhne"}')
+  t.equal(await ok(['render', '/mail/page', '--data', '@data.json']), '<b>Söhne</b>\n')
+  const sent = await Promise.all((await mails(cwd)).map(mail => simpleParser(mail.replace(/^##.*\n/gm, ''))))
+  t.same(
+    sent.map(({ subject }) => subject),
+    ['<Ann>', 'Söhne'],
+  )
+
+  await fails(['render', 'page.hbs', '--data', '{"name":"x"}'], /page\.hbs:2:\d+: .*XYZ/)
+  await fails(['render', 'nowhere.hbs'], /neither a template in the tree nor a file at 'nowhere\.hbs'/)
+  await fails(['render', '/mail/XYZ'], /MaildropHost, expected a Template/)
+  await fails(['render', 'page.hbs', '--context', '/nix'], /nothing at '\/nix'/)
+  await fails(['render', 'page.hbs', '--data', '{'], /--data is not JSON/)
+  await fails(['render', 'page.hbs', '--data', '[1]'], /expected a JSON object/)
+  await fails(['render', 'page.hbs', '--data', '@missing.json'], /missing\.json/)
+  await writeFile(join(cwd, 'bad.hbs'), 'one\n<<#if x>>\nnever closed')
+  await fails(['render', 'bad.hbs'], /bad\.hbs:\d+:\d+: /)
+  t.equal((await mails(cwd)).length, 2, 'what failed sent nothing')
+})
+
+t.test('send puts the message on standard input into the spool and prints its Message-ID', async t => {
+  const { ok, fails, cwd } = await user(t)
+  await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
+  const id = (await ok(['send', '/mail/XYZ'], MESSAGE)).trim()
+  t.match(id, /^<\S+@example\.org>$/)
+  const other = ['--to', 'x@example.org, "Y, Z" <y@example.org>', '--from', 'z@example.org', '--subject', 'Näw']
+  await ok(['send', '/mail/XYZ', ...other], MESSAGE)
+  const [first, second] = await mails(cwd)
+  t.match(first, `Message-ID: ${id}\r\n`)
+  t.match(first, '##To:ann@example.org\n##From:me@example.org\n')
+  t.match(second, '##To:x@example.org,y@example.org\n##From:z@example.org\n')
+  t.equal((await simpleParser(second!.replace(/^##.*\n/gm, ''))).subject, 'Näw')
+
+  await fails(['send', '/mail/XYZ', '--to', 'no address'], /no address/, 1, MESSAGE)
+  await fails(['send', '/mail/XYZ', '--to', 'a@example.org\nBcc: b@example.org'], /\\n|address/, 1, MESSAGE)
+  await fails(['send', '/mail/XYZ'], /From/, 1, 'Subject: x\n\nno sender\n')
+  await fails(['send', '/mail/XYZ'], /recipient/i, 1, 'From: a@example.org\n\nno recipient\n')
+  await fails(['send', '/mail'], /Folder/, 1, MESSAGE)
+  await fails(['send', '/nix'], /nothing at '\/nix'/, 1, MESSAGE)
+  t.equal((await mails(cwd)).length, 2)
+})
+
+t.test('wrong usage exits with 2 and points to the help', async t => {
+  const { fails, ok } = await user(t, { init: false })
+  for (const args of [
+    [],
+    ['frobnicate'],
+    ['ls', '--frob'],
+    ['add', 'Folder'],
+    ['set', '/x'],
+    ['send'],
+    ['ls', '/', '/'],
+    ['ls', '--db'],
+  ])
+    await fails(args, /see objtree --help/, 2)
+  t.match(await ok(['--help']), /objtree add <type> <path>/)
+  for (const command of ['init', 'ls', 'tree', 'show', 'add', 'set', 'rm', 'render', 'send'])
+    t.match(await ok([command, '--help']), /Examples:\n/, `${command} --help has an example`)
+})
+
+t.test('a database that another process has open is named, with its pid and what can be done', async t => {
+  const { fails, cwd } = await user(t)
+  const holder = `const { openDatabase } = await import(${JSON.stringify(join(TOP, 'dist', 'objects', 'index.js'))})
+    await openDatabase('data/objects'); console.log('open'); setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', holder], {
+    cwd,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  await fails(['ls'], new RegExp(`data/objects.*${child.pid}`))
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+})
+
+t.test('a spool that cannot be written is a warning: the mail is committed and waits in the database', async t => {
+  const { ok, run, cwd } = await user(t)
+  await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
+  await mkdir(join(cwd, 'data', 'maildrop'), { recursive: true })
+  await writeFile(join(cwd, 'data', 'maildrop', 'spool'), 'in the way')
+  const { code, stdout, stderr } = await run(['send', '/mail/XYZ'], MESSAGE)
+  t.equal(code, 0)
+  t.match(stdout, /^<\S+>\n$/)
+  t.match(stderr, /^objtree: warning: 1 committed mail could not be published yet[^\n]*\n$/)
+  await program(cwd, 'mv', ['data/maildrop/spool', 'data/maildrop/aside'])
+  await ok(['ls'])
+  t.equal((await mails(cwd)).length, 1, 'the next opening publishes it')
+})
+
+t.test('without its compiled code the launcher says what to do', async t => {
+  const cwd = await directory(t)
+  await mkdir(join(cwd, 'bin'))
+  await writeFile(join(cwd, 'bin', 'objtree'), await readFile(join(TOP, 'bin', 'objtree')))
+  await chmod(join(cwd, 'bin', 'objtree'), 0o755)
+  const { code, stderr } = await program(cwd, 'sh', ['-c', './bin/objtree ls'])
+  t.equal(code, 1)
+  t.match(stderr, /^objtree: .*run npm ci[^\n]*\n$/)
+})
