@@ -28,10 +28,11 @@ export function parseConfigFile(text: string, name: string): Assignment[] {
     const where = `${name}:${index + 1}`
     const [, key, quoted] = LINE.exec(line) ?? []
     if (key === undefined || quoted === undefined) {
-      const about = line.split(/[\s=]/)[0]
+      // Only a key is quoted back: the rest may be a password.
+      const about = /^(?:export[ \t]+)?([A-Za-z_]+)[ \t]*=/.exec(line)?.[1]
       throw invalid(
         where,
-        `the line that begins with '${about}' is not an assignment; expected KEY="value", no blanks around =`,
+        `${about === undefined ? 'this' : `the line of ${about}`} is not an assignment; expected KEY="value", no blanks around =, quotes around what is not plain`,
       )
     }
     found.push({ key, value: unquote(quoted, key, where), where })

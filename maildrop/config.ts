@@ -5,7 +5,7 @@
  * with the package. Every key may be given as an environment variable too, which wins. Everything is checked here, once,
  * so the rest of the program never meets a wrong value; all paths in the result are absolute.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseConfigFile } from './config-file.ts'
@@ -46,6 +46,8 @@ export interface MaildropConfig {
   /** Replaces the recipients of every envelope. */
   readonly debugReceiver: string | undefined
   readonly addMessageId: boolean
+  /** What is not wrong, but should be looked at; one line each. */
+  readonly warnings: readonly string[]
 }
 
 /** A raw value and where it was found. */
@@ -73,10 +75,12 @@ export function loadConfig(
   for (const key of CONFIG_KEY_NAMES) {
     const value = env[key]
     if (value === undefined || isForeignDebug(key, value)) continue
-    settings.set(key, { key, value, where: 'environment' })
+    settings.set(key, { key, value, where: ENVIRONMENT })
   }
   return configOf(file, settings, cwd)
 }
+
+const ENVIRONMENT = 'environment'
 
 function findConfigFile(chosen: string | undefined, cwd: string): string {
   if (chosen !== undefined && chosen !== '') return chosen
@@ -150,7 +154,16 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     supervised: value.flag('SUPERVISED_DAEMON'),
     debugReceiver: value.address('DEBUG_RECEIVER'),
     addMessageId: value.flag('ADD_MESSAGEID'),
+    warnings: exposedPassword(file, settings),
   }
+}
+
+/** A password that stands in the file itself is as safe as the file. */
+function exposedPassword(file: string, settings: ReadonlyMap<ConfigKeyName, Setting>): string[] {
+  const password = settings.get('MAILDROP_PASSWORD')
+  const isInFile = password !== undefined && password.value !== '' && password.where !== ENVIRONMENT
+  if (!isInFile || (statSync(file).mode & 0o077) === 0) return []
+  return [`${password.where}: the password can be read by others; run: chmod 600 ${file}`]
 }
 
 function unknownKey(key: string, where: string): MaildropError {

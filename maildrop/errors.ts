@@ -65,6 +65,8 @@ const REMEDIES: Record<string, readonly [MaildropErrorCode, string]> = {
   EROFS: ['SPOOL_DENIED', 'mount the file system for writing, or set MAILDROP_HOME elsewhere'],
   ENOENT: ['SPOOL_FAILED', 'the directory is gone; start the daemon (or call ensureSpool) to create it'],
   ENOTDIR: ['SPOOL_FAILED', 'a file stands where a directory is needed; move it away'],
+  EEXIST: ['SPOOL_FAILED', 'a file stands where a directory is needed; move it away'],
+  EISDIR: ['SPOOL_FAILED', 'a directory stands where a file is needed; move it away'],
   EMFILE: ['SPOOL_FAILED', 'raise the limit of open files (ulimit -n)'],
   ENFILE: ['SPOOL_FAILED', 'raise the limit of open files of the system'],
 }

@@ -16,6 +16,8 @@ export async function configtest(config: MaildropConfig): Promise<void> {
     say(
       `server  ${host}:${port} answers; connection: ${session.protection}; login: ${login ? `as ${login.user}` : 'none'}`,
     )
+    if (login && session.protection === 'plain')
+      say('        the password travels unencrypted; if the server offers STARTTLS, set MAILDROP_TLS to 2')
     session.quit()
     await session.closed
   } catch (cause) {

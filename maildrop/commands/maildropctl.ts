@@ -6,7 +6,7 @@
 import yargs, { type Argv } from 'yargs'
 import { loadConfig, type MaildropConfig } from '../config.ts'
 import { configtest } from './configtest.ts'
-import { run, usageError } from './output.ts'
+import { run, usageError, warn } from './output.ts'
 import { queue } from './queue.ts'
 import { restart, start, stop } from './start-stop.ts'
 import { status } from './status.ts'
@@ -17,7 +17,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
   const act =
     <Options extends Common>(work: (config: MaildropConfig, options: Options) => Promise<void>) =>
     (options: Options): Promise<void> =>
-      run(name, () => work(loadConfig({ file: options.config }), options))
+      run(name, () => work(load(name, options.config), options))
   const plain = (command: Argv<Common>) => command
   const json = (command: Argv<Common>) =>
     command.option('json', { type: 'boolean', default: false, describe: 'print JSON' })
@@ -44,7 +44,7 @@ export async function startMaildrop(args: readonly string[]): Promise<void> {
     .example('$0', 'start, detached')
     .example('DEBUG=1 $0', 'stay in the foreground and print the log')
     .parseAsync()
-  await run(name, () => start(loadConfig({ file: argv.config })))
+  await run(name, () => start(load(name, argv.config)))
 }
 
 export async function stopMaildrop(args: readonly string[]): Promise<void> {
@@ -54,7 +54,7 @@ export async function stopMaildrop(args: readonly string[]): Promise<void> {
     .demandCommand(0, 0, '', 'no arguments are expected')
     .example('$0', 'stop the daemon of the configuration found')
     .parseAsync()
-  await run(name, () => stop(loadConfig({ file: argv.config })))
+  await run(name, () => stop(load(name, argv.config)))
 }
 
 interface Common {
@@ -65,10 +65,17 @@ interface WithJson extends Common {
   readonly json: boolean
 }
 
+function load(name: string, file: string | undefined): MaildropConfig {
+  const config = loadConfig({ file })
+  for (const text of config.warnings) warn(name, text)
+  return config
+}
+
 function base(name: string, args: readonly string[]): Argv<Common> {
   return yargs([...args])
     .scriptName(name)
     .option('config', { type: 'string', requiresArg: true, describe: 'configuration file' })
+    .parserConfiguration({ 'duplicate-arguments-array': false })
     .strict()
     .version(false)
     .help()

@@ -8,6 +8,11 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/** Says what should be looked at, without failing. */
+export function warn(name: string, text: string): void {
+  process.stderr.write(`${name}: warning: ${text}\n`)
+}
+
 /** Runs a command and sets the exit code. */
 export async function run(name: string, command: () => Promise<void>): Promise<void> {
   process.stdout.on('error', () => undefined)

@@ -20,13 +20,6 @@ export async function queue(config: MaildropConfig, options: { readonly json: bo
   say(`${mails.length} ${mails.length === 1 ? 'message' : 'messages'}`)
 }
 
-/** Numbers of messages by state. */
-export async function countByState(config: MaildropConfig): Promise<Record<QueuedMail['status'], number>> {
-  const counts = { waiting: 0, active: 0, deferred: 0, failed: 0 }
-  for (const spool of config.spools) for (const { status } of await listSpool(spool)) counts[status] += 1
-  return counts
-}
-
 function rowOf(mail: QueuedMail, now: number): string[] {
   const recipients = mail.recipients.map(({ address, status, reply }) =>
     printable(reply === undefined || status === 'sent' ? `${address} (${status})` : `${address} (${status}: ${reply})`),

@@ -9,8 +9,7 @@ import { say } from './output.ts'
 /** Starts the daemon: detached, or in the foreground until it is stopped if the configuration says so. */
 export async function start(config: MaildropConfig): Promise<void> {
   if (config.debug || config.supervised) {
-    if (config.debug) describe(config, process.pid)
-    await serve(config, () => undefined)
+    await serve(config, () => config.debug && describe(config, process.pid))
     process.exit(0)
   }
   describe(config, await startDetached(config))

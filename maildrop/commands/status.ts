@@ -3,15 +3,22 @@
  */
 import type { MaildropConfig } from '../config.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
+import { countSpools } from '../spool/listing.ts'
 import { say } from './output.ts'
-import { countByState } from './queue.ts'
+
+const REMARKS = {
+  none: '',
+  running: '',
+  stale: ' (its pid file is stale)',
+  unverifiable: ' here; its pid file belongs to a process of another machine or container',
+} as const
 
 /** Prints the status; fails (exit code 1) if the daemon does not run. */
 export async function status(config: MaildropConfig, options: { readonly json: boolean }): Promise<void> {
   const found = readPidFile(config.pidFile)
   const running = found.kind === 'running'
   const pid = running ? found.identity.pid : undefined
-  const counts = await countByState(config)
+  const counts = countSpools(config.spools)
   const { file, spools, logFile, pidFile, smtp } = config
   if (options.json) {
     const server = { host: smtp.host, port: smtp.port, tls: smtp.tls, login: smtp.login?.user }
@@ -19,7 +26,7 @@ export async function status(config: MaildropConfig, options: { readonly json: b
       JSON.stringify({ running, pid, messages: counts, config: file, spools, logFile, pidFile, server }, undefined, 2),
     )
   } else {
-    say(running ? `running with pid ${pid}` : `not running${found.kind === 'stale' ? ' (its pid file is stale)' : ''}`)
+    say(running ? `running with pid ${pid}` : `not running${REMARKS[found.kind]}`)
     say(
       `  messages  ${Object.entries(counts)
         .map(([state, count]) => `${count} ${state}`)

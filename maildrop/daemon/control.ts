@@ -7,13 +7,14 @@
 import { spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
-import { MaildropError } from '../errors.ts'
+import { MaildropError, systemCode } from '../errors.ts'
+import { liveness } from '../process-identity.ts'
 import { STOP_GRACE } from './daemon.ts'
 import { DETACHED_ENTRY, type StartReport } from './detached.ts'
 import { readPidFile } from './pid-file.ts'
 
 /** Milliseconds that a daemon gets to become ready, or to go beyond its own grace period. */
-const PATIENCE = 10_000
+const PATIENCE = 30_000
 
 /**
  * Starts a detached daemon, with this process's environment and working directory.
@@ -68,20 +69,16 @@ export async function stopDaemon(config: MaildropConfig): Promise<number | undef
   try {
     process.kill(pid, 'SIGTERM')
   } catch (cause) {
+    if (systemCode(cause) === 'ESRCH') return pid
     throw new MaildropError('STOP_FAILED', `cannot signal pid ${pid}; run as the user who started the daemon`, {
       cause,
     })
   }
   const deadline = performance.now() + STOP_GRACE + PATIENCE
-  while (isStill(config, pid)) {
+  while (liveness(found.identity) === 'alive') {
     if (performance.now() > deadline)
       throw new MaildropError('STOP_FAILED', `pid ${pid} is still running; see ${config.logFile}`)
     await sleep(20)
   }
   return pid
-}
-
-function isStill(config: MaildropConfig, pid: number): boolean {
-  const now = readPidFile(config.pidFile)
-  return now.kind === 'running' && now.identity.pid === pid
 }

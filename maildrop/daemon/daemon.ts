@@ -12,7 +12,7 @@ import { openDestination } from './destination.ts'
 import { openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
-import { finishFailures, openRecovery } from './recovery.ts'
+import { openRecovery, tidyStates } from './recovery.ts'
 import { startWorkers } from './workers.ts'
 
 export interface Daemon {
@@ -48,30 +48,33 @@ async function deliverFrom(config: MaildropConfig, log: Log): Promise<Daemon> {
   const wake = (): void => workers.wake()
   const sources = config.spools.map(spool => {
     const claims = openClaims(spool)
-    return { claims, recovery: openRecovery(spool, claims.owner, log), intake: openIntake(spool, log, wake) }
+    return {
+      claims,
+      recovery: openRecovery(spool, claims.owner, log),
+      intake: openIntake(spool, log, wake),
+      /** Trouble with one spool is said once, and is not the others'. */
+      complain: onceInARow(text => log.line('trouble', { spool, text })),
+    }
   })
   const name = `${config.smtp.host}:${config.smtp.port}`
   const destination = openDestination(name, config.connections, log, wake)
   const workers = startWorkers(sources, { config, log, destination, stopping: () => stopping })
 
-  const takeBack = async (): Promise<void> => {
-    for (const { recovery, intake } of sources) if ((await recovery.takeBack()) > 0) intake.scan()
+  const takeBack = async ({ recovery, intake }: (typeof sources)[number]): Promise<void> => {
+    if ((await recovery.takeBack()) > 0) intake.scan()
   }
 
-  const everyTick = async (count: number): Promise<void> => {
-    for (const { intake, claims } of sources) {
-      await intake.tick()
-      if (count % HEARTBEAT === 0) claims.heartbeat()
-    }
-    if (count % RECOVERY === 0) await takeBack()
-  }
-
-  const complain = onceInARow(text => log.line('trouble', { text }))
   const ticking = repeat(TICK, async count => {
-    await everyTick(count).then(
-      () => complain(undefined),
-      error => complain(messageOf(error)),
-    )
+    for (const source of sources) {
+      try {
+        await source.intake.tick()
+        if (count % HEARTBEAT === 0) source.claims.heartbeat()
+        if (count % RECOVERY === 0) await takeBack(source)
+        source.complain(undefined)
+      } catch (error) {
+        source.complain(messageOf(error))
+      }
+    }
     wake()
   })
   const scanning = setInterval(() => {
@@ -79,8 +82,8 @@ async function deliverFrom(config: MaildropConfig, log: Log): Promise<Daemon> {
     wake()
   }, config.interval * 1000)
 
-  for (const spool of config.spools) await finishFailures(spool)
-  await takeBack()
+  for (const spool of config.spools) await tidyStates(spool)
+  for (const source of sources) await takeBack(source)
   log.line('start', { pid: process.pid, relay: name, spool: config.spools.join(';'), config: config.file })
   wake()
 
@@ -97,7 +100,6 @@ async function deliverFrom(config: MaildropConfig, log: Log): Promise<Daemon> {
       }
       releasePidFile(config.pidFile)
       log.line('stop', { pid: process.pid })
-      log.close()
     },
   }
 }

@@ -16,7 +16,9 @@ if (process.argv[1] === DETACHED_ENTRY) await main(process.argv[2])
 async function main(file: string | undefined): Promise<void> {
   process.stderr.on('error', () => undefined)
   try {
-    await serve(loadConfig({ file }), () => report({ ready: true }))
+    const config = loadConfig({ file })
+    process.chdir('/')
+    await serve(config, () => report({ ready: true }))
     process.exit(0)
   } catch (error) {
     report({ ready: false, problem: messageOf(error) })

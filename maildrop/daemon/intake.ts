@@ -10,6 +10,7 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import { messageOf } from '../errors.ts'
 import { type Inspection, inspect, type ReadyMail } from '../spool/inspect.ts'
 import { canBeMail, deferredDir, ensureSpool, parseDeferredName } from '../spool/layout.ts'
+import { inodesBeingWritten } from '../spool/writers.ts'
 import type { Log } from './log.ts'
 
 /** A file that is ready, still in its place. `close` it when done. */
@@ -42,16 +43,19 @@ export interface Intake {
   close(): void
 }
 
-/** Milliseconds for which a file without `##Length` must not change before it counts as complete. */
-export const SETTLE_TIME = 1000
-/** The same for one that does not even have its `##` lines and a message yet, before it is given up. */
-export const PATIENCE = 10_000
+/**
+ * Milliseconds for which a file must not change before it is judged: one that was renamed in (or unlocked) and carries no
+ * `##Length`; one that was seen being written in place; one that is no mail yet, before it is given up; and any that
+ * a process holds open for writing, which may just be slow.
+ */
+const SETTLE = { arrived: 50, written: 1000, incomplete: 10_000, open: 60_000 } as const
 
 /** Names looked at in one go before other work gets its turn. */
 const AT_ONCE = 200
 
 interface Watched {
   readonly mark: string
+  readonly inode: number
   readonly since: number
 }
 
@@ -60,10 +64,14 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const queued = new Set<string>()
   const due: string[] = []
   const unsettled = new Map<string, Watched>()
+  /** Names that came by a rename: a file written in place would have been reported as changed too. */
+  const arrived = new Set<string>()
+  let writers = { at: Number.NEGATIVE_INFINITY, inodes: new Set<number>() }
+  let settling: NodeJS.Timeout | undefined
   let head = 0
   let nextDue = 0
   let watcher: FSWatcher | undefined
-  let watchedInode = 0
+  let watchedDirectory = ''
 
   const enqueue = (name: string): void => {
     if (!canBeMail(name) || queued.has(name)) return
@@ -86,11 +94,14 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const startWatching = (): void => {
     watcher?.close()
     watcher = undefined
-    watchedInode = statSync(spool).ino
+    watchedDirectory = identityOf(spool)
     try {
       watcher = watch(spool, (event, name) => {
-        if (event !== 'rename' || name === null) return
-        enqueue(name.endsWith('.lck') ? name.slice(0, -4) : name)
+        if (name === null) return
+        if (event === 'change') return void arrived.delete(name)
+        const mail = name.endsWith('.lck') ? name.slice(0, -4) : name
+        if (canBeMail(mail)) arrived.add(mail)
+        enqueue(mail)
         if (queue.length > head) onWork()
       })
       watcher.on('error', error => log.line('watch-failed', { spool, text: messageOf(error) }))
@@ -115,32 +126,55 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   /** What becomes of a new file now; undefined if there is nothing to do with it yet. */
   const judge = (name: string, found: Inspection): Candidate['content'] | undefined => {
     if (found.kind === 'unsettled') {
-      const since = keepWatching(name, found.mark)
-      if (found.problem === undefined || performance.now() - since < PATIENCE) return undefined
+      const watched = keepWatching(name, found)
+      if (found.problem === undefined || !isLeftAlone(watched, SETTLE.incomplete)) return undefined
       return { kind: 'unfit', problem: found.problem }
     }
     unsettled.delete(name)
+    arrived.delete(name)
     if (found.kind === 'nothing' || found.kind === 'locked') return undefined
     return found.kind === 'ready' ? { kind: 'mail', mail: found.mail } : found
   }
 
-  /** Remembers that a file looked like this; returns since when it has. */
-  const keepWatching = (name: string, mark: string): number => {
-    const watched = unsettled.get(name)
-    if (watched?.mark === mark) return watched.since
-    unsettled.set(name, { mark, since: performance.now() })
-    return performance.now()
+  /** Remembers that a file looked like this, and since when it has. */
+  const keepWatching = (name: string, { mark, inode }: { mark: string; inode: number }): Watched => {
+    const last = unsettled.get(name)
+    if (last?.mark === mark) return last
+    const watched = { mark, inode, since: performance.now() }
+    unsettled.set(name, watched)
+    if (arrived.has(name)) settling ??= setTimeout(lookAgain, SETTLE.arrived + 5)
+    return watched
+  }
+
+  const lookAgain = (): void => {
+    settling = undefined
+    for (const name of unsettled.keys()) enqueue(name)
+    onWork()
+  }
+
+  /** True if the file has not changed for `ms` milliseconds and nobody is going to change it. */
+  const isLeftAlone = ({ inode, since }: Watched, ms: number): boolean => {
+    const quiet = performance.now() - since
+    if (quiet < ms) return false
+    if (quiet >= SETTLE.open) return true
+    // One look at all processes serves every file that has not changed since before it.
+    if (writers.at < since) {
+      writers = { at: performance.now(), inodes: inodesBeingWritten(new Set(unsettled.keys())) }
+    }
+    return !writers.inodes.has(inode)
   }
 
   const lookAtNew = (name: string): Candidate | undefined => {
     const watched = unsettled.get(name)
-    const long = watched !== undefined && performance.now() - watched.since >= SETTLE_TIME
     let found: Inspection
     try {
       found = inspect(spool, name, false)
-      if (long && found.kind === 'unsettled' && found.mark === watched.mark) found = inspect(spool, name, true)
+      if (found.kind === 'unsettled' && found.mark === watched?.mark) {
+        const settled = isLeftAlone(watched, arrived.has(name) ? SETTLE.arrived : SETTLE.written)
+        if (settled) found = inspect(spool, name, true)
+      }
     } catch (error) {
-      keepWatching(name, 'not looked at')
+      keepWatching(name, { mark: 'not looked at', inode: 0 })
       throw error
     }
     const content = judge(name, found)
@@ -206,8 +240,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       nextDue = Math.min(nextDue, at)
     },
     async tick() {
-      const inode = statSync(spool, { throwIfNoEntry: false })?.ino
-      if (inode !== watchedInode) {
+      if (identityOf(spool) !== watchedDirectory) {
         await ensureSpool(spool)
         startWatching()
         scan()
@@ -216,6 +249,13 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     },
     close() {
       watcher?.close()
+      clearTimeout(settling)
     },
   }
+}
+
+/** Tells a directory from one that has taken its place; inode numbers alone are used again. */
+function identityOf(directory: string): string {
+  const stat = statSync(directory, { throwIfNoEntry: false })
+  return stat === undefined ? 'none' : `${stat.ino}:${stat.birthtimeMs}`
 }

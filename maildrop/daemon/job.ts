@@ -3,7 +3,7 @@
  *
  * Whatever fails here concerns this message only; the connection is the caller's.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
@@ -14,9 +14,9 @@ import type { Report, Session } from '../delivery/session.ts'
 import { disposition, expireOutcomes, outcomesOf, type RecipientOutcome, stateAfter } from '../delivery/settle.ts'
 import { MaildropError, messageOf } from '../errors.ts'
 import { type Claim, type Claims, isSameFile, markSent, moveClaim } from '../spool/claim.ts'
-import { newMailId } from '../spool/id.ts'
+import { isMailId, newMailId } from '../spool/id.ts'
 import type { ReadyMail } from '../spool/inspect.ts'
-import { type MailState, newState, readState, waitingRecipients } from '../spool/state.ts'
+import { type MailState, newState, readState, statePath, unfitState, waitingRecipients } from '../spool/state.ts'
 import { daemonStep } from '../steps.ts'
 import type { Candidate } from './intake.ts'
 import type { Log } from './log.ts'
@@ -42,13 +42,14 @@ export interface JobContext {
  * Claims a candidate.
  * @returns undefined if another daemon was faster, or the file has just been replaced
  */
-export async function claimJob(candidate: Candidate, claims: Claims, { log }: JobContext): Promise<Job | undefined> {
+export async function claimJob(candidate: Candidate, claims: Claims, context: JobContext): Promise<Job | undefined> {
+  const { log } = context
   if (candidate.content.kind === 'unfit') {
-    await putAside(candidate, candidate.content.problem, claims, log)
+    await putAside(candidate, candidate.content.problem, claims, context)
     return undefined
   }
   const { mail } = candidate.content
-  const id = candidate.deferredId ?? (mail.id === candidate.name ? candidate.name : newMailId())
+  const id = candidate.deferredId ?? idOf(candidate, mail)
   const name = candidate.deferredId === undefined && id !== candidate.name ? candidate.name : undefined
   const claim = claims.take(join(candidate.directory, candidate.name), id)
   if (claim === undefined || !isSameFile(claim, mail.inode, mail.size)) {
@@ -66,9 +67,15 @@ export async function claimJob(candidate: Candidate, claims: Claims, { log }: Jo
     if (!damaged) await giveBack({ claim, mail, state: fresh, known: true })
     closeSync(mail.fd)
     if (!damaged) throw error
-    await giveUp(claim, messageOf(error), { name, log })
+    await giveUp(claim, messageOf(error), name, context)
     return undefined
   }
+}
+
+/** A file keeps its name as its id if it was written under it for that purpose, and no other message goes by it. */
+function idOf({ spool, name }: Candidate, mail: ReadyMail): string {
+  const own = mail.id === name && isMailId(name) && !existsSync(statePath(spool, name))
+  return own ? name : newMailId()
 }
 
 /**
@@ -96,8 +103,7 @@ export async function sendJob(job: Job, session: Session, { config }: JobContext
 }
 
 /**
- * Writes down what happened. While that is impossible (a full disk) it is tried again every second: until it is written,
- * the message stays claimed and goes to nobody.
+ * Writes down what happened.
  * @returns when the message is due again, in milliseconds since 1970, if it was deferred
  */
 export async function settleJob(job: Job, report: Report, context: JobContext): Promise<SettledJob> {
@@ -108,17 +114,32 @@ export async function settleJob(job: Job, report: Report, context: JobContext): 
   const state = stateAfter(job.state, outcomes, now)
   logOutcomes(state, outcomes, context)
   const due = now + delayAfter(RETRY_DELAYS, state.attempts) * 1000
+  await recordInTheEnd(job.claim, state, { onDisk: job.known, due }, context)
+  return { end: disposition(state), due }
+}
+
+/**
+ * While it is impossible to write down (a full disk), it is tried again every second: until it is written, the message
+ * stays claimed and goes to nobody.
+ */
+async function recordInTheEnd(
+  claim: Claim,
+  state: MailState,
+  known: { readonly onDisk: boolean; readonly due: number },
+  { log, stopping }: JobContext,
+): Promise<void> {
+  let last = ''
   for (;;) {
     try {
-      await record(job.claim, state, { onDisk: job.known, due })
-      break
+      return await record(claim, state, known)
     } catch (error) {
-      context.log.line('record-failed', { id: job.claim.id, text: messageOf(error) })
-      if (context.stopping()) break
+      const text = messageOf(error)
+      if (text !== last) log.line('record-failed', { id: claim.id, text })
+      last = text
+      if (stopping() || (error instanceof MaildropError && error.code === 'CLAIM_LOST')) return
       await sleep(1000)
     }
   }
-  return { end: disposition(state), due }
 }
 
 export interface SettledJob {
@@ -142,25 +163,15 @@ function unfitReport(text: string): Report {
 }
 
 /** Moves a file that cannot become mail to `failed`, with the reason. */
-async function putAside(candidate: Candidate, problem: string, claims: Claims, log: Log): Promise<void> {
+async function putAside(candidate: Candidate, problem: string, claims: Claims, context: JobContext): Promise<void> {
   const id = candidate.deferredId ?? newMailId()
   const claim = claims.take(join(candidate.directory, candidate.name), id)
-  if (claim !== undefined) await giveUp(claim, problem, { name: candidate.name, log })
+  if (claim !== undefined) await giveUp(claim, problem, candidate.name, context)
 }
 
-async function giveUp(
-  claim: Claim,
-  problem: string,
-  { name, log }: { name: string | undefined; log: Log },
-): Promise<void> {
-  log.line('unfit', { id: claim.id, name, text: problem })
-  const state = newState({
-    id: claim.id,
-    written: Date.now(),
-    envelope: { from: '', to: [] },
-    ...(name === undefined ? {} : { name }),
-  })
-  await record(claim, { ...state, problem }, { onDisk: false, due: 0 })
+async function giveUp(claim: Claim, problem: string, name: string | undefined, context: JobContext): Promise<void> {
+  context.log.line('unfit', { id: claim.id, name, text: problem })
+  await recordInTheEnd(claim, unfitState(claim.id, problem, name), { onDisk: false, due: 0 }, context)
 }
 
 function logOutcomes(state: MailState, outcomes: readonly RecipientOutcome[], { config, log }: JobContext): void {

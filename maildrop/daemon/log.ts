@@ -1,21 +1,24 @@
 /**
  * The log: `key=value` lines with a time, appended to a file that is open only while there is something to do.
  *
- * The file is opened for a run and closed after it, and at least every ten seconds, so it may be rotated by renaming at
- * any time without a signal. A log that cannot be written stops nothing: the lines are lost, one notice goes to the
+ * The file is opened for a run and closed after it, and at least every ten seconds; outside a run it is open for one line.
+ * So it may be rotated by renaming at any time without a signal. A log that cannot be written stops nothing: the lines are lost, one notice goes to the
  * standard error, and every later run tries again. Values are quoted, so that no text of a server can forge a line.
  */
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { messageOf } from '../errors.ts'
+import { ensureDirectory } from '../spool/sync.ts'
 
 export type LogFields = Readonly<Record<string, string | number | undefined>>
 
 export interface Log {
   /** Writes one line; fields that are undefined are left out. */
   line(event: string, fields?: LogFields): void
-  /** Closes the file until the next line. */
-  close(): void
+  /** Begins a run: the file stays open from its first line on. */
+  begin(): void
+  /** Ends a run: the file is closed. */
+  end(): void
 }
 
 const REOPEN_AFTER = 10_000
@@ -27,6 +30,7 @@ const REOPEN_AFTER = 10_000
 export function openLog(file: string, echo: ((line: string) => void) | undefined): Log {
   let fd: number | undefined
   let opened = 0
+  let running = false
   let complained = false
 
   const close = (): void => {
@@ -38,7 +42,7 @@ export function openLog(file: string, echo: ((line: string) => void) | undefined
     try {
       if (fd !== undefined && performance.now() - opened > REOPEN_AFTER) close()
       if (fd === undefined) {
-        mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+        ensureDirectory(dirname(file))
         fd = openSync(file, 'a', 0o600)
         opened = performance.now()
       }
@@ -55,9 +59,16 @@ export function openLog(file: string, echo: ((line: string) => void) | undefined
     line(event, fields = {}) {
       const text = `${new Date().toISOString()} ${event}${formatFields(fields)}\n`
       append(text)
+      if (!running) close()
       echo?.(text)
     },
-    close,
+    begin() {
+      running = true
+    },
+    end() {
+      running = false
+      close()
+    },
   }
 }
 

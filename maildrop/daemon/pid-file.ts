@@ -8,10 +8,11 @@
  * that belongs to another process by now is recognised, and nobody else is ever signalled. The file is written whole
  * and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
  */
-import { linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, liveness, ownIdentity, type ProcessIdentity, parseIdentity } from '../process-identity.ts'
+import { ensureDirectory } from '../spool/sync.ts'
 
 /** What the pid file says. 'unverifiable': a process of another machine or container, or of a system without /proc. */
 export type PidFileState =
@@ -36,7 +37,7 @@ export function claimPidFile(path: string): void {
   const own = `${process.pid}\n${formatIdentity(ownIdentity())}\n`
   const draft = `${path}.${process.pid}`
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    ensureDirectory(dirname(path))
     writeFileSync(draft, own, { mode: 0o600 })
     withLock(`${path}.lock`, draft, () => {
       const found = readPidFile(path)

@@ -15,7 +15,7 @@ import { releasePidFile } from './pid-file.ts'
  * @returns when it has stopped
  * @throws {MaildropError} as startDaemon does
  */
-export async function serve(config: MaildropConfig, ready: () => void): Promise<void> {
+export async function serve(config: MaildropConfig, ready: () => unknown): Promise<void> {
   process.umask(0o077)
   const log = openLog(config.logFile, config.debug ? line => process.stdout.write(line) : undefined)
   const signal = new Promise<void>(resolve => {
@@ -34,9 +34,11 @@ export async function serve(config: MaildropConfig, ready: () => void): Promise<
       pid: process.pid,
       text: error instanceof Error ? (error.stack ?? error.message) : messageOf(error),
     })
+    process.stderr.write(`maildrop: ended by an error nobody foresaw: ${messageOf(error)}; see ${config.logFile}\n`)
     releasePidFile(config.pidFile)
     process.exit(1)
   }
+  for (const text of config.warnings) log.line('warning', { text })
   const daemon = await startDaemon(config, log)
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)

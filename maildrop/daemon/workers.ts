@@ -5,6 +5,7 @@
  * for a server that cannot be reached. Workers are started as there is work, up to what the destination allows, and end
  * when there has been none for a while. A *run*, in the log, lasts from the first message to the moment when nothing is left.
  */
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Event, verdictOf } from '../delivery/outcome.ts'
 import { openSession, type Report, type Session, SessionError } from '../delivery/session.ts'
@@ -41,8 +42,11 @@ export function startWorkers(
   context: JobContext & { readonly destination: Destination },
 ): Workers {
   const { config, log, destination } = context
+  const name = `${config.smtp.host}:${config.smtp.port}`
   const workers = new Set<Promise<void>>()
   const sessions = new Set<Session>()
+  const connecting = new AbortController()
+  setMaxListeners(0, connecting.signal)
   const waiting = new Set<() => void>()
   const run = { since: 0, active: false, rescanned: false, sent: 0, deferred: 0, failed: 0 }
   let busy = 0
@@ -203,12 +207,15 @@ export function startWorkers(
 
   const connect = async (): Promise<Session | undefined> => {
     try {
-      const session = await openSession(config.smtp)
+      const session = await openSession(config.smtp, connecting.signal)
+      const { protection } = session
+      log.line('connected', { relay: name, protection, login: config.smtp.login?.user })
       sessions.add(session)
       session.closed.then(() => sessions.delete(session))
       return session
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
+      if (stopping) return undefined
       if (sessions.size > 0) crowdedUntil = performance.now() + CROWDED_TIME
       else destination.failed(error.event)
       return undefined
@@ -224,6 +231,7 @@ export function startWorkers(
     run.rescanned = false
     if (run.active) return
     Object.assign(run, { since: performance.now(), active: true, sent: 0, deferred: 0, failed: 0 })
+    log.begin()
     log.line('run-begin', { pid: process.pid, waiting: backlog() + 1 })
   }
 
@@ -233,13 +241,14 @@ export function startWorkers(
       log.line('run-end', { pid: process.pid, sent: run.sent, deferred: run.deferred, failed: run.failed, ms })
     }
     run.active = false
-    log.close()
+    log.end()
   }
 
   return {
     wake,
     async stop(grace) {
       stopping = true
+      connecting.abort(new Error('the daemon was stopped'))
       for (const resume of waiting) resume()
       const timer = setTimeout(() => {
         aborted = true

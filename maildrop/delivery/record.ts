@@ -6,55 +6,61 @@
  */
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { spoolError } from '../errors.ts'
-import { type Claim, moveClaim, removeClaim } from '../spool/claim.ts'
+import { MaildropError, spoolError, systemCode } from '../errors.ts'
+import { type Claim, holdsClaim, moveClaim, removeClaim } from '../spool/claim.ts'
 import { deferredDir, deferredName, failedDir } from '../spool/layout.ts'
 import { type MailState, removeState, statePath, writeState } from '../spool/state.ts'
 import { syncDirectory } from '../spool/sync.ts'
 import { daemonStep } from '../steps.ts'
 import { disposition } from './settle.ts'
 
-/** Removes, defers or gives up a claimed message, as its state says. Safe to repeat after an error. */
+/**
+ * Removes, defers or gives up a claimed message, as its state says. Safe to repeat after an error.
+ * @throws {MaildropError} CLAIM_LOST: another daemon has the message and its state now; SPOOL_FULL, SPOOL_DENIED …
+ */
 export async function record(claim: Claim, state: MailState, known: { onDisk: boolean; due: number }): Promise<void> {
-  switch (disposition(state)) {
-    case 'remove':
-      removeClaim(claim)
-      if (known.onDisk) await removeState(claim.spool, claim.id)
-      return
-    case 'defer':
-      await writeState(claim.spool, state)
-      await moveToDeferred(claim, known.due)
-      return
-    case 'fail':
-      await writeState(claim.spool, state)
-      await moveToFailed(claim)
+  const end = disposition(state)
+  if (end === 'remove') {
+    if (!removeClaim(claim)) throw lost(claim)
+    if (known.onDisk) await removeState(claim.spool, claim.id)
+    return
   }
+  if (!holdsClaim(claim)) throw lost(claim)
+  await writeState(claim.spool, state)
+  if (end === 'fail') await moveToFailed(claim)
+  else await moveToDeferred(claim, known.due)
+}
+
+function lost({ path }: Claim): MaildropError {
+  return new MaildropError('CLAIM_LOST', `${path} is gone; another daemon has taken the message back`, { path })
 }
 
 /**
  * Puts a claimed message among the deferred.
+ * @throws {MaildropError} CLAIM_LOST and others, as record
  * @param due when it is to be tried again, in milliseconds since 1970
  */
 export async function moveToDeferred(claim: Claim, due: number): Promise<void> {
-  moveClaim(claim, join(deferredDir(claim.spool), deferredName(claim.id, due)))
+  if (!moveClaim(claim, join(deferredDir(claim.spool), deferredName(claim.id, due)))) throw lost(claim)
   daemonStep('deferred', claim.id)
   await syncDirectory(deferredDir(claim.spool))
 }
 
 /** Gives a claimed message up; its state has to be on disk, and becomes the reason. */
 export async function moveToFailed(claim: Claim): Promise<void> {
-  moveClaim(claim, join(failedDir(claim.spool), claim.id))
+  if (!moveClaim(claim, join(failedDir(claim.spool), claim.id))) throw lost(claim)
   daemonStep('failed', claim.id)
   await publishReason(claim.spool, claim.id)
 }
 
-/** Puts the state of a message that was given up beside it. */
+/** Puts the state of a message that was given up beside it, unless another daemon was faster. */
 export async function publishReason(spool: string, id: string): Promise<void> {
   const path = statePath(spool, id)
   try {
     await rename(path, join(failedDir(spool), `${id}.json`))
     await syncDirectory(failedDir(spool))
   } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
     throw spoolError('move', path, error)
   }
   daemonStep('reason-written', id)

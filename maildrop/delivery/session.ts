@@ -60,9 +60,10 @@ export interface Session {
 
 /**
  * Connects, negotiates TLS and logs in.
+ * @param signal ends the attempt; a session that is open stays so
  * @throws {SessionError}
  */
-export async function openSession(smtp: SmtpConfig): Promise<Session> {
+export async function openSession(smtp: SmtpConfig, signal?: AbortSignal): Promise<Session> {
   const connection = new SMTPConnection({
     host: smtp.host,
     port: smtp.port,
@@ -77,27 +78,30 @@ export async function openSession(smtp: SmtpConfig): Promise<Session> {
     socketCloseTimeout: 1000,
     maxResponseSize: 64 * 1024,
   })
+  let cancel = (): void => undefined
   const broken = new Promise<never>((_, reject) => {
     connection.on('error', reject)
     connection.once('end', () => reject(new Error('the server closed the connection')))
+    cancel = () => reject(signal?.reason)
   })
   broken.catch(() => undefined)
   const step: Step = start => Promise.race([broken, settled(start)])
+  signal?.addEventListener('abort', cancel)
+  if (signal?.aborted) cancel()
+  let stage: Stage | undefined
   try {
     await step(done => connection.connect(done))
+    stage = 'login'
+    const smtputf8 = offers(connection, 'SMTPUTF8')
+    if (smtp.login) await login(connection, smtp.login, step)
+    return sessionOver(connection, smtputf8, step)
   } catch (error) {
-    const event = eventOf(error, openingStage(connection, error))
+    const event = eventOf(error, stage ?? openingStage(connection, error))
     connection.close()
     throw new SessionError(event)
+  } finally {
+    signal?.removeEventListener('abort', cancel)
   }
-  const smtputf8 = offers(connection, 'SMTPUTF8')
-  try {
-    if (smtp.login) await login(connection, smtp.login, step)
-  } catch (error) {
-    connection.close()
-    throw new SessionError(eventOf(error, 'login'))
-  }
-  return sessionOver(connection, smtputf8, step)
 }
 
 async function login(connection: SMTPConnection, as: NonNullable<SmtpConfig['login']>, step: Step): Promise<void> {

@@ -6,17 +6,18 @@
  * `.sent<attempt>`: this is the journal of what may have been delivered, and since the rename fails when the claim has
  * been taken back meanwhile, a daemon that was frozen for long never sends what another one is sending.
  */
-import { lstatSync, mkdirSync, renameSync, rmdirSync, unlinkSync, utimesSync } from 'node:fs'
+import { lstatSync, renameSync, rmdirSync, unlinkSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, ownIdentity } from '../process-identity.ts'
 import { daemonStep } from '../steps.ts'
 import { claimsDir, SENT } from './layout.ts'
+import { ensureDirectory } from './sync.ts'
 
 export interface Claim {
   readonly spool: string
   readonly id: string
-  /** The claimed file. */
+  /** Where the message is now. */
   path: string
 }
 
@@ -35,14 +36,14 @@ export interface Claims {
 export function openClaims(spool: string): Claims {
   const owner = formatIdentity(ownIdentity())
   const directory = join(claimsDir(spool), owner)
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  ensureDirectory(directory)
   return {
     owner,
     take(from, id) {
       const path = join(directory, id)
       if (!moved(from, path)) {
         if (exists(directory)) return undefined
-        mkdirSync(directory, { recursive: true, mode: 0o700 })
+        ensureDirectory(directory)
         if (!moved(from, path)) return undefined
       }
       daemonStep('claimed', id)
@@ -54,7 +55,7 @@ export function openClaims(spool: string): Claims {
         utimesSync(directory, now, now)
       } catch (error) {
         if (systemCode(error) !== 'ENOENT') throw error
-        mkdirSync(directory, { recursive: true, mode: 0o700 })
+        ensureDirectory(directory)
       }
     },
     close() {
@@ -80,17 +81,26 @@ export function markSent(claim: Claim, attempt: number): void {
 
 /** Moves the claimed file to where its next state is. False if the claim has been lost. */
 export function moveClaim(claim: Claim, to: string): boolean {
-  return moved(claim.path, to)
+  if (!moved(claim.path, to)) return false
+  claim.path = to
+  return true
 }
 
-/** Removes a delivered message. */
-export function removeClaim(claim: Claim): void {
+/** Removes a delivered message. False if the claim has been lost. */
+export function removeClaim(claim: Claim): boolean {
   try {
     unlinkSync(claim.path)
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw spoolError('remove', claim.path, error)
+    if (systemCode(error) === 'ENOENT') return false
+    throw spoolError('remove', claim.path, error)
   }
   daemonStep('removed', claim.id)
+  return true
+}
+
+/** True while the claimed file is ours. */
+export function holdsClaim(claim: Claim): boolean {
+  return exists(claim.path)
 }
 
 /** True if the claimed file is the one that was looked at before. */

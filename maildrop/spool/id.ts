@@ -8,8 +8,9 @@
 import { randomBytes } from 'node:crypto'
 import { MaildropError } from '../errors.ts'
 
-const GENERATED = /^[0-9a-z]{9}-[0-9a-z]{6}-[0-9a-f]{20}$/
 const USABLE = /^[a-z0-9][a-z0-9.-]{0,127}$/
+/** Endings that mean something in the spool. */
+const RESERVED = /\.(?:lck|json|sent\d+)$/
 
 /** A new id, greater than every earlier one of this process. */
 export const newMailId: () => string = mailIds()
@@ -25,19 +26,20 @@ function mailIds(): () => string {
   }
 }
 
-/** True for ids made by `newMailId`, here or anywhere else. */
-export function isGeneratedId(name: string): boolean {
-  return GENERATED.test(name)
+/** True if the text can name a message in the spool. */
+export function isMailId(text: string): boolean {
+  return USABLE.test(text) && !RESERVED.test(text) && text !== 'failed'
 }
 
 /**
- * Checks that an id can name a file in the spool: 1 to 128 characters `a-z 0-9 . -`, the first a letter or digit.
+ * Checks that an id can name a file in the spool: 1 to 128 characters `a-z 0-9 . -`, the first a letter or digit, and none
+ * of the names that mean something else there.
  * @throws {MaildropError} INVALID_MAIL_ID
  */
 export function checkMailId(id: string): void {
-  if (USABLE.test(id) && !id.endsWith('.lck')) return
+  if (isMailId(id)) return
   throw new MaildropError(
     'INVALID_MAIL_ID',
-    `mail id ${JSON.stringify(id)}: expected 1 to 128 of a-z, 0-9, '.' and '-', beginning with a letter or digit, not ending in .lck; use newMailId()`,
+    `mail id ${JSON.stringify(id)}: expected 1 to 128 of a-z, 0-9, '.' and '-', beginning with a letter or digit, not ending in .lck, .json or .sent1; use newMailId()`,
   )
 }

@@ -14,7 +14,7 @@ import { type Envelope, MAX_ENVELOPE_BYTES, parseMailHead } from './format.ts'
 export interface ReadyMail {
   readonly fd: number
   readonly inode: number
-  /** When it was written, in milliseconds since 1970. */
+  /** When it came to be where it is, in milliseconds since 1970: a rename counts, an old time stamp does not. */
   readonly written: number
   /** Size of the file in bytes. */
   readonly size: number
@@ -33,7 +33,7 @@ export type Inspection =
   /** A `.lck` file stands beside it. */
   | { readonly kind: 'locked' }
   /** It may still be written: send it (or give it up, if `problem` says why) when `mark` has not changed for a while. */
-  | { readonly kind: 'unsettled'; readonly mark: string; readonly problem: string | undefined }
+  | { readonly kind: 'unsettled'; readonly inode: number; readonly mark: string; readonly problem: string | undefined }
   /** It cannot become mail. */
   | { readonly kind: 'unfit'; readonly problem: string }
 
@@ -51,20 +51,20 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
   }
   let keep = false
   try {
-    const { ino, size, mtimeMs, isFile, isDirectory } = statOf(fd)
+    const { ino, size, mtimeMs, ctimeMs, isFile, isDirectory } = statOf(fd)
     if (isDirectory) return { kind: 'nothing' }
     if (!isFile) return { kind: 'unfit', problem: 'it is not a regular file' }
     if (existsSync(`${path}.lck`)) return { kind: 'locked' }
     const bytes = readStart(fd, size)
     const head = parseMailHead(bytes, size)
-    const mark = `${ino}:${size}:${mtimeMs}`
+    const unsettled = { kind: 'unsettled', inode: ino, mark: `${ino}:${size}:${mtimeMs}` } as const
     if (head.kind === 'malformed')
-      return settled ? { kind: 'unfit', problem: head.problem } : { kind: 'unsettled', mark, problem: undefined }
-    if (head.kind === 'incomplete') return { kind: 'unsettled', mark, problem: head.problem }
-    if (!head.measured && !settled) return { kind: 'unsettled', mark, problem: undefined }
+      return settled ? { kind: 'unfit', problem: head.problem } : { ...unsettled, problem: undefined }
+    if (head.kind === 'incomplete') return { ...unsettled, problem: head.problem }
+    if (!head.measured && !settled) return { ...unsettled, problem: undefined }
     keep = true
     const { id, envelope, start } = head
-    return { kind: 'ready', mail: { fd, inode: ino, written: mtimeMs, size, bytes, start, id, envelope } }
+    return { kind: 'ready', mail: { fd, inode: ino, written: ctimeMs, size, bytes, start, id, envelope } }
   } finally {
     if (!keep) closeSync(fd)
   }
@@ -79,7 +79,12 @@ function unopened(error: unknown): Inspection {
     case 'ENXIO':
       return { kind: 'unfit', problem: 'it is not a regular file' }
     case 'EACCES':
-      return { kind: 'unsettled', mark: 'unreadable', problem: 'it may not be read by the user the daemon runs as' }
+      return {
+        kind: 'unsettled',
+        inode: 0,
+        mark: 'unreadable',
+        problem: 'it may not be read by the user the daemon runs as',
+      }
     default:
       throw error
   }
@@ -87,8 +92,8 @@ function unopened(error: unknown): Inspection {
 
 function statOf(fd: number) {
   const stat = fstatSync(fd)
-  const { ino, size, mtimeMs } = stat
-  return { ino, size, mtimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
+  const { ino, size, mtimeMs, ctimeMs } = stat
+  return { ino, size, mtimeMs, ctimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
 }
 
 /** Reads the beginning of a file; shorter if the file is being cut meanwhile, which the parser then sees. */

@@ -16,9 +16,8 @@
  *
  * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
  */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { spoolError } from '../errors.ts'
+import { ensureDirectory } from './sync.ts'
 
 export const heldDir = (spool: string): string => join(spool, '.held')
 export const claimsDir = (spool: string): string => join(spool, '.claim')
@@ -30,14 +29,12 @@ export const failedDir = (spool: string): string => join(spool, 'failed')
 export const SENT = '.sent'
 
 /**
- * Creates what is missing of a spool directory, and its parents.
+ * Creates what is missing of a spool directory, and its parents, durably.
  * @throws {MaildropError} SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
  */
 export async function ensureSpool(spool: string): Promise<void> {
   for (const directory of [spool, ...[heldDir, claimsDir, deferredDir, stateDir, failedDir].map(of => of(spool))]) {
-    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(error => {
-      throw spoolError('create', directory, error)
-    })
+    ensureDirectory(directory)
   }
 }
 

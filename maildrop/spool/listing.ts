@@ -3,7 +3,7 @@
  */
 import { closeSync, lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { spoolError, systemCode } from '../errors.ts'
+import { messageOf, spoolError, systemCode } from '../errors.ts'
 import { parseClaimName } from './claim.ts'
 import { inspect } from './inspect.ts'
 import { canBeMail, claimsDir, deferredDir, failedDir, parseDeferredName } from './layout.ts'
@@ -46,8 +46,15 @@ export async function listSpool(spool: string): Promise<QueuedMail[]> {
   return found
 }
 
+/** Numbers of messages by state, without opening any. */
+export function countSpools(spools: readonly string[]): Record<QueuedMail['status'], number> {
+  const counts = { waiting: 0, active: 0, deferred: 0, failed: 0 }
+  for (const spool of spools) for (const { status } of places(spool)) counts[status] += 1
+  return counts
+}
+
 function* places(spool: string): Generator<Place> {
-  for (const owner of names(claimsDir(spool))) {
+  for (const owner of names(claimsDir(spool), 'directories')) {
     const directory = join(claimsDir(spool), owner)
     for (const name of names(directory)) yield { status: 'active', directory, name, id: parseClaimName(name).id }
   }
@@ -68,9 +75,10 @@ async function describe(spool: string, { status, directory, name, id, due }: Pla
   const path = join(directory, name)
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (stat === undefined || stat.isDirectory()) return undefined
-  const known = await (status === 'failed' ? readStateFile(`${path}.json`) : readState(spool, id))
-  const read = known ? undefined : readMail(directory, name, id)
-  const state = known ?? read?.state
+  const known = await (status === 'failed' ? readStateFile(`${path}.json`) : readState(spool, id)).catch(messageOf)
+  const read = typeof known === 'object' ? { state: known } : readMail(directory, name, id)
+  const { state } = read
+  const damage = typeof known === 'string' ? known : undefined
   return {
     spool,
     id,
@@ -82,7 +90,7 @@ async function describe(spool: string, { status, directory, name, id, due }: Pla
     next: due === undefined ? undefined : new Date(due).toISOString(),
     from: state?.from,
     recipients: state?.recipients ?? [],
-    problem: state?.problem ?? read?.problem,
+    problem: damage ?? state?.problem ?? read.problem,
   }
 }
 
@@ -103,9 +111,12 @@ function readMail(directory: string, name: string, id: string): { state?: MailSt
   }
 }
 
-function names(directory: string): string[] {
+function names(directory: string, which: 'files' | 'directories' = 'files'): string[] {
   try {
-    return readdirSync(directory).sort()
+    return readdirSync(directory, { withFileTypes: true })
+      .filter(entry => entry.isDirectory() === (which === 'directories'))
+      .map(entry => entry.name)
+      .sort()
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return []
     throw spoolError('read', directory, error)

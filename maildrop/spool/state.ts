@@ -41,6 +41,12 @@ const MailState = z.object({
 export type RecipientState = z.infer<typeof RecipientState>
 export type MailState = z.infer<typeof MailState>
 
+/** The state of a file that cannot be sent at all: nothing is known but why. */
+export function unfitState(id: string, problem: string, name?: string): MailState {
+  const state = newState({ id, written: Date.now(), envelope: { from: '', to: [] } })
+  return { ...state, ...(name === undefined ? {} : { name }), problem }
+}
+
 /** The state of a message that has not been tried yet. */
 export function newState(mail: { id: string; name?: string; written: number; envelope: Envelope }): MailState {
   return {
@@ -80,7 +86,7 @@ export async function readStateFile(path: string): Promise<MailState | undefined
   try {
     return MailState.parse(JSON.parse(text))
   } catch (cause) {
-    const text = `${path} is damaged, so it is not known who has got the message; move it away to send the message to all again`
+    const text = `${path} is damaged, so it is not known who has got the message; it is given up, and sent to all again if you move it from failed back into the spool`
     throw new MaildropError('INVALID_MAIL_FILE', text, { cause, path })
   }
 }

@@ -1,4 +1,4 @@
-import { renameSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { MESSAGE, namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
@@ -272,11 +272,14 @@ t.test('the log can be renamed away at any time', async t => {
 
 t.test('an unwritable log stops nothing', async t => {
   const server = await serverFor(t)
-  const drop = testMaildrop(t, server.port, { MAILDROP_LOG_FILE: '/proc/nothing/log' })
-  await drop.daemon()
+  const drop = testMaildrop(t, server.port)
+  mkdirSync(join(drop.home, 'var', 'maildrop.log'), { recursive: true })
+  const daemon = await drop.daemon()
   await drop.submit(['ann@example.org'])
   await drop.drained()
   t.equal(server.messages.length, 1)
+  t.match(daemon.output(), /^maildrop: cannot write the log .*maildrop\.log: EISDIR/m)
+  t.equal(daemon.output().match(/cannot write/g)?.length, 1, 'said once')
 })
 
 t.test('a reply cannot forge a line of the log', async t => {
