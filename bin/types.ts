@@ -1,6 +1,6 @@
 /** The types of objects that `add` can make. */
 import { entryOf } from '../lib/index.ts'
-import { Folder, MaildropHost, ObjectError, type Persistent, Template } from '../objects/index.ts'
+import { Broken, Folder, MaildropHost, ObjectError, type Persistent, Template } from '../objects/index.ts'
 
 const TYPES: Readonly<Record<string, () => Persistent>> = {
   Folder: () => new Folder(),
@@ -18,7 +18,8 @@ export function newObject(type: string): Persistent {
   return make()
 }
 
-/** The name under which an object's class is registered. */
+/** The name under which an object's class is registered; for one of an application's own that is not known here, its record's. */
 export function typeOf(object: Persistent): string {
+  if (object instanceof Broken) return object._p_className
   return entryOf(object.constructor)?.name ?? object.constructor.name
 }

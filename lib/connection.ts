@@ -18,7 +18,12 @@ import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
 /** An object whose class is not registered: keeps its state, refuses changes. */
-export class Broken extends Persistent {}
+export class Broken extends Persistent {
+  /** The name under which its record knows the class. */
+  get _p_className(): string {
+    return cellOf(this)?.brokenName ?? ''
+  }
+}
 
 export const ROOT_OID: Oid = 1
 

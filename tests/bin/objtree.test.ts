@@ -5,7 +5,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
-import { namesIn } from '../support/maildrop.ts'
+import { mailsIn, namesIn } from '../support/maildrop.ts'
 import { directory, type Outcome, program, TOP } from '../support/program.ts'
 
 interface User {
@@ -44,11 +44,7 @@ async function user(t: Test, { init = true } = {}): Promise<User> {
 const MESSAGE = 'From: "Me" <me@example.org>\nTo: ann@example.org\nSubject: Hi\n\nText\n'
 
 /** The mail files in the default spool. */
-async function mails(cwd: string): Promise<string[]> {
-  const spool = join(cwd, 'data', 'maildrop', 'spool')
-  const names = namesIn(spool).filter(name => !name.startsWith('.') && name !== 'failed')
-  return Promise.all(names.map(name => readFile(join(spool, name), 'utf8')))
-}
+const mails = (cwd: string) => mailsIn(join(cwd, 'data', 'maildrop', 'spool'))
 
 t.test('init creates a database where it is told, and leaves an existing one alone', async t => {
   const { ok, fails, cwd } = await user(t, { init: false })
@@ -144,7 +140,7 @@ t.test('render prints a page of the tree or of a file, and commits the mail it s
   await ok(['add', 'Template', '/mail/page', 'source=@page.hbs'])
   await writeFile(join(cwd, 'data.json'), '{"name":"Söhne"}')
   t.equal(await ok(['render', '/mail/page', '--data', '@data.json']), '<b>Söhne</b>\n')
-  const sent = await Promise.all((await mails(cwd)).map(mail => simpleParser(mail.replace(/^##.*\n/gm, ''))))
+  const sent = await Promise.all(mails(cwd).map(mail => simpleParser(mail.replace(/^##.*\n/gm, ''))))
   t.same(
     sent.map(({ subject }) => subject),
     ['<Ann>', 'Söhne'],
@@ -159,7 +155,7 @@ t.test('render prints a page of the tree or of a file, and commits the mail it s
   await fails(['render', 'page.hbs', '--data', '@missing.json'], /missing\.json/)
   await writeFile(join(cwd, 'bad.hbs'), 'one\n<<#if x>>\nnever closed')
   await fails(['render', 'bad.hbs'], /bad\.hbs:\d+:\d+: /)
-  t.equal((await mails(cwd)).length, 2, 'what failed sent nothing')
+  t.equal(mails(cwd).length, 2, 'what failed sent nothing')
 })
 
 t.test('send puts the message on standard input into the spool and prints its Message-ID', async t => {
@@ -169,7 +165,7 @@ t.test('send puts the message on standard input into the spool and prints its Me
   t.match(id, /^<\S+@example\.org>$/)
   const other = ['--to', 'x@example.org, "Y, Z" <y@example.org>', '--from', 'z@example.org', '--subject', 'Näw']
   await ok(['send', '/mail/XYZ', ...other], MESSAGE)
-  const [first, second] = await mails(cwd)
+  const [first, second] = mails(cwd)
   t.match(first, `Message-ID: ${id}\r\n`)
   t.match(first, '##To:ann@example.org\n##From:me@example.org\n')
   t.match(second, '##To:x@example.org,y@example.org\n##From:z@example.org\n')
@@ -181,7 +177,7 @@ t.test('send puts the message on standard input into the spool and prints its Me
   await fails(['send', '/mail/XYZ'], /recipient/i, 1, 'From: a@example.org\n\nno recipient\n')
   await fails(['send', '/mail'], /Folder/, 1, MESSAGE)
   await fails(['send', '/nix'], /nothing at '\/nix'/, 1, MESSAGE)
-  t.equal((await mails(cwd)).length, 2)
+  t.equal(mails(cwd).length, 2)
 })
 
 t.test('wrong usage exits with 2 and points to the help', async t => {
@@ -228,7 +224,7 @@ t.test('a spool that cannot be written is a warning: the mail is committed and w
   t.match(stderr, /^objtree: warning: 1 committed mail could not be published yet[^\n]*\n$/)
   await program(cwd, 'mv', ['data/maildrop/spool', 'data/maildrop/aside'])
   await ok(['ls'])
-  t.equal((await mails(cwd)).length, 1, 'the next opening publishes it')
+  t.equal(mails(cwd).length, 1, 'the next opening publishes it')
 })
 
 t.test('without its compiled code the launcher says what to do', async t => {

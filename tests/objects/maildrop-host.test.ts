@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { type Application, type Database, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
 import { codeOf, newLevel } from '../support/database.ts'
+import { mailsIn } from '../support/maildrop.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const MESSAGE = 'From: a@example.org\nTo: b@example.org\nSubject: Hello\n\nThe text.\n'
@@ -33,8 +34,7 @@ async function place(t: Test): Promise<Place> {
     spool,
     async mails() {
       await mailSystemOf(db).publisher.settled()
-      const names = (await readdir(spool).catch(() => [])).filter(name => !name.startsWith('.') && name !== 'failed')
-      return Promise.all(names.sort().map(name => readFile(join(spool, name), 'utf8')))
+      return mailsIn(spool)
     },
   }
 }

@@ -93,6 +93,12 @@ export function namesIn(...path: string[]): string[] {
   }
 }
 
+/** The mail files in a spool, in the order of their names, as text. */
+export function mailsIn(spool: string): string[] {
+  const names = namesIn(spool).filter(name => !name.startsWith('.') && name !== 'failed')
+  return names.map(name => readFileSync(join(spool, name), 'utf8'))
+}
+
 export const MESSAGE = 'From: sender@example.org\r\nSubject: hello\r\nMessage-ID: <fixed@example.org>\r\n\r\nHello.\r\n'
 
 /** A mail file like the one of the original's documentation. */
