@@ -1,0 +1,47 @@
+/** A disk that fills up (a limit on the size of files, which fails writes the same way): what was acknowledged stays, and its mail leaves once. */
+import { join } from 'node:path'
+import t from 'tap'
+import { openDatabase } from '../../objects/index.ts'
+import { launchProgram, PROJECT } from '../support/children.ts'
+import { mailsIn } from '../support/maildrop.ts'
+import { directory } from '../support/program.ts'
+
+/** Runs the filler with files of at most so many KiB. The test runner's hooks (NODE_OPTIONS) would end it at the signal that is ignored here. */
+async function fill(t: import('tap').Test, home: string, count: number, bytes: number, limit: number) {
+  const node = `exec "${process.execPath}" --import=tsx "${PROJECT}tests/support/filler.ts" "${home}" ${count} ${bytes}`
+  const child = launchProgram(t, 'bash', ['-c', `unset NODE_OPTIONS; trap '' XFSZ; ulimit -f ${limit}; ${node}`], {
+    cwd: PROJECT,
+  })
+  const { end, stdout, stderr } = await child.ended
+  t.equal(end, 0, stderr)
+  const lines = stdout.trim().split('\n')
+  return {
+    done: lines.flatMap(line => (line.startsWith('done ') ? [line.slice(5)] : [])),
+    errors: [...new Set(lines.flatMap(line => (line.startsWith('error ') ? [line.slice(6)] : [])))],
+  }
+}
+
+for (const [what, bytes, limit, code] of [
+  ['the database', 20_000, 300, 'DATABASE_FAILED'],
+  ['the spool', 400_000, 300, 'SPOOL_FAILED'],
+] as const) {
+  t.test(
+    `${what} cannot grow: transactions fail with ${code}, and nothing acknowledged is lost or sent twice`,
+    async t => {
+      const home = await directory(t)
+      const { done, errors } = await fill(t, home, 40, bytes, limit)
+      t.same(errors, [code])
+      process.env.MAILDROP_HOME = join(home, 'maildrop')
+      const db = await openDatabase(join(home, 'objects'))
+      t.equal(
+        await db.transact(app => app.title),
+        done.at(-1) ?? '',
+        'the last acknowledged transaction is the last there is',
+      )
+      await db.close()
+      const subjects = mailsIn(join(home, 'maildrop', 'spool')).map(mail => /^Subject: mail (\d+)/m.exec(mail)?.[1])
+      t.same(subjects, done, 'each acknowledged mail is there, once, in order')
+      if (what === 'the database') t.ok(done.length > 0, 'some were acknowledged before')
+    },
+  )
+}
