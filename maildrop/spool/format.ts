@@ -94,7 +94,9 @@ export function parseMailHead(bytes: Buffer, size: number): MailHead {
     if (newline === -1 || newline >= end) {
       if (bytes.length >= MAX_ENVELOPE_BYTES)
         return malformed(`the ## lines take more than ${MAX_ENVELOPE_BYTES} bytes`)
-      return values.has('length') ? malformed(WRONG_LENGTH) : incomplete('the file ends within its ## lines')
+      return incomplete(
+        values.has('length') ? 'the file is shorter than its ##Length promises' : 'the file ends within its ## lines',
+      )
     }
     const line = decode(bytes.subarray(at + 2, newline))
     if (line === undefined) return malformed('a ## line is not UTF-8, or contains a NUL or another control character')
@@ -114,14 +116,13 @@ export function parseMailHead(bytes: Buffer, size: number): MailHead {
     }
   }
   const measured = values.has('length')
-  if (measured && at !== end) return malformed(WRONG_LENGTH)
+  if (measured && at !== end) return malformed('the file is longer than its ##Length promises')
   return mailHead(values, at, { measured, ended: at === size })
 }
 
 const HASH = 0x23
 const LF = 0x0a
 const KEYS = new Set(['to', 'from', 'id', 'length'])
-const WRONG_LENGTH = '##Length is not the number of bytes that follow the ## lines'
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 function mailHead(values: Map<string, string>, start: number, file: { measured: boolean; ended: boolean }): MailHead {
@@ -129,7 +130,7 @@ function mailHead(values: Map<string, string>, start: number, file: { measured: 
   const from = values.get('from')
   if (to === undefined || from === undefined) {
     const problem = `there is no ${to === undefined ? '##To' : '##From'} line at the top`
-    return file.ended && !file.measured ? incomplete(problem) : malformed(problem)
+    return file.ended || file.measured ? incomplete(problem) : malformed(problem)
   }
   const recipients = parseAddressList(to)
   if ('problem' in recipients) return malformed(`##To: ${recipients.problem}`)

@@ -1,0 +1,240 @@
+/** The configuration: every key right and wrong, file and environment, and that no message shows a password. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { loadConfig, type MaildropConfig } from '../../maildrop/config.ts'
+import { CONFIG_KEY_NAMES, CONFIG_KEYS, type ConfigKey, type ConfigKeyName } from '../../maildrop/keys.ts'
+import { PROJECT } from '../support/children.ts'
+
+/** A configuration file of the test's own, readable by its owner only. */
+function configFile(t: Test, text: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'maildrop-config-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const file = join(directory, 'config')
+  writeFileSync(file, text, { mode: 0o600 })
+  return file
+}
+
+function load(t: Test, text: string, env: Record<string, string> = {}): MaildropConfig {
+  return loadConfig({ file: configFile(t, text), env, cwd: '/base' })
+}
+
+/** For every key a value and what becomes of it, and a wrong value and what is said of it. */
+const CASES: Record<
+  ConfigKeyName,
+  {
+    right: [string, Partial<MaildropConfig> | { smtp: Partial<MaildropConfig['smtp']> }]
+    wrong: [string, string] | null
+  }
+> = {
+  MAILDROP_HOME: { right: ['h', { home: '/base/h', varDir: '/base/h/var' }], wrong: ['a\tb', 'control characters'] },
+  MAILDROP_SPOOL: { right: ['/a; b;/a;', { spools: ['/a', '/base/b'] }], wrong: ['/a\u0007', 'control characters'] },
+  MAILDROP_VAR: {
+    right: ['/v', { varDir: '/v', logFile: '/v/maildrop.log' }],
+    wrong: ['\u0001', 'control characters'],
+  },
+  MAILDROP_PID_FILE: { right: ['p', { pidFile: '/base/p' }], wrong: ['\u0001', 'control characters'] },
+  MAILDROP_LOG_FILE: { right: ['/l', { logFile: '/l' }], wrong: ['\u0001', 'control characters'] },
+  SMTP_HOST: {
+    right: ['::1', { smtp: { host: '::1' } }],
+    wrong: ['mail:25', 'a host name or an IP address (the port is SMTP_PORT)'],
+  },
+  SMTP_PORT: { right: ['587', { smtp: { port: 587 } }], wrong: ['70000', 'a whole number of port from 1 to 65535'] },
+  MAILDROP_TLS: {
+    right: ['2', { smtp: { tls: 'required' } }],
+    wrong: ['yes', '0 (never), 1 (offered), 2 (required)'],
+  },
+  MAILDROP_TLS_CA: { right: ['ca', { smtp: { tlsCa: '/base/ca' } }], wrong: ['\u0001', 'control characters'] },
+  MAILDROP_LOGIN: { right: ['', { smtp: { login: undefined } }], wrong: ['a\u0000b', 'control characters'] },
+  MAILDROP_PASSWORD: { right: ['', { smtp: { login: undefined } }], wrong: ['se\u0007cret', 'control characters'] },
+  MAILDROP_INTERVAL: { right: ['0.5', { interval: 0.5 }], wrong: ['0', 'a number of seconds from 0.1 to 86400'] },
+  MAILDROP_CONNECTIONS: {
+    right: ['7', { connections: 7 }],
+    wrong: ['1.5', 'a whole number of connections from 1 to 100'],
+  },
+  MAILDROP_BATCH: { right: ['9', { batch: 9 }], wrong: ['-1', 'a whole number of messages from 0 to 1000000'] },
+  WAIT_INTERVAL: {
+    right: ['1.5', { waitInterval: 1.5, connections: 1 }],
+    wrong: ['1e3', 'a number of seconds from 0 to 86400'],
+  },
+  DEBUG: { right: ['1', { debug: true }], wrong: ['true', '0 or 1'] },
+  SUPERVISED_DAEMON: { right: ['1', { supervised: true }], wrong: ['2', '0 or 1'] },
+  DEBUG_RECEIVER: {
+    right: ['a@b.org', { debugReceiver: 'a@b.org' }],
+    wrong: ['a@b.org, c@d.org', 'one mail address, local@domain'],
+  },
+  ADD_MESSAGEID: { right: ['1', { addMessageId: true }], wrong: ['on', '0 or 1'] },
+  PYTHON: { right: ['/usr/bin/python2.1', {}], wrong: null },
+}
+
+for (const key of CONFIG_KEY_NAMES) {
+  const { right, wrong } = CASES[key]
+  t.test(`${key} is taken from the file and from the environment, and refused when it is wrong`, async t => {
+    const [value, expected] = right
+    t.match(load(t, `# first\n${key}="${value}"\n`), expected)
+    t.match(load(t, '', { [key]: value }), expected)
+    t.match(
+      load(t, `${key}=${CONFIG_KEYS[key].default ? `"${CONFIG_KEYS[key].default}"` : ''}\n`, { [key]: value }),
+      expected,
+    )
+    if (wrong === null) return
+    const [bad, said] = wrong
+    const file = configFile(t, `# first\n\n${key}="${bad}"\n`)
+    const shown = key === 'MAILDROP_PASSWORD' ? '"********"' : JSON.stringify(bad)
+    const message = (where: string): string => `${where}: ${key} is ${shown}; expected `
+    const failing = (run: () => unknown): string => {
+      try {
+        run()
+      } catch (error) {
+        t.match(error, { name: 'MaildropError', code: 'CONFIG_INVALID' })
+        return (error as Error).message
+      }
+      throw new Error('a wrong value was taken')
+    }
+    const fromFile = failing(() => loadConfig({ file, env: {} }))
+    t.ok(fromFile.startsWith(message(`${file}:3`)) && fromFile.includes(said), fromFile)
+    if (key === 'DEBUG') return
+    const fromEnvironment = failing(() => load(t, '', { [key]: bad }))
+    t.ok(fromEnvironment.startsWith(message('environment')) && fromEnvironment.includes(said), fromEnvironment)
+  })
+}
+
+t.test('DEBUG in the environment with the names of other programs is not meant for this one', async t => {
+  t.equal(load(t, '', { DEBUG: 'express:*' }).debug, false)
+  t.equal(load(t, 'DEBUG=1', { DEBUG: '0' }).debug, false)
+})
+
+t.test('without any setting everything has its documented default', async t => {
+  t.match(load(t, ''), {
+    home: '/base/data/maildrop',
+    spools: ['/base/data/maildrop/spool'],
+    pidFile: '/base/data/maildrop/var/maildrop.pid',
+    logFile: '/base/data/maildrop/var/maildrop.log',
+    smtp: { host: 'localhost', port: 25, tls: 'offered', login: undefined },
+    interval: 120,
+    batch: 0,
+    waitInterval: 0,
+    debug: false,
+    supervised: false,
+    addMessageId: false,
+    warnings: [],
+  })
+})
+
+t.test('a login and a password belong together', async t => {
+  t.strictSame(load(t, "MAILDROP_LOGIN=ann\nMAILDROP_PASSWORD='a \"$`\\\\b'\n").smtp.login, {
+    user: 'ann',
+    password: 'a "$`\\\\b',
+  })
+  t.throws(() => load(t, 'MAILDROP_LOGIN=ann\n'), /MAILDROP_LOGIN is set, but MAILDROP_PASSWORD is not; set both/)
+  t.throws(() => load(t, 'MAILDROP_PASSWORD=x\n'), /MAILDROP_PASSWORD is set, but MAILDROP_LOGIN is not; set both/)
+})
+
+t.test('a file means to us what it means to a shell', async t => {
+  const text = `
+# comment
+export SMTP_HOST=mail.example.org   # comment
+MAILDROP_LOGIN="a b"'' x
+`
+  t.throws(() => load(t, text), { code: 'CONFIG_INVALID' }, 'what we do not read alike is refused')
+  const values = [
+    `plain`,
+    `"a b"`,
+    `'a b'`,
+    String.raw`"q\" d\$ b\\ t\`"`,
+    String.raw`'a\b"'`,
+    `"#no"`,
+    `""`,
+    `"x"  # c`,
+  ]
+  for (const value of values) {
+    const file = configFile(t, `MAILDROP_LOGIN=${value}\nMAILDROP_PASSWORD=p\n`)
+    const shell = execFileSync('sh', ['-c', `. "${file}"; printf %s "$MAILDROP_LOGIN"`], { encoding: 'utf8' })
+    if (shell === '') t.throws(() => loadConfig({ file, env: {} }), { code: 'CONFIG_INVALID' })
+    else t.equal(loadConfig({ file, env: {} }).smtp.login?.user, shell, value)
+  }
+  t.equal(load(t, '\ufeffSMTP_PORT=26\r\n').smtp.port, 26, 'also with CRLF and a byte order mark')
+  t.equal(load(t, 'SMTP_PORT=26\nSMTP_PORT=27\n').smtp.port, 27, 'the last one counts')
+})
+
+t.test('a line that is no assignment is named by file and line, and nothing of its value is shown', async t => {
+  for (const line of [
+    'MAILDROP_PASSWORD = "hunter2"',
+    'MAILDROP_PASSWORD="hunter2',
+    'MAILDROP_PASSWORD="$hunter2"',
+    'MAILDROP_PASSWORD=`hunter2`',
+    'MAILDROP_PASSWORD:hunter2',
+    'MAILDROP_PASSWORD=a;hunter2',
+    'hunter2',
+  ]) {
+    const file = configFile(t, `\n${line}\n`)
+    try {
+      loadConfig({ file, env: {} })
+      t.fail(line)
+    } catch (error) {
+      const { message } = error as Error
+      t.match(error, { code: 'CONFIG_INVALID' })
+      t.ok(message.startsWith(`${file}:2: `), message)
+      t.notMatch(message, 'hunter2')
+    }
+  }
+})
+
+t.test('an unknown key is an error that says which one may be meant', async t => {
+  t.throws(() => load(t, 'MAILDROP_HOST=x\n'), /config:1: unknown key MAILDROP_HOST; did you mean MAILDROP_HOME\?/)
+  t.throws(() => load(t, 'smtp_port=1\n'), /unknown key smtp_port; did you mean SMTP_PORT\?/)
+  t.throws(() => load(t, 'COLOUR=red\n'), /unknown key COLOUR; known keys: MAILDROP_HOME .* PYTHON/)
+})
+
+t.test('the file is the one given, MAILDROP_CONFIG, maildrop/config here, or the shipped one', async t => {
+  const file = configFile(t, 'SMTP_PORT=1001\n')
+  const other = configFile(t, 'SMTP_PORT=1002\n')
+  const cwd = mkdtempSync(join(tmpdir(), 'maildrop-cwd-'))
+  t.teardown(() => rmSync(cwd, { recursive: true, force: true }))
+  const shipped = loadConfig({ env: {}, cwd })
+  t.equal(shipped.file, join(PROJECT, 'maildrop', 'config'))
+  mkdirSync(join(cwd, 'maildrop'))
+  writeFileSync(join(cwd, 'maildrop', 'config'), 'SMTP_PORT=1003\n')
+  t.equal(loadConfig({ env: {}, cwd }).smtp.port, 1003)
+  t.equal(loadConfig({ env: { MAILDROP_CONFIG: other }, cwd }).smtp.port, 1002)
+  t.equal(loadConfig({ file, env: { MAILDROP_CONFIG: other }, cwd }).smtp.port, 1001)
+  t.equal(loadConfig({ file: 'maildrop/config', env: {}, cwd }).file, join(cwd, 'maildrop', 'config'))
+  t.throws(() => loadConfig({ file: '/nowhere/config', env: {} }), {
+    code: 'CONFIG_UNREADABLE',
+    message: 'cannot read the configuration file /nowhere/config: ENOENT; check the path',
+  })
+})
+
+t.test('a password in a file that others can read is a warning, elsewhere it is none', async t => {
+  const file = configFile(t, '\nMAILDROP_LOGIN=ann\nMAILDROP_PASSWORD=hunter2\n')
+  t.strictSame(loadConfig({ file, env: {} }).warnings, [])
+  for (const mode of [0o640, 0o604]) {
+    chmodSync(file, mode)
+    t.strictSame(loadConfig({ file, env: {} }).warnings, [
+      `${file}:3: the password can be read by others; run: chmod 600 ${file}`,
+    ])
+  }
+  t.strictSame(loadConfig({ file, env: { MAILDROP_PASSWORD: 'other' } }).warnings, [])
+  const open = configFile(t, '')
+  chmodSync(open, 0o644)
+  t.strictSame(loadConfig({ file: open, env: { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'x' } }).warnings, [])
+})
+
+t.test('the shipped file names every key with its default and its description, and no others', async t => {
+  const text = readFileSync(join(PROJECT, 'maildrop', 'config'), 'utf8')
+  const shipped = new Map<string, { value: string; description: string }>()
+  let comment: string[] = []
+  for (const line of text.split('\n')) {
+    const [, key, value] = /^([A-Z_]+)="(.*)"$/.exec(line) ?? []
+    if (line.startsWith('# ')) comment.push(line.slice(2))
+    else if (key !== undefined && value !== undefined) shipped.set(key, { value, description: comment.join(' ') })
+    if (!line.startsWith('#')) comment = []
+  }
+  const table = CONFIG_KEYS as Record<string, ConfigKey>
+  t.strictSame([...shipped.keys()], CONFIG_KEY_NAMES)
+  for (const [key, { value, description }] of shipped)
+    t.strictSame({ value, description }, { value: table[key]?.default, description: table[key]?.description }, key)
+  t.doesNotThrow(() => loadConfig({ file: join(PROJECT, 'maildrop', 'config'), env: {} }))
+})

@@ -1,0 +1,217 @@
+/** The mail file: what is read out of it, what is refused with which words, and that no file holds up the others. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  formatMailFile,
+  MAX_ENVELOPE_BYTES,
+  type MailHead,
+  parseMailFile,
+  parseMailHead,
+} from '../../maildrop/spool/format.ts'
+import { newMailId } from '../../maildrop/spool/id.ts'
+import { PROJECT } from '../support/children.ts'
+import { MESSAGE, namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
+import { startSmtpScript } from '../support/smtp-script.ts'
+import { waitFor } from '../support/waiting.ts'
+
+const head = (text: string | Uint8Array): MailHead => {
+  const bytes = Buffer.from(text)
+  return parseMailHead(bytes, bytes.length)
+}
+const problem = (text: string | Uint8Array): string => {
+  const found = head(text)
+  return found.kind === 'mail' ? 'none' : `${found.kind}: ${found.problem}`
+}
+
+t.test('the sample of the documentation, and the shipped one, give envelope and message', async t => {
+  const { id, envelope, message } = parseMailFile(Buffer.from(SAMPLE))
+  t.equal(id, undefined)
+  t.strictSame(envelope, { from: 'sender@example.org', to: ['ann@example.org', 'bob@example.org'] })
+  t.equal(message.toString(), SAMPLE.split('\n').slice(2).join('\n'))
+  const shipped = parseMailFile(readFileSync(join(PROJECT, 'maildrop', 'SAMPLE_MAIL.txt')))
+  t.strictSame(shipped.envelope, envelope)
+  t.match(shipped.message.toString(), /^From: "Sender".*\nTo: .*\nSubject: This is a test message\n\n/)
+})
+
+t.test('CRLF and LF, any order and any case of the keys mean the same', async t => {
+  for (const text of [
+    '##To:a@b.org\n##From:c@d.org\nSubject: x\n\ny\n',
+    '##To:a@b.org\r\n##From:c@d.org\r\nSubject: x\n\ny\n',
+    '##FROM: c@d.org \n##to:\ta@b.org\nSubject: x\n\ny\n',
+    '##from:<c@d.org>\n##tO:"Ann, B" <a@b.org>, a@b.org,,\nSubject: x\n\ny\n',
+  ]) {
+    const { envelope, message } = parseMailFile(Buffer.from(text))
+    t.strictSame(envelope, { from: 'c@d.org', to: ['a@b.org'] }, JSON.stringify(text.slice(0, 20)))
+    t.equal(message.toString(), 'Subject: x\n\ny\n')
+  }
+})
+
+t.test('an empty sender and <> are the null sender', async t => {
+  for (const from of ['', '<>', ' <> ']) {
+    t.match(head(`##To:a@b.org\n##From:${from}\n\nx`), { kind: 'mail', envelope: { from: '' } })
+  }
+})
+
+t.test('unknown ## lines stay in the file and out of the message', async t => {
+  const text = '##X-Ours:1\n##To:a@b.org\n##X-Ours:2\n##From:c@d.org\n##Later:\nSubject: x\n\ny'
+  t.equal(parseMailFile(Buffer.from(text)).message.toString(), 'Subject: x\n\ny')
+})
+
+t.test('## lines count only at the top: a body cannot replace the envelope', async t => {
+  const body = '##To:evil@example.org\n##From:evil@example.org\n'
+  const below = parseMailFile(Buffer.from(`##To:a@b.org\n##From:c@d.org\nSubject: x\n\n${body}`))
+  t.strictSame(below.envelope, { from: 'c@d.org', to: ['a@b.org'] })
+  t.ok(below.message.toString().endsWith(body))
+  const blank = parseMailFile(Buffer.from(`##To:a@b.org\n##From:c@d.org\n\n${body}`))
+  t.strictSame(blank.envelope, { from: 'c@d.org', to: ['a@b.org'] })
+  t.equal(blank.message.toString(), `\n${body}`)
+  t.equal(problem(`##To:a@b.org\n##From:c@d.org\n${body}`), 'malformed: there are two ##to lines; expected one')
+  const measured = parseMailFile(formatMailFile({ id: 'a', from: 'c@d.org', to: ['a@b.org'] }, Buffer.from(body)))
+  t.strictSame(measured.envelope, { from: 'c@d.org', to: ['a@b.org'] })
+  t.equal(measured.message.toString(), body, 'with ##Length even a message that begins with ## is kept')
+})
+
+t.test('what is wrong is said in words, and whether more bytes could mend it', async t => {
+  const incomplete = {
+    '': 'there is no ##To line at the top',
+    '##To:a@b.org': 'the file ends within its ## lines',
+    '##To:a@b.org\n': 'there is no ##From line at the top',
+    '##To:a@b.org\n##From:\n': 'no message follows the ## lines',
+    '##Length:5\n##To:a@b.org\n##From:\nfour': 'the file is shorter than its ##Length promises',
+  }
+  const malformed = {
+    'Subject: x\n\nno envelope': 'there is no ##To line at the top',
+    '##x\n##To:a@b.org\n': 'the line "##x" has no key and colon; expected ##Key:value',
+    '##To:\n##From:\n\nx': '##To names no recipient',
+    '##To:,,\n##From:\n\nx': '##To names no recipient',
+    '##To:a b@c.org\n##From:\n\nx': '##To: address "a b@c.org" cannot be used: expected local@domain',
+    '##To:a@b.org\n##From:a@b.org,c@d.org\n\nx': '##From names more than one sender',
+    '##To:a@b.org\u0000\n##From:\n\nx': 'a ## line is not UTF-8, or contains a NUL or another control character',
+    '##Length:x\n##To:a@b.org\n##From:\nx': '##Length is "x"; expected a number of bytes',
+    '##Length:3\n##To:a@b.org\n##From:\nfour': 'the file is longer than its ##Length promises',
+  }
+  for (const [text, expected] of Object.entries(incomplete))
+    t.ok(problem(text).startsWith(`incomplete: ${expected}`), `${JSON.stringify(text)}: ${problem(text)}`)
+  for (const [text, expected] of Object.entries(malformed))
+    t.ok(problem(text).startsWith(`malformed: ${expected}`), `${JSON.stringify(text)}: ${problem(text)}`)
+  t.match(problem(Buffer.from('##To:\xff\n##From:\n\nx', 'latin1')), /^malformed: a ## line is not UTF-8/)
+  t.match(problem(`##To:${'x'.repeat(MAX_ENVELOPE_BYTES)}`), /^malformed: the ## lines take more than 1048576 bytes/)
+})
+
+t.test('what is written is read back the same, whatever the bytes of the message', async t => {
+  const local = fc.stringMatching(/^[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}$/)
+  const quoted = fc.stringMatching(/^[a-z ,@<>.]{1,10}$/).map(text => `"${text}"`)
+  const address = fc
+    .tuple(fc.oneof(local, quoted), fc.stringMatching(/^[a-zäß0-9]{1,10}(\.[a-z0-9]{1,10}){0,2}$/))
+    .map(([name, domain]) => `${name}@${domain}`)
+  const message = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.string({ maxLength: 100 }).map(text => Buffer.from(`##To:${text}\n##${text}\n`)),
+  )
+  fc.assert(
+    fc.property(
+      fc.oneof(address, fc.constant('')),
+      fc.uniqueArray(address, { minLength: 1, maxLength: 10 }),
+      message,
+      (from, to, bytes) => {
+        const id = newMailId()
+        const file = formatMailFile({ id, from, to }, bytes)
+        const read = parseMailFile(file)
+        assert.deepEqual({ ...read.envelope, id: read.id }, { from, to, id })
+        assert.deepEqual(read.message, Buffer.from(bytes))
+        for (const cut of [file.length - 1, Math.floor(file.length / 2), 3]) {
+          const part = head(file.subarray(0, cut))
+          assert.notEqual(part.kind, 'mail', `a file cut at ${cut} of ${file.length} bytes counts as whole`)
+        }
+      },
+    ),
+    { numRuns: 300 },
+  )
+  t.pass('300 files')
+})
+
+t.test('no bytes at all make the reader throw or read beyond the file', async t => {
+  const line = fc.oneof(
+    fc.string(),
+    fc.constantFrom('##To:a@b.org', '##From:', '##Length:3', '##', '##:', '##Id:x', ''),
+  )
+  const text = fc.array(line, { maxLength: 8 }).map(lines => Buffer.from(lines.join('\n')))
+  fc.assert(
+    fc.property(fc.oneof(text, fc.uint8Array({ maxLength: 200 })), bytes => {
+      const found = head(bytes)
+      if (found.kind !== 'mail') return found.problem !== '' && !found.problem.includes('\n')
+      return found.envelope.to.length > 0 && found.start <= bytes.length
+    }),
+    { numRuns: 2000 },
+  )
+  t.pass('2000 files')
+})
+
+t.test('addresses that would break a line or a command are refused when a mail file is made', async t => {
+  for (const address of ['', 'a@b\nRCPT TO:<x@y>', 'a@b.org\r', '<a@b.org>', 'a@b@c', 'a b@c.org', 'x'.repeat(321)])
+    t.throws(() => formatMailFile({ id: 'a', from: '', to: [address] }, Buffer.from('x')), {
+      code: 'INVALID_ADDRESS',
+      message: `recipient ${JSON.stringify(address)} cannot be used`,
+    })
+  t.throws(() => formatMailFile({ id: 'a', from: '', to: [] }, Buffer.from('x')), { code: 'INVALID_ADDRESS' })
+  for (const id of ['', '../x', '.x', 'x.lck', 'x.sent1', 'x.json', 'failed', 'X', 'a/b'])
+    t.throws(() => formatMailFile({ id, from: '', to: ['a@b.org'] }, Buffer.from('x')), { code: 'INVALID_MAIL_ID' })
+})
+
+t.test('whatever lies in the spool, the mail beside it is sent, and nothing is lost', async t => {
+  const server = await startSmtpScript()
+  t.teardown(() => server.close())
+  const drop = testMaildrop(t, server.port, { MAILDROP_CONNECTIONS: '1' })
+  mkdirSync(join(drop.spool, 'a-directory'), { recursive: true })
+  writeFileSync(join(drop.spool, 'a-directory', 'inside'), SAMPLE)
+  execFileSync('mkfifo', [join(drop.spool, 'b-fifo')])
+  writeFileSync(join(drop.home, 'secret'), `##To:eve@example.org\n##From:\n\nsecret`)
+  symlinkSync(join(drop.home, 'secret'), join(drop.spool, 'c-link'))
+  symlinkSync('/dev/zero', join(drop.spool, 'd-endless'))
+  symlinkSync('e-loop', join(drop.spool, 'e-loop'))
+  const files: Record<string, string | Uint8Array> = {
+    'f-empty': '',
+    'g-garbage': new Uint8Array(3 * 1024 * 1024).map((_, i) => i * 7),
+    'h-no-colon': `##x\n${SAMPLE}`,
+    'i-no-recipient': '##To:\n##From:a@example.org\n\nx',
+    'j-endless-envelope': `##To:${'a@example.org,'.repeat(100_000)}`,
+    'k-two-envelopes': `##To:eve@example.org\n##From:\n${SAMPLE}`,
+    'l-cut-off': formatMailFile({ id: 'l', from: '', to: ['eve@example.org'] }, Buffer.from('long')).subarray(0, -1),
+    '-rf *;$(x)': SAMPLE,
+    'm\nm': SAMPLE,
+    'x.sent3': SAMPLE,
+    [`n${'n'.repeat(254)}`]: SAMPLE,
+  }
+  for (const [name, content] of Object.entries(files)) await drop.drop(name, content)
+  const daemon = await drop.daemon()
+  const id = await drop.submit(['last@example.org'], { message: MESSAGE })
+  const good = 5
+  await waitFor('the good messages', () => server.messages.length === good)
+  t.equal(server.recipients().filter(to => to === 'last@example.org').length, 1)
+  const unfit = [...'bcdefghijkl']
+  await waitFor('all others to be put aside', () => drop.lines('unfit').length === unfit.length, 40_000)
+  await waitFor('the reasons', () => namesIn(drop.spool, 'failed').length === 2 * unfit.length)
+  t.equal(server.messages.length, good, 'nothing else was sent')
+  t.notOk(server.recipients().includes('eve@example.org'))
+  t.strictSame(
+    namesIn(drop.spool).filter(name => !name.startsWith('.')),
+    ['a-directory', 'failed'],
+  )
+  t.strictSame(namesIn(drop.spool, 'a-directory'), ['inside'], 'directories are left alone')
+  t.match(readFileSync(join(drop.home, 'secret'), 'utf8'), /secret$/, 'a link is put aside, not followed')
+  const failed = await drop.queue()
+  t.equal(failed.length, unfit.length)
+  t.ok(failed.every(({ status, problem }) => status === 'failed' && problem))
+  const reasonOf = (name: string) => /text=(".*")/.exec(drop.lines('unfit').find(l => l.includes(name)) ?? '')?.[1]
+  t.equal(reasonOf('b-fifo'), '"it is not a regular file"')
+  t.equal(reasonOf('c-link'), '"it is a symbolic link"')
+  t.equal(reasonOf('i-no-recipient'), '"##To names no recipient"')
+  t.match(reasonOf('l-cut-off'), /the file is shorter than its ##Length promises/)
+  t.match(drop.lines('sent').join('\n'), `id=${id} `)
+  daemon.process.kill('SIGTERM')
+  t.match(await daemon.ended, { end: 0, stderr: '' })
+})
