@@ -13,7 +13,9 @@ import { checkSendmail, SENDMAIL } from './sendmail.ts'
 
 /** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
 export function parseTemplate(source: string, file: string): Program {
-  const { source: rewritten, restore } = rewriteDelimiters(source)
+  const { source: rewritten, restore } = rewriteDelimiters(source, (at, what) => {
+    return new TemplateError('TEMPLATE_SYNTAX', placeAt(source, at, file), what)
+  })
   const program = parse(rewritten, file)
   checkProgram(program, { file, restore, inMail: false })
   return program
@@ -22,6 +24,12 @@ export function parseTemplate(source: string, file: string): Program {
 /** The place of a node. */
 export function placeOf({ loc }: Located, file: string): Place {
   return { file, line: loc.start.line, column: loc.start.column + 1 }
+}
+
+/** The place of a character. */
+function placeAt(source: string, at: number, file: string): Place {
+  const lines = source.slice(0, at).split(/\r\n?|\n/)
+  return { file, line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 }
 }
 
 interface Check {
@@ -126,8 +134,7 @@ function parseError(cause: unknown, source: string, file: string): TemplateError
     return new TemplateError('TEMPLATE_SYNTAX', { file, line: lineNumber, column: column + 1 }, what, { cause })
   }
   const { matched, match } = (Handlebars as unknown as { Parser: { lexer: Lexer } }).Parser.lexer
-  const before = source.slice(0, matched.length - match.length).split('\n')
-  const place = { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+  const place = placeAt(source, matched.length - match.length, file)
   const expected = /Expecting (.*), got/.exec(message)?.[1]
   const found = match === '' ? 'the end of the template' : JSON.stringify(match)
   return new TemplateError(

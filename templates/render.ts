@@ -25,8 +25,8 @@ import { placeOf } from './parse.ts'
 import { type Closure, enter, Pending, Reader, type Scope, type Settled } from './scope.ts'
 import { type PendingMail, readAttributes, SENDMAIL } from './sendmail.ts'
 
-/** Partials inside partials; more is taken for a partial that calls itself for ever. */
-const DEEPEST = 100
+/** Blocks and partials inside each other; more is taken for a partial that calls itself for ever. */
+const DEEPEST = 500
 /** Promises awaited one after the other; more is taken for data that give a new promise at each reading. */
 const MOST_PROMISES = 10_000
 
@@ -78,7 +78,6 @@ function rootScope(file: string, data: unknown): Scope {
     blockParams: new Map(),
     inlinePartials: new Map(),
     partialBlock: undefined,
-    depth: 0,
   }
 }
 
@@ -88,6 +87,7 @@ class Renderer implements Rendering {
   readonly #partial: (name: string) => Template | undefined
   readonly #reader: Reader
   #inMail = false
+  #depth = 0
 
   constructor(partial: (name: string) => Template | undefined, output: Output, reader: Reader) {
     this.#partial = partial
@@ -97,8 +97,13 @@ class Renderer implements Rendering {
 
   program(program: Program | undefined, scope: Scope): void {
     if (program === undefined) return
+    const [first] = program.body
+    if (first && this.#depth >= DEEPEST)
+      throw this.#error(first, scope, `more than ${DEEPEST} blocks and partials inside each other`)
+    this.#depth += 1
     const inner = this.#withInlinePartials(program, scope)
     for (const statement of program.body) this.#statement(statement, inner)
+    this.#depth -= 1
   }
 
   #statement(statement: Statement, scope: Scope): void {
@@ -228,7 +233,6 @@ class Renderer implements Rendering {
   }
 
   #callPartial(node: Partial | PartialBlock, scope: Scope, block: Closure | undefined): void {
-    if (scope.depth >= DEEPEST) throw this.#error(node, scope, `more than ${DEEPEST} partials inside each other`)
     const name = node.name.type === 'SubExpression' ? String(this.#call(node.name, scope)) : nameOf(node.name)
     const { params, hash } = this.#arguments(node, scope)
     const given = node.params.length > 0 ? params[0] : scope.contexts[0]
@@ -236,7 +240,7 @@ class Renderer implements Rendering {
     const inner = this.#into(this.output.fresh(), () => {
       const found = this.#findPartial(name, scope, block)
       if (found === undefined) throw this.#error(node, scope, `there is no partial '${name}'`, undefined, 'NO_PARTIAL')
-      this.program(found.program, { ...found.scope(context), depth: scope.depth + 1 })
+      this.program(found.program, found.scope(context))
     })
     this.output.append(inner, 'indent' in node ? node.indent : '')
   }

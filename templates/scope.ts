@@ -35,8 +35,6 @@ export interface Scope {
   readonly inlinePartials: ReadonlyMap<string, Closure>
   /** What {{> @partial-block}} renders. */
   readonly partialBlock: Closure | undefined
-  /** How many partials deep. */
-  readonly depth: number
 }
 
 /** A block's own variables. */
