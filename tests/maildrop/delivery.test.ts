@@ -1,7 +1,7 @@
 import { mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { MESSAGE, namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
+import { MESSAGE, makeDue, namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -291,10 +291,3 @@ t.test('a reply cannot forge a line of the log', async t => {
   t.strictSame(drop.lines('sent'), [])
   t.match(drop.lines('fail-recipient')[0], 'text="no')
 })
-
-/** Makes every deferred message due now. */
-function makeDue(spool: string): void {
-  for (const name of namesIn(spool, '.deferred')) {
-    renameSync(join(spool, '.deferred', name), join(spool, '.deferred', name.replace(/^\d+/, '1')))
-  }
-}

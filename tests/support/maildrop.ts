@@ -1,7 +1,7 @@
 /**
  * A maildrop of a test's own: a temporary home, its environment, daemons on it, and ways to look inside.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -82,6 +82,18 @@ export function testMaildrop(t: Test, port: number, extra: Record<string, string
     },
   }
   return drop
+}
+
+/** Makes every deferred message due now; a running daemon notices at its next scan. */
+export function makeDue(spool: string): void {
+  for (const name of namesIn(spool, '.deferred')) {
+    const due = name.replace(/^\d+/, '1')
+    try {
+      if (name !== due) renameSync(join(spool, '.deferred', name), join(spool, '.deferred', due))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
 }
 
 /** Names in a directory of the spool, sorted; none if it does not exist. */
