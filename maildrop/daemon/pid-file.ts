@@ -5,8 +5,9 @@
  *     1234_567890_<boot>_<namespace>_<host>
  *
  * The first line is for people and other programs, the second tells exactly which process is meant: a stale file or a pid
- * that belongs to another process by now is recognised, and nobody else is ever signalled. The file is written whole
- * and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
+ * that belongs to another process by now is recognised, and nobody else is ever signalled. A file of a process that cannot
+ * be seen from here (of another machine or container) stops no start: several daemons may serve one spool, and a container
+ * that died would block its successor for ever. The file is written whole and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
  */
 import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -25,7 +26,9 @@ export function readPidFile(path: string): PidFileState {
   const identity = parseIdentity(text.split('\n')[1] ?? '')
   if (identity === undefined) return { kind: 'stale' }
   const alive = liveness(identity)
-  if (alive === 'dead') return { kind: 'stale' }
+  const own = ownIdentity()
+  const rebooted = identity.host === own.host && identity.boot !== own.boot
+  if (alive === 'dead' || rebooted) return { kind: 'stale' }
   return { kind: alive === 'alive' ? 'running' : 'unverifiable', identity }
 }
 
@@ -41,7 +44,9 @@ export function claimPidFile(path: string): void {
     writeFileSync(draft, own, { mode: 0o600 })
     withLock(`${path}.lock`, draft, () => {
       const found = readPidFile(path)
-      if (found.kind === 'running' || found.kind === 'unverifiable') throw alreadyRunning(found, path)
+      if (found.kind === 'running' || (found.kind === 'unverifiable' && mayRun(found.identity))) {
+        throw new MaildropError('ALREADY_RUNNING', `already running with pid ${found.identity.pid} (${path})`, { path })
+      }
       renameSync(draft, path)
     })
   } catch (error) {
@@ -82,13 +87,15 @@ function withLock(lock: string, draft: string, work: () => void): void {
   }
 }
 
-function alreadyRunning(found: PidFileState & { identity: ProcessIdentity }, path: string): MaildropError {
-  const { pid, host } = found.identity
-  const text =
-    found.kind === 'running'
-      ? `already running with pid ${pid} (${path})`
-      : `${path} belongs to pid ${pid} on ${host || 'this machine'}, which cannot be seen from here; remove the file if that daemon is gone`
-  return new MaildropError('ALREADY_RUNNING', text, { path })
+/** On a system without /proc a process of that pid may be the daemon, and nothing tells whether it is. */
+function mayRun({ pid, boot }: ProcessIdentity): boolean {
+  if (boot !== '-') return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return systemCode(error) === 'EPERM'
+  }
 }
 
 function readIfThere(path: string): string | undefined {
@@ -104,6 +111,6 @@ function removeIfThere(path: string): void {
   try {
     unlinkSync(path)
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw spoolError('remove', path, error)
+    if (!['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw spoolError('remove', path, error)
   }
 }

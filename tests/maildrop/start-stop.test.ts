@@ -1,0 +1,434 @@
+/** The launchers in maildrop/bin, as users run them: exit codes, words, and who is running afterwards. */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
+import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
+import { formatMailFile } from '../../maildrop/spool/format.ts'
+import { newMailId } from '../../maildrop/spool/id.ts'
+import { submit } from '../../maildrop/spool/write.ts'
+import { type Child, type Ended, launchProgram, PROJECT } from '../support/children.ts'
+import { startInbox } from '../support/inbox.ts'
+import { MESSAGE, namesIn, SAMPLE } from '../support/maildrop.ts'
+import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
+import { waitFor } from '../support/waiting.ts'
+
+type Launcher = 'start_maildrop' | 'stop_maildrop' | 'maildropctl'
+type Environment = Record<string, string>
+
+/** A working directory with a maildrop of its own; daemons that are left over are killed by the pid in its pid file. */
+async function setUp(t: Test, script: SmtpScript = {}) {
+  const server = await startSmtpScript(script)
+  t.teardown(() => server.close())
+  const cwd = realpathSync(mkdtempSync(join(tmpdir(), 'maildrop-launch-')))
+  const home = join(cwd, 'data', 'maildrop')
+  const spool = join(home, 'spool')
+  const pidFile = join(home, 'var', 'maildrop.pid')
+  const logFile = join(home, 'var', 'maildrop.log')
+  t.teardown(async () => {
+    if (existsSync(pidFile)) await killDaemon(pidFile)
+    rmSync(cwd, { recursive: true, force: true })
+  })
+  const settings: Environment = { SMTP_HOST: '127.0.0.1', SMTP_PORT: String(server.port), MAILDROP_TLS: '0' }
+  const begin = (name: Launcher, args: readonly string[] = [], env: Environment = {}): Child => {
+    const assignments = Object.entries({ PATH: process.env.PATH ?? '', ...settings, ...env }).map(pair =>
+      pair.join('='),
+    )
+    return launchProgram(t, 'env', ['-i', ...assignments, join(PROJECT, 'maildrop', 'bin', name), ...args], { cwd })
+  }
+  return {
+    server,
+    cwd,
+    home,
+    spool,
+    pidFile,
+    logFile,
+    begin,
+    run: (name: Launcher, args: readonly string[] = [], env: Environment = {}) => begin(name, args, env).ended,
+    async submit(to: string): Promise<string> {
+      const id = newMailId()
+      await submit(spool, id, formatMailFile({ id, from: 'sender@example.org', to: [to] }, Buffer.from(MESSAGE)))
+      return id
+    },
+  }
+}
+
+async function killDaemon(pidFile: string): Promise<number> {
+  const found = readPidFile(pidFile)
+  if (found.kind !== 'running') return 0
+  process.kill(found.identity.pid, 'SIGKILL')
+  await waitFor('its end', () => readPidFile(pidFile).kind !== 'running')
+  return found.identity.pid
+}
+
+/** One line on standard error that names the program, and no stack trace anywhere. */
+function failsWith(t: Test, ended: Ended, code: number, message: RegExp): void {
+  t.equal(ended.end, code, ended.stderr)
+  t.match(ended.stderr, /^\w+: [^\n]+\n$/)
+  t.match(ended.stderr, message)
+  t.notMatch(ended.stderr + ended.stdout, /\n\s+at |node:|Error:/)
+}
+
+const pidIn = (text: string): number => Number(/pid (\d+)/.exec(text)?.[1])
+
+function runs(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+t.test('start returns when the daemon is ready, stop when it is gone', async t => {
+  const { server, run, cwd, home, spool, pidFile, logFile, submit } = await setUp(t)
+  const started = await run('start_maildrop')
+  t.match(started, { end: 0, stderr: '' })
+  const pid = pidIn(started.stdout)
+  t.equal(
+    started.stdout,
+    [
+      `maildrop started with pid ${pid}`,
+      `  spool   ${spool}`,
+      `  log     ${logFile}`,
+      `  pid     ${pidFile}`,
+      `  config  ${join(PROJECT, 'maildrop', 'config')}`,
+      `  server  127.0.0.1:${server.port}`,
+      '',
+    ].join('\n'),
+  )
+  t.ok(runs(pid))
+  t.match(readFileSync(pidFile, 'utf8'), new RegExp(`^${pid}\\n`))
+  t.equal(readlinkSync(`/proc/${pid}/cwd`), '/', 'it keeps no directory busy')
+  t.strictSame(namesIn(cwd), ['data'], 'nothing else was made')
+
+  await submit('ann@example.org')
+  await waitFor('the message', () => server.messages.length === 1)
+  await waitFor('the end of the run', () => readFileSync(logFile, 'utf8').includes(' run-end '))
+  const open = readdirSync(`/proc/${pid}/fd`).map(fd => linkOf(`/proc/${pid}/fd/${fd}`))
+  t.notOk(open.includes(logFile), 'the log is closed after the run')
+  renameSync(logFile, `${logFile}.1`)
+  await submit('bob@example.org')
+  await waitFor('a new log', () => existsSync(logFile) && readFileSync(logFile, 'utf8').includes('to=bob@example.org'))
+
+  for (const [name, args] of [
+    ['start_maildrop', []],
+    ['maildropctl', ['start']],
+  ] as const)
+    failsWith(t, await run(name, args), 1, new RegExp(`: already running with pid ${pid} \\(${pidFile}\\)\\n$`))
+  t.ok(runs(pid), 'the first one goes on')
+
+  t.match(await run('stop_maildrop'), { end: 0, stdout: `stopped, pid was ${pid}\n`, stderr: '' })
+  t.notOk(runs(pid))
+  t.strictSame(namesIn(home, 'var'), ['maildrop.log', 'maildrop.log.1'], 'no pid file is left')
+  t.strictSame(namesIn(spool, '.claim'), [])
+  for (const [name, args] of [
+    ['stop_maildrop', []],
+    ['maildropctl', ['stop']],
+  ] as const)
+    t.match(await run(name, args), { end: 0, stdout: `not running (${pidFile})\n`, stderr: '' })
+})
+
+t.test('of several starts at once exactly one starts a daemon', async t => {
+  const { run, pidFile } = await setUp(t)
+  const all = await Promise.all(Array.from({ length: 4 }, () => run('start_maildrop')))
+  const [first, ...others] = all.sort((a, b) => Number(a.end) - Number(b.end))
+  t.match(first, { end: 0, stderr: '' })
+  const pid = pidIn(first!.stdout)
+  for (const other of others) failsWith(t, other, 1, new RegExp(`already running with pid ${pid} `))
+  t.match(readPidFile(pidFile), { kind: 'running', identity: { pid } })
+})
+
+t.test('a start that fails says why on one line, and leaves nothing running', async t => {
+  const { run, cwd, pidFile } = await setUp(t)
+  writeFileSync(join(cwd, 'file'), '')
+  writeFileSync(join(cwd, 'bad'), 'MAILDROP_INTERVAL="often"\n')
+  mkdirSync(join(cwd, 'is-a-directory'))
+  const cases: [Environment, RegExp][] = [
+    [{ MAILDROP_CONFIG: 'bad' }, /: \/.*\/bad:1: MAILDROP_INTERVAL is "often"; expected a number of seconds/],
+    [{ MAILDROP_CONFIG: 'missing' }, /: cannot read the configuration file \/.*\/missing: ENOENT/],
+    [{ SMTP_PORT: '0' }, /: environment: SMTP_PORT is "0"/],
+    [{ MAILDROP_HOME: 'file/x' }, /file\/x\/.*: ENOTDIR; a file stands where a directory is needed; move it away/],
+    [{ MAILDROP_SPOOL: 'file' }, /the daemon did not start: cannot create .*\/file: EEXIST; a file stands where/],
+    [{ MAILDROP_HOME: '/proc/nothing' }, /the daemon did not start: cannot create \/proc\/nothing/],
+    [{ MAILDROP_VAR: 'file' }, /cannot (read|create) .*\/file(\/maildrop.pid)?: E(NOTDIR|EXIST); a file stands where/],
+    [{ MAILDROP_PID_FILE: 'is-a-directory' }, /cannot read .*is-a-directory: EISDIR/],
+  ]
+  for (const [env, message] of cases) {
+    failsWith(t, await run('start_maildrop', [], env), 1, message)
+    if (env.MAILDROP_CONFIG === undefined)
+      failsWith(
+        t,
+        await run('start_maildrop', [], { ...env, SUPERVISED_DAEMON: '1' }),
+        1,
+        new RegExp(message.source.replace('the daemon did not start: ', '')),
+      )
+  }
+  t.equal(readPidFile(pidFile).kind, 'none')
+})
+
+t.test('a pid file that a dead daemon left stops no start', async t => {
+  const { server, run, pidFile, submit } = await setUp(t)
+  await run('start_maildrop')
+  const dead = await killDaemon(pidFile)
+  t.ok(existsSync(pidFile))
+  const status = await run('maildropctl', ['status'])
+  t.match(status, { end: 1, stdout: /^not running \(its pid file is stale\)\n/ })
+  t.match(await run('stop_maildrop'), { end: 0, stdout: `not running (${pidFile})\n` })
+  const again = await run('start_maildrop')
+  t.match(again, { end: 0, stderr: '' })
+  t.not(pidIn(again.stdout), dead)
+  await submit('ann@example.org')
+  await waitFor('the message', () => server.messages.length === 1)
+})
+
+t.test('a stranger who has got the pid of a pid file is never signalled', async t => {
+  const { run, pidFile, home } = await setUp(t)
+  const stranger = launchProgram(t, 'sleep', ['600'])
+  const texts = {
+    'an earlier process of that pid': `${stranger.pid}\n${formatIdentity({ ...ownIdentity(), pid: stranger.pid, start: '1' })}\n`,
+    'a process before the last boot': `${stranger.pid}\n${formatIdentity({ ...ownIdentity(), pid: stranger.pid, boot: 'abc' })}\n`,
+    'a process of another machine': `${stranger.pid}\n${formatIdentity({ ...ownIdentity(), pid: stranger.pid, boot: 'abc', host: 'elsewhere' })}\n`,
+    'a bare pid': `${stranger.pid}\n`,
+    'no pid': 'rubbish; rm -rf $HOME\n',
+    nothing: '',
+  }
+  mkdirSync(join(home, 'var'), { recursive: true })
+  for (const [what, text] of Object.entries(texts)) {
+    writeFileSync(pidFile, text)
+    const stopped = await run('stop_maildrop')
+    if (what === 'a process of another machine') {
+      failsWith(t, stopped, 1, /belongs to pid \d+ on elsewhere, which cannot be seen from here; stop it there/)
+      t.match(await run('maildropctl', ['status']), { end: 1, stdout: /^not running here; its pid file belongs to/ })
+      t.match(await run('start_maildrop'), { end: 0, stderr: '' }, 'it stops no start')
+      await killDaemon(pidFile)
+    } else {
+      t.match(stopped, { end: 0, stdout: `not running (${pidFile})\n` }, what)
+      const restarted = await run('maildropctl', ['restart'])
+      t.match(restarted, { end: 0, stderr: '', stdout: /^not running.*\nmaildrop started with pid \d+\n/ }, what)
+      await killDaemon(pidFile)
+    }
+    t.ok(runs(stranger.pid), what)
+  }
+})
+
+t.test('stop lets the message in transfer finish, and begins no other', async t => {
+  let release: () => void = () => undefined
+  const held = new Promise<undefined>(resolve => {
+    release = () => resolve(undefined)
+  })
+  const { server, run, begin, spool, submit } = await setUp(t, { dot: () => held })
+  await run('start_maildrop', [], { MAILDROP_CONNECTIONS: '1' })
+  await submit('ann@example.org')
+  await waitFor('the final dot', () =>
+    namesIn(spool, '.claim').some(owner => namesIn(spool, '.claim', owner).some(name => name.endsWith('.sent1'))),
+  )
+  const waiting = await submit('bob@example.org')
+  const stopping = begin('stop_maildrop')
+  t.equal(await Promise.race([stopping.ended.then(() => 'stopped'), sleep(1000, 'still stopping')]), 'still stopping')
+  release()
+  t.match(await stopping.ended, { end: 0, stdout: /^stopped, pid was \d+\n$/ })
+  t.strictSame(server.recipients(), ['ann@example.org'])
+  t.strictSame(
+    namesIn(spool).filter(name => !name.startsWith('.')),
+    ['failed', waiting].sort(),
+  )
+  await run('start_maildrop')
+  await waitFor('the other message', () => server.messages.length === 2)
+  t.strictSame(server.recipients(), ['ann@example.org', 'bob@example.org'], 'nothing was sent twice')
+})
+
+t.test('stop does not wait for a server that never greets', async t => {
+  const { run, spool, submit } = await setUp(t)
+  let connections = 0
+  const silent = createServer(() => {
+    connections += 1
+  })
+  await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => silent.close())
+  const address = silent.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  await run('start_maildrop', [], { SMTP_PORT: String(port) })
+  const id = await submit('ann@example.org')
+  await waitFor('the connection', () => connections > 0)
+  const asked = performance.now()
+  t.match(await run('stop_maildrop'), { end: 0 })
+  t.ok(performance.now() - asked < 10_000, `${Math.round(performance.now() - asked)} ms`)
+  t.ok(namesIn(spool).includes(id), 'the message waits')
+})
+
+t.test('restart replaces the daemon, and starts one where none was', async t => {
+  const { server, run, submit } = await setUp(t)
+  const first = pidIn((await run('maildropctl', ['restart'])).stdout)
+  t.ok(runs(first))
+  const again = await run('maildropctl', ['restart'])
+  t.match(again, { end: 0, stdout: new RegExp(`^stopped, pid was ${first}\nmaildrop started with pid \\d+\n`) })
+  t.notOk(runs(first))
+  await submit('ann@example.org')
+  await waitFor('the message', () => server.messages.length === 1)
+})
+
+t.test('DEBUG=1 stays in the foreground with the log, SUPERVISED_DAEMON=1 silently; SIGTERM ends both', async t => {
+  for (const key of ['DEBUG', 'SUPERVISED_DAEMON']) {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const { server, begin, run, submit, pidFile, logFile } = await setUp(t)
+      const daemon = begin('start_maildrop', [], { [key]: '1' })
+      await waitFor('the daemon', () => readPidFile(pidFile).kind === 'running')
+      await waitFor('its start', () => existsSync(logFile) && readFileSync(logFile, 'utf8').includes(' start '))
+      failsWith(
+        t,
+        await run('start_maildrop', [], { [key]: '1' }),
+        1,
+        new RegExp(`already running with pid ${daemon.pid} `),
+      )
+      await submit('ann@example.org')
+      await waitFor('the message', () => server.messages.length === 1)
+      await waitFor('the log', () => readFileSync(logFile, 'utf8').includes(' run-end '))
+      t.equal(daemon.process.exitCode, null)
+      daemon.process.kill(signal)
+      const { end, stdout, stderr } = await daemon.ended
+      t.strictSame({ end, stderr }, { end: 0, stderr: '' })
+      if (key === 'DEBUG') {
+        t.match(stdout, `maildrop started with pid ${daemon.pid}\n`)
+        t.ok(stdout.endsWith(readFileSync(logFile, 'utf8').split('\n').slice(1).join('\n')), 'it prints what it logs')
+      } else t.equal(stdout, '')
+      t.equal(readPidFile(pidFile).kind, 'none')
+    }
+  }
+})
+
+t.test('status and queue show the same as a table and as JSON, with and without a daemon', async t => {
+  const { server, run, spool, pidFile, submit, home } = await setUp(t, {
+    rcpt: to =>
+      to.startsWith('no') ? '550 5.1.1 no such\u001b[31m user' : to.startsWith('later') ? '450 later' : undefined,
+  })
+  t.match(await run('maildropctl', ['queue']), { end: 0, stdout: `the queue is empty (${spool})\n` })
+  t.strictSame(JSON.parse((await run('maildropctl', ['queue', '--json'])).stdout), [])
+  await run('start_maildrop', [], { MAILDROP_PASSWORD: '' })
+  const refused = await submit('no@example.org')
+  const deferred = await submit('later@example.org')
+  await waitFor(
+    'both verdicts',
+    () => namesIn(spool, 'failed').length === 2 && namesIn(spool, '.deferred').length === 1,
+  )
+  const running = await run('maildropctl', ['status', '--json'])
+  t.equal(running.end, 0)
+  t.match(JSON.parse(running.stdout), {
+    running: true,
+    pid: pidIn(`pid ${readFileSync(pidFile, 'utf8')}`),
+    messages: { waiting: 0, active: 0, deferred: 1, failed: 1 },
+    spools: [spool],
+    server: { host: '127.0.0.1', port: server.port },
+  })
+  t.match(
+    (await run('maildropctl', ['status'])).stdout,
+    /^running with pid \d+\n {2}messages {2}0 waiting, 0 active, 1 deferred, 1 failed\n/,
+  )
+  await run('stop_maildrop')
+  const waiting = await submit('ann@example.org')
+  writeFileSync(join(spool, 'sample'), SAMPLE)
+  const list = JSON.parse((await run('maildropctl', ['queue', '--json'])).stdout) as { id: string }[]
+  t.match(
+    new Map(list.map(mail => [mail.id, mail])),
+    new Map<string, object>([
+      [refused, { status: 'failed', attempts: 1, from: 'sender@example.org', recipients: [{ status: 'failed' }] }],
+      [deferred, { status: 'deferred', attempts: 1, next: /^2\d{3}-/, recipients: [{ address: 'later@example.org' }] }],
+      [waiting, { status: 'waiting', attempts: 0, recipients: [{ address: 'ann@example.org', status: 'waiting' }] }],
+      ['sample', { status: 'waiting', path: join(spool, 'sample'), recipients: [{}, {}] }],
+    ]),
+  )
+  const table = (await run('maildropctl', ['queue'])).stdout
+  for (const id of [refused, deferred, waiting, 'sample']) t.match(table, id)
+  t.match(table, /\n4 messages\n$/)
+  t.match(table, '450 later')
+  t.notMatch(table, '\u001b', 'a reply cannot control the terminal')
+  const stopped = await run('maildropctl', ['status', '--json'])
+  t.equal(stopped.end, 1)
+  t.match(JSON.parse(stopped.stdout), { running: false, messages: { waiting: 2, deferred: 1, failed: 1 } })
+  t.ok(existsSync(join(home, 'var')), 'looking changes nothing')
+})
+
+t.test('configtest logs in, says what it found, and what to change where it cannot', async t => {
+  const { run, cwd, server } = await setUp(t)
+  t.match(await run('maildropctl', ['configtest']), {
+    end: 0,
+    stdout: `config  ${join(PROJECT, 'maildrop', 'config')}: no errors\nserver  127.0.0.1:${server.port} answers; connection: plain; login: none\n`,
+  })
+  const login = { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'hunter2' }
+  failsWith(
+    t,
+    await run('maildropctl', ['configtest'], login),
+    1,
+    /offers no login \(AUTH\), but MAILDROP_LOGIN is set/,
+  )
+  failsWith(t, await run('maildropctl', ['configtest'], { MAILDROP_TLS: '2' }), 1, /MAILDROP_TLS="2" needs STARTTLS/)
+  await server.close()
+  failsWith(t, await run('maildropctl', ['configtest']), 1, /ECONNREFUSED.*; is the server running, and are SMTP_HOST/)
+
+  const [key, cert] = ['key.pem', 'cert.pem'].map(file => readFileSync(join(PROJECT, 'tests', 'support', 'tls', file)))
+  const inbox = await startInbox({
+    key: key!,
+    cert: cert!,
+    authOptional: false,
+    allowInsecureAuth: true,
+    onAuth: ({ password }, _session, done) =>
+      password === 'hunter2' ? done(null, { user: 'ann' }) : done(new Error('no such login')),
+  })
+  t.teardown(() => inbox.close())
+  const at = { ...login, SMTP_PORT: String(inbox.port) }
+  const good = await run('maildropctl', ['configtest'], at)
+  t.match(good, { end: 0, stdout: /login: as ann\n {8}the password travels unencrypted; .*MAILDROP_TLS to 2\n$/ })
+  const bad = await run('maildropctl', ['configtest'], { ...at, MAILDROP_PASSWORD: 'hunter3' })
+  failsWith(t, bad, 1, /535 .*; check MAILDROP_LOGIN and MAILDROP_PASSWORD/)
+  writeFileSync(join(cwd, 'config'), 'MAILDROP_LOGIN=ann\nMAILDROP_PASSWORD=hunter2\n', { mode: 0o644 })
+  const warned = await run('maildropctl', ['--config', 'config', 'configtest'], { SMTP_PORT: String(inbox.port) })
+  t.match(warned, {
+    end: 0,
+    stderr: `maildropctl: warning: ${cwd}/config:2: the password can be read by others; run: chmod 600 ${cwd}/config\n`,
+  })
+  for (const { stdout, stderr } of [good, bad, warned]) t.notMatch(stdout + stderr, 'hunter')
+})
+
+t.test('wrong usage exits with 2 and one line, help with 0', async t => {
+  const { run, cwd } = await setUp(t)
+  const wrong: [Launcher, string[], RegExp][] = [
+    ['maildropctl', [], /a command is missing; see maildropctl --help/],
+    ['maildropctl', ['begin'], /Unknown argument: begin; see maildropctl --help/],
+    ['maildropctl', ['start', 'now'], /Unknown argument: now/],
+    ['maildropctl', ['status', '--xml'], /Unknown argument: xml/],
+    ['maildropctl', ['start', '--json'], /Unknown argument: json/],
+    ['maildropctl', ['status', '--config'], /Not enough arguments following: config/],
+    ['start_maildrop', ['now'], /no arguments are expected|Unknown argument/],
+    ['start_maildrop', ['--foreground'], /Unknown argument: foreground/],
+    ['stop_maildrop', ['--force'], /Unknown argument: force/],
+  ]
+  for (const [name, args, message] of wrong) failsWith(t, await run(name, args), 2, message)
+  for (const [name, text] of [
+    ['maildropctl', /start .*\n.*stop .*\n.*restart .*\n.*status .*[\s\S]*--config/],
+    ['start_maildrop', /returns when it is\s+ready/],
+    ['stop_maildrop', /returns when it is\s+gone/],
+  ] as const)
+    t.match(await run(name, ['--help']), { end: 0, stdout: text, stderr: '' })
+  t.strictSame(namesIn(cwd), [], 'nothing was made')
+})
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}
