@@ -36,7 +36,7 @@ const HELPERS = new Map<string, Helper>([
     'lookup',
     {
       arity: 2,
-      value: ({ params: [object, name], reader }) => (object ? reader.property(object, String(name)) : object),
+      value: ({ params: [object, name], reader }) => (object ? reader.property(object, name) : object),
     },
   ],
   ['concat', { value: ({ params, refuse }) => params.map(param => textOf(param, refuse)).join('') }],

@@ -1,7 +1,8 @@
 /**
  * Errors of templates: one class, told apart by `code`, each with the place in the author's file.
  *
- * Codes are stable and may be switched on; messages are free to improve. A message begins with `file:line:column:`.
+ * Codes are stable and may be switched on; messages are free to improve. A message is one line and begins with
+ * `file:line:column:`.
  */
 
 /** Every code, with what it means. */
@@ -32,7 +33,7 @@ export class TemplateError extends Error {
   readonly column: number
 
   constructor(code: TemplateErrorCode, { file, line, column }: Place, what: string, options?: ErrorOptions) {
-    super(`${file}:${line}:${column}: ${what}`, options)
+    super(`${file}:${line}:${column}: ${what}`.replace(/[\p{Cc}\u2028\u2029]+/gu, ' '), options)
     this.code = code
     this.file = file
     this.line = line

@@ -37,7 +37,7 @@ export function findMailHost(name: unknown, context: object | undefined, place: 
     throw new TemplateError(
       'NO_MAIL_HOST',
       place,
-      `expected the name or path of a mail host, found ${name === '' ? 'an empty text' : typeof name}`,
+      `expected the name or path of a mail host, found ${name === '' ? 'an empty text' : name === null ? 'null' : typeof name}`,
     )
   if (context === undefined)
     throw new TemplateError(
@@ -64,6 +64,6 @@ function isMailHost(found: unknown): found is MailHost {
 }
 
 function describe(found: unknown): string {
-  if (typeof found !== 'object' || found === null) return `${typeof found} ${String(found)}`
+  if (typeof found !== 'object' || found === null) return found === null ? 'null' : `a ${typeof found}`
   return `a ${found.constructor?.name ?? 'nameless object'} (${physicalPath(found)})`
 }

@@ -4,6 +4,8 @@
  * A rendering is synchronous and has no effects: mail is collected, not sent. When it meets a promise it is given up,
  * the promise awaited, and the rendering begun again; so promises may stand anywhere in the data.
  */
+
+import { messageOf } from '../lib/errors.ts'
 import {
   type Block,
   type Call,
@@ -141,13 +143,12 @@ class Renderer implements Rendering {
         this.program(block.program, enter(scope, context, locals, block.program?.blockParams)),
       renderInverse: () => this.program(block.inverse, scope),
     }
-    if (called === undefined) {
-      renderValue(call, this.#value(block.path, scope))
-      return
-    }
-    if (called.block === undefined) throw this.#error(block, scope, `'${name}' is not a block helper`)
-    this.#checkArity(block, called.arity, scope)
-    called.block(call)
+    if (called && called.block === undefined) throw this.#error(block, scope, `'${name}' is not a block helper`)
+    this.#checkArity(block, called?.arity, scope)
+    this.#reading(block, scope, () => {
+      if (called?.block) called.block(call)
+      else renderValue(call, this.#value(block.path, scope))
+    })
   }
 
   /** The value of a mustache or a sub-expression. */
@@ -207,18 +208,21 @@ class Renderer implements Rendering {
 
   /** The value of a path; a literal in its place is a name. */
   #value(path: Path | Literal, scope: Scope): unknown {
-    try {
-      return path.type === 'PathExpression'
+    return this.#reading(path, scope, () =>
+      path.type === 'PathExpression'
         ? this.#reader.read(path, scope)
-        : this.#reader.property(scope.contexts[0], nameOf(path))
+        : this.#reader.property(scope.contexts[0], nameOf(path)),
+    )
+  }
+
+  /** Runs what reads the data; an error that they throw gets its place. */
+  #reading<T>(at: (Path | Literal | Block) & Located, scope: Scope, read: () => T): T {
+    try {
+      return read()
     } catch (cause) {
       if (cause instanceof Pending || cause instanceof TemplateError) throw cause
-      throw this.#error(
-        path,
-        scope,
-        `'${nameOf(path)}' could not be read: ${cause instanceof Error ? cause.message : cause}`,
-        cause,
-      )
+      const name = at.type === 'BlockStatement' ? `#${nameOf(at.path)}` : nameOf(at)
+      throw this.#error(at, scope, `'${name}' could not be read: ${messageOf(cause)}`, cause)
     }
   }
 
@@ -233,7 +237,9 @@ class Renderer implements Rendering {
   }
 
   #callPartial(node: Partial | PartialBlock, scope: Scope, block: Closure | undefined): void {
-    const name = node.name.type === 'SubExpression' ? String(this.#call(node.name, scope)) : nameOf(node.name)
+    const name = node.name.type === 'SubExpression' ? this.#call(node.name, scope) : nameOf(node.name)
+    if (typeof name !== 'string')
+      throw this.#error(node, scope, `expected the name of a partial, found ${name === null ? 'null' : typeof name}`)
     const { params, hash } = this.#arguments(node, scope)
     const given = node.params.length > 0 ? params[0] : scope.contexts[0]
     const context = node.hash ? { ...(given as object), ...hash } : given
@@ -287,9 +293,12 @@ class Renderer implements Rendering {
   #withInlinePartials(program: Program, scope: Scope): Scope {
     const inline = program.body.filter(statement => statement.type === 'DecoratorBlock')
     if (inline.length === 0) return scope
-    const names = inline.map(
-      ({ params: [name], program }) => [String(name && this.#expression(name, scope)), { program, scope }] as const,
-    )
+    const names = inline.map(statement => {
+      const name = statement.params[0] && this.#expression(statement.params[0], scope)
+      if (typeof name !== 'string')
+        throw this.#error(statement, scope, `inline: expected the name of the partial, found ${typeof name}`)
+      return [name, { program: statement.program, scope }] as const
+    })
     return { ...scope, inlinePartials: new Map([...scope.inlinePartials, ...names]) }
   }
 

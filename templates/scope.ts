@@ -82,10 +82,12 @@ export class Reader {
     return names.reduce((at, name) => this.property(at, name), start)
   }
 
-  /** The own property `name` of `value`. */
-  property(value: unknown, name: string): unknown {
+  /** The own property `name` of `value`; an object or a function is no name. */
+  property(value: unknown, name: unknown): unknown {
     if (value === undefined || value === null || typeof value === 'function') return undefined
-    return Object.hasOwn(value, name) ? this.settle((value as Record<string, unknown>)[name]) : undefined
+    if (typeof name === 'object' || typeof name === 'function') return undefined
+    const key = String(name)
+    return Object.hasOwn(value, key) ? this.settle((value as Record<string, unknown>)[key]) : undefined
   }
 
   /** What a promise resolved to; any other value is itself. */

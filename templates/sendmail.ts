@@ -6,6 +6,8 @@
  * the headers are handed over as text with values in it (see `HeaderPart` of maildrop/compose), which writes each value
  * for the kind of header it stands in. So no value can add, end or name a header.
  *
+ * In a body of text/html values are escaped; a multipart body is syntax of its own, so no value may stand in it.
+ *
  * A block whose first line is not `Name: …` has no headers. Headers end at the first line of the text that is blank.
  * A block that is indented as a whole is read without its indentation.
  */
@@ -21,6 +23,8 @@ const ATTRIBUTES = ['mailhost', 'mailto', 'mailfrom', 'subject', 'encode']
 export function checkSendmail({
   params,
   hash,
+  program,
+  inverse,
   loc,
 }: Block): { code: TemplateErrorCode; at: Located; what: string } | undefined {
   const pairs = hash?.pairs ?? []
@@ -32,6 +36,8 @@ export function checkSendmail({
       at: unknown,
       what: `sendmail has no attribute '${unknown.key}'; expected ${ATTRIBUTES.join(', ')}`,
     }
+  if (inverse || !program)
+    return { code: 'TEMPLATE_SYNTAX', at: { loc }, what: 'sendmail has no else; its block is the message' }
   const hosts = params.length + pairs.filter(({ key }) => key === 'mailhost').length
   if (hosts !== 1)
     return {
@@ -39,6 +45,9 @@ export function checkSendmail({
       at: { loc },
       what: `expected one mail host, mailhost="NAME" or the first argument, found ${hosts === 0 ? 'none' : hosts}`,
     }
+  const host = params[0] ?? pairs.find(({ key }) => key === 'mailhost')?.value
+  if (host?.type.endsWith('Literal') && !('value' in host && typeof host.value === 'string' && host.value !== ''))
+    return { code: 'NO_MAIL_HOST', at: host, what: 'expected the name or path of a mail host' }
   if (encode?.value.type === 'StringLiteral' && !isEncoding(encode.value.value))
     return {
       code: 'TEMPLATE_SYNTAX',
@@ -115,10 +124,11 @@ export function readMail({ parts, place }: PendingMail): MailMessage {
     }
   }
   const rest = isBlank(lines[at] ?? []) ? lines.slice(at + 1) : lines.slice(at)
-  const isHtml = headerParts.some(
-    ({ name, parts }) => name.toLowerCase() === 'content-type' && /text\/html/i.test(parts.map(plain).join('')),
-  )
-  const write = (part: string | Inserted) => (typeof part === 'string' ? part : bodyText(part, isHtml))
+  const type = headerParts
+    .filter(({ name }) => name.toLowerCase() === 'content-type')
+    .flatMap(({ parts }) => parts.map(plain))
+    .join('')
+  const write = (part: string | Inserted) => (typeof part === 'string' ? part : bodyText(part, type))
   return { headerParts, body: rest.map(line => line.map(write).join('')).join('\n') }
 }
 
@@ -141,7 +151,7 @@ function readHeader(
       : 'expected a header ("Name: value") or the blank line before the body'
     throw new TemplateError('TEMPLATE_RENDER', place, `sendmail: ${what}, found ${found}`)
   }
-  return { name, parts: [first.slice(start.length), ...rest.map(headerPart)] }
+  return { name, parts: [first.slice(start.length).trimStart(), ...rest.map(headerPart)] }
 }
 
 /** True if the first line makes the block one with headers: a name and a colon, even if a value stands in the name. */
@@ -194,10 +204,17 @@ function headerPart(part: string | Inserted): string | { value: unknown } {
 }
 
 function plain(part: string | { readonly value: unknown }): string {
-  return typeof part === 'string' ? part : String(part.value)
+  return typeof part === 'string' ? part : typeof part.value === 'string' ? part.value : ''
 }
 
-function bodyText({ value, raw, place }: Inserted, isHtml: boolean): string {
+/** The text of a value in a body of that type. */
+function bodyText({ value, raw, place }: Inserted, type: string): string {
+  if (/^\s*(?:multipart|message)\//i.test(type))
+    throw new TemplateError(
+      'TEMPLATE_RENDER',
+      place,
+      `sendmail: a value in a ${type.split('/')[0]?.trim()} body could add parts to it; call send of the mail host with a message object instead`,
+    )
   const text = textOf(value, what => new TemplateError('TEMPLATE_RENDER', place, what))
-  return isHtml && !raw && !(value instanceof SafeText) ? escapeHtml(text) : text
+  return /html/i.test(type) && !raw && !(value instanceof SafeText) ? escapeHtml(text) : text
 }

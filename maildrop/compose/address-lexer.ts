@@ -34,15 +34,15 @@ export function readTokens(parts: readonly HeaderPart[], where: string): Token[]
   const readUntil = (close: string, name: string): HeaderPart[] => {
     const start = at
     const content: HeaderPart[] = []
+    let depth = 1
     for (at += 1; at < input.length; at++) {
       let char = input[at]!
-      if (char === close) return content
+      if (char === close) depth -= 1
+      else if (char === '(' && close === ')') depth += 1
+      if (depth === 0) return content
       if (char === '\\') {
         at += 1
         char = input[at] ?? ''
-      } else if (char === '(' && close === ')') {
-        readUntil(close, name)
-        continue
       }
       if (isControl(char)) throw refuse(at, 'a control character')
       content.push(char)

@@ -73,6 +73,9 @@ class Parser {
       return [{ name: this.#phrase(words), members: this.#members() }]
     if (words.length === 1 && only && this.#accept('@')) return [{ name: '', address: this.#domain(only) }]
     if (words.length === 1 && only && isLoneValue(only)) return readValue(only.parts[0].value, this.#where)
+    const last = words.at(-1)
+    if (words.length > 1 && last && isLoneValue(last))
+      throw this.#unexpected("'@', or < and > around the value that is the address, as in < {{email}} >,")
     throw this.#unexpected(words.length > 0 ? "an address with an '@'" : 'an address')
   }
 

@@ -84,7 +84,7 @@ async function readDraft(message: MessageInput, options: ComposeOptions): Promis
 /** Puts the parameters in the place of their headers. */
 function override(headers: readonly Header[], { to, from, subject }: ComposeOptions): Header[] {
   let result = [...headers]
-  if (from !== undefined) result = setHeader(result, 'From', from)
+  if (from !== undefined) result = setHeader(result, 'From', { value: from })
   if (to !== undefined) result = setHeader(result, 'To', typeof to === 'string' ? to : { value: to })
   if (subject !== undefined) result = setHeader(result, 'Subject', { value: cleanText(subject) })
   return result

@@ -185,7 +185,10 @@ t.test('what cannot be sent is refused with its reason', async t => {
     ['To: d@e.f\n\nx', { from: 'a@b.c', to: '' }, { code: 'NO_RECIPIENTS' }],
     ['x', { from: 'a@b.c', to: 'undisclosed-recipients:;' }, { code: 'NO_RECIPIENTS' }],
     ['x', { from: '', to: 'a@b.c' }, { code: 'NO_SENDER' }],
-    ['x', { from: 'a@b.c, d@e.f', to: 'a@b.c' }, { code: 'BAD_ADDRESS', message: /Sender/ }],
+    ['x', { from: 'a@b.c, d@e.f', to: 'a@b.c' }, { code: 'BAD_ADDRESS', message: /exactly one address/ }],
+    ['Sender: a@b.c\n\nx', { from: 'a@b.c, d@e.f', to: 'a@b.c' }, { code: 'BAD_ADDRESS', message: /exactly one/ }],
+    ['From: a@b.c, d@e.f\nTo: a@b.c\n\nx', {}, { code: 'BAD_ADDRESS', message: /Sender/ }],
+    ['x', { from: 'a@b.c', to: `${'('.repeat(1e5)} a@b.c` }, { code: 'BAD_ADDRESS', message: /comment that is not/ }],
     ['x', { from: 'a@b.c', to: ['d@e.f, g@h.i'] }, { code: 'BAD_ADDRESS' }],
     ['x', { from: 'a@b.c\r\nBcc: d@e.f', to: 'a@b.c' }, { code: 'BAD_ADDRESS' }],
     ['x', { from: 'a@b.c', to: 'd@e.f\nBcc: g@h.i' }, { code: 'BAD_ADDRESS' }],
@@ -201,6 +204,11 @@ t.test('what cannot be sent is refused with its reason', async t => {
   ]
   for (const [message, options, error] of cases)
     await t.rejects(compose(message, options), error, JSON.stringify([message, options]))
+})
+
+t.test('comments inside comments are read, however deep', async t => {
+  const { envelope } = await composed('x', { from: 'a@b.c', to: `d@e.f ${'('.repeat(1e5)}${')'.repeat(1e5)}` })
+  t.same(envelope.to, ['d@e.f'])
 })
 
 t.test('a repeated header is no error where its parameter replaces it', async t => {

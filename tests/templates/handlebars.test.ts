@@ -77,6 +77,8 @@ const path = fc.constantFrom(
   'user.constructor',
 )
 const printable = path.filter(name => !['p', 'q', 'this', '.'].includes(name))
+// Handlebars adds up unescaped numbers and booleans that stand side by side ({{{@key}}}{{{@index}}} is 2 where both are 1)
+const rawPrintable = printable.filter(name => !/^@|^zero$|^no$|^price$|length$/.test(name) || name === '@root.name')
 const valuePath = fc.constantFrom(
   'list',
   'none',
@@ -112,12 +114,12 @@ const mustache = fc.oneof(
       w =>
         w.tag(` ${name} `),
   ),
-  printable.map(
+  rawPrintable.map(
     (name): Piece =>
       w =>
         w.raw(name),
   ),
-  printable.map(
+  rawPrintable.map(
     (name): Piece =>
       w =>
         w.tag(`&${name}`),
