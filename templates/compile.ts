@@ -4,10 +4,6 @@
  * `compileTemplate` refuses a faulty template; `render` renders the page, and only then, if all of it rendered, hands the
  * messages of its sendmail blocks to their mail hosts, in order. All mail hosts are found before the first message is sent.
  */
-
-import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
 import { TemplateError } from './errors.ts'
 import { findMailHost } from './mail-host.ts'
 import { escapeHtml, pageOutput } from './output.ts'
@@ -61,46 +57,6 @@ export function compileTemplate(
       await send(mails, context)
       return page.parts.join('')
     },
-  }
-}
-
-/**
- * Renders a file. Its partials are the `NAME.hbs` of its own directory and those below; a name that ends in `.txt.hbs` makes
- * the page text/plain, any other text/html.
- * @throws {TemplateError} TEMPLATE_UNREADABLE, and as `compileTemplate` and `render`
- */
-export async function renderFile(
-  path: string,
-  data: Record<string, unknown>,
-  options: RenderOptions = {},
-): Promise<string> {
-  const source = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new TemplateError(
-      'TEMPLATE_UNREADABLE',
-      { file: path, line: 1, column: 1 },
-      `the template cannot be read: ${cause.code ?? cause.message}`,
-      { cause },
-    )
-  })
-  const contentType = basename(path).endsWith('.txt.hbs') ? 'text/plain' : 'text/html'
-  const partial = (name: string) => readPartial(dirname(path), name)
-  return compileTemplate(source, { name: path, contentType, partial }).render(data, options)
-}
-
-/** A partial of that directory; a name that would leave it is none. */
-function readPartial(directory: string, name: string): PartialSource | undefined {
-  if (!/^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/.test(name)) return undefined
-  const path = join(directory, `${name}.hbs`)
-  try {
-    return { source: readFileSync(path, 'utf8'), name: path }
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw new TemplateError(
-      'TEMPLATE_UNREADABLE',
-      { file: path, line: 1, column: 1 },
-      `the partial cannot be read: ${(cause as Error).message}`,
-      { cause },
-    )
   }
 }
 
