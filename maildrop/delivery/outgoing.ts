@@ -42,22 +42,20 @@ export function outgoing(
   const header = scanHeader(head, mail.start + head.length === mail.size)
   if (header === undefined) return { problem: `the header of the message is longer than ${head.length} bytes` }
   const added = options.messageId && !header.hasMessageId ? [Buffer.from(`Message-ID: ${options.messageId}\r\n`)] : []
-  const chunks = [...added, ...header.kept, head.subarray(header.end)].filter(chunk => chunk.length > 0)
-  const inMemory = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-  const streamed = mail.size - mail.bytes.length
+  // In one piece, because every piece is a packet of its own.
+  const start = Buffer.concat([...added, ...header.kept, head.subarray(header.end)])
   return {
-    size: inMemory + streamed,
+    size: start.length + mail.size - mail.bytes.length,
     open(progress) {
       let at = mail.bytes.length
-      let next = 0
+      let started = start.length === 0
       return new Readable({
         highWaterMark: CHUNK,
         read() {
           progress.at = 'body'
-          const chunk = chunks[next]
-          if (chunk) {
-            next += 1
-            this.push(chunk)
+          if (!started) {
+            started = true
+            this.push(start)
           } else if (at < mail.size) {
             const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - at))
             read(mail.fd, buffer, 0, buffer.length, at, (error, count) => {
