@@ -129,7 +129,7 @@ t.test('an error names the file that it is in, also in a partial', async t => {
     code: 'TEMPLATE_RENDER',
     file: join(top, 'inner.hbs'),
     line: 3,
-    column: 17,
+    column: 16,
   })
 })
 
