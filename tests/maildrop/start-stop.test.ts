@@ -281,32 +281,33 @@ t.test('restart replaces the daemon, and starts one where none was', async t => 
   await waitFor('the message', () => server.messages.length === 1)
 })
 
-t.test('DEBUG=1 stays in the foreground with the log, SUPERVISED_DAEMON=1 silently; SIGTERM ends both', async t => {
-  for (const key of ['DEBUG', 'SUPERVISED_DAEMON']) {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      const { server, begin, run, submit, pidFile, logFile } = await setUp(t)
-      const daemon = begin('start_maildrop', [], { [key]: '1' })
-      await waitFor('the daemon', () => readPidFile(pidFile).kind === 'running')
-      await waitFor('its start', () => existsSync(logFile) && readFileSync(logFile, 'utf8').includes(' start '))
-      failsWith(
-        t,
-        await run('start_maildrop', [], { [key]: '1' }),
-        1,
-        new RegExp(`already running with pid ${daemon.pid} `),
-      )
-      await submit('ann@example.org')
-      await waitFor('the message', () => server.messages.length === 1)
-      await waitFor('the log', () => readFileSync(logFile, 'utf8').includes(' run-end '))
-      t.equal(daemon.process.exitCode, null)
-      daemon.process.kill(signal)
-      const { end, stdout, stderr } = await daemon.ended
-      t.strictSame({ end, stderr }, { end: 0, stderr: '' })
-      if (key === 'DEBUG') {
-        t.match(stdout, `maildrop started with pid ${daemon.pid}\n`)
-        t.ok(stdout.endsWith(readFileSync(logFile, 'utf8').split('\n').slice(1).join('\n')), 'it prints what it logs')
-      } else t.equal(stdout, '')
-      t.equal(readPidFile(pidFile).kind, 'none')
-    }
+t.test('DEBUG=1 stays in the foreground with the log, SUPERVISED_DAEMON=1 silently', async t => {
+  for (const [key, signal] of [
+    ['DEBUG', 'SIGINT'],
+    ['SUPERVISED_DAEMON', 'SIGTERM'],
+  ] as const) {
+    const { server, begin, run, submit, pidFile, logFile } = await setUp(t)
+    const daemon = begin('start_maildrop', [], { [key]: '1' })
+    await waitFor('the daemon', () => readPidFile(pidFile).kind === 'running')
+    await waitFor('its start', () => existsSync(logFile) && readFileSync(logFile, 'utf8').includes(' start '))
+    failsWith(
+      t,
+      await run('start_maildrop', [], { [key]: '1' }),
+      1,
+      new RegExp(`already running with pid ${daemon.pid} `),
+    )
+    await submit('ann@example.org')
+    await waitFor('the message', () => server.messages.length === 1)
+    await waitFor('the log', () => readFileSync(logFile, 'utf8').includes(' run-end '))
+    t.equal(daemon.process.exitCode, null)
+    daemon.process.kill(signal)
+    const { end, stdout, stderr } = await daemon.ended
+    t.strictSame({ end, stderr }, { end: 0, stderr: '' })
+    if (key === 'DEBUG') {
+      t.match(stdout, `maildrop started with pid ${daemon.pid}\n`)
+      t.ok(stdout.endsWith(readFileSync(logFile, 'utf8').split('\n').slice(1).join('\n')), 'it prints what it logs')
+    } else t.equal(stdout, '')
+    t.equal(readPidFile(pidFile).kind, 'none')
   }
 })
 
