@@ -232,12 +232,15 @@ const flat = (text: string | undefined) =>
     .replace(/[\p{Cc}\p{Z}\u00ad\ufffd]+/gu, ' ')
     .trim()
 
+/** The other ways take each a third of the hostile values, so that three of them take all. */
+const THOROUGH = new Set(['direct', 'triple', 'partial'])
+
 for (const [where, position] of Object.entries(POSITIONS))
   t.test(`a value in ${where} adds and ends nothing`, async t => {
     const ways = position.attributes ? ATTRIBUTE_WAYS : WAYS
     let delivered = 0
     let refused = 0
-    for (const [how, way] of Object.entries(ways)) {
+    for (const [nth, [how, way]] of Object.entries(ways).entries()) {
       const source = pageFor(position, way)
       const usual = await send(source, position.harmless ?? 'x')
       if (usual instanceof Error) {
@@ -245,7 +248,9 @@ for (const [where, position] of Object.entries(POSITIONS))
       } else if (position.harmless === undefined && !where.includes('message id'))
         t.fail(`${how}: a value was accepted`)
       const wanted = usual instanceof Error ? undefined : await read(usual)
-      for (const value of HOSTILE) {
+      for (const [i, value] of HOSTILE.entries()) {
+        if (!THOROUGH.has(how) && (i + nth) % 3 > 0) continue
+
         const what = `${how}: ${JSON.stringify(value.slice(0, 80))}`
         const mail = await send(source, value)
         if (mail instanceof Error) {
