@@ -79,18 +79,19 @@ function renderWith(call: BlockCall): void {
 }
 
 function renderEach(call: BlockCall, value: unknown): void {
-  const entries = entriesOf(value)
-  for (const [index, [key, element]] of entries.entries()) {
-    const item = call.reader.settle(element())
-    const frame = { key, index, first: index === 0, last: index === entries.length - 1 }
+  const { keys, elements } = entriesOf(value)
+  for (const [index, item] of call.reader.settleAll(elements).entries()) {
+    const key = keys[index]
+    const frame = { key, index, first: index === 0, last: index === keys.length - 1 }
     call.render(item, { frame, blockParams: [item, key] })
   }
-  if (entries.length === 0) call.renderInverse()
+  if (keys.length === 0) call.renderInverse()
 }
 
-/** The keys and elements of an array, an iterable or an object; an element is read when its turn comes. */
-function entriesOf(value: unknown): [string | number, () => unknown][] {
-  if (typeof value !== 'object' || value === null) return []
-  if (Symbol.iterator in value) return [...(value as Iterable<unknown>)].map((element, i) => [i, () => element])
-  return Object.keys(value).map(key => [key, () => (value as Record<string, unknown>)[key]])
+/** The keys and elements of an array, an iterable or an object. */
+function entriesOf(value: unknown): { keys: (string | number)[]; elements: unknown[] } {
+  if (typeof value !== 'object' || value === null) return { keys: [], elements: [] }
+  if (!(Symbol.iterator in value)) return { keys: Object.keys(value), elements: Object.values(value) }
+  const elements = [...(value as Iterable<unknown>)]
+  return { keys: [...elements.keys()], elements }
 }

@@ -29,8 +29,8 @@ import { type PendingMail, readAttributes, SENDMAIL } from './sendmail.ts'
 
 /** Blocks and partials inside each other; more is taken for a partial that calls itself for ever. */
 const DEEPEST = 500
-/** Promises awaited one after the other; more is taken for data that give a new promise at each reading. */
-const MOST_PROMISES = 10_000
+/** How often a rendering is begun again; more is taken for data that give a new promise at each reading. */
+const MOST_ATTEMPTS = 10_000
 
 export interface Template {
   readonly file: string
@@ -54,21 +54,21 @@ export async function render(
   output: () => Output,
 ): Promise<Rendering> {
   const settled: Settled = new Map()
-  while (settled.size < MOST_PROMISES) {
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
     try {
       const renderer = new Renderer(partial, output(), new Reader(settled))
       renderer.program(template.program, rootScope(template.file, data))
       return renderer
     } catch (pending) {
       if (!(pending instanceof Pending)) throw pending
-      const [result] = await Promise.allSettled([pending.promise])
-      settled.set(pending.promise, result)
+      const results = await Promise.allSettled(pending.promises)
+      for (const [i, result] of results.entries()) settled.set(pending.promises[i]!, result)
     }
   }
   throw new TemplateError(
     'TEMPLATE_RENDER',
     { file: template.file, line: 1, column: 1 },
-    `the data hold more than ${MOST_PROMISES} promises, or an attribute that is a new one at each reading`,
+    `the data give more than ${MOST_ATTEMPTS} promises one after the other; is an attribute a new one at each reading?`,
   )
 }
 

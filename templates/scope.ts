@@ -7,12 +7,12 @@
 import { isPromise } from 'node:util/types'
 import type { Path, Program } from './ast.ts'
 
-/** Thrown when a value is a promise that has not been awaited; not an error. */
+/** Thrown when values are promises that have not been awaited; not an error. */
 export class Pending {
-  readonly promise: Promise<unknown>
+  readonly promises: readonly Promise<unknown>[]
 
-  constructor(promise: Promise<unknown>) {
-    this.promise = promise
+  constructor(promises: readonly Promise<unknown>[]) {
+    this.promises = promises
   }
 }
 
@@ -94,8 +94,15 @@ export class Reader {
   settle(value: unknown): unknown {
     if (!isPromise(value)) return value
     const result = this.#settled.get(value)
-    if (result === undefined) throw new Pending(value)
+    if (result === undefined) throw new Pending([value])
     if (result.status === 'rejected') throw result.reason
     return result.value
+  }
+
+  /** As `settle`, of a list; its promises are awaited together. */
+  settleAll(values: readonly unknown[]): unknown[] {
+    const pending = values.filter(isPromise).filter(promise => !this.#settled.has(promise))
+    if (pending.length > 0) throw new Pending(pending)
+    return values.map(value => this.settle(value))
   }
 }
