@@ -8,7 +8,7 @@ import Handlebars from 'handlebars'
 import { type Block, type Call, isBareName, type Located, nameOf, type Program, type Statement } from './ast.ts'
 import { isHelper } from './builtins.ts'
 import { rewriteDelimiters } from './delimiters.ts'
-import { type Place, TemplateError, type TemplateErrorCode } from './errors.ts'
+import { type Place, TemplateError } from './errors.ts'
 import { checkSendmail, SENDMAIL } from './sendmail.ts'
 
 /** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
@@ -54,10 +54,14 @@ function checkStatement(statement: Statement, check: Check): void {
       checkCall(statement, check)
       return
     case 'BlockStatement':
-      if (nameOf(statement.path) === SENDMAIL) checkSendmailBlock(statement, check)
-      else checkCall(statement, check)
-      checkProgram(statement.program, nameOf(statement.path) === SENDMAIL ? { ...check, inMail: true } : check)
-      checkProgram(statement.inverse, check)
+      if (nameOf(statement.path) === SENDMAIL) {
+        checkSendmailBlock(statement, check)
+        checkProgram(statement.program, { ...check, inMail: true })
+      } else {
+        checkCall(statement, check)
+        checkProgram(statement.program, check)
+        checkProgram(statement.inverse, check)
+      }
       return
     case 'DecoratorBlock':
       if (nameOf(statement.path) !== 'inline')
@@ -104,13 +108,8 @@ function checkParams({ params, hash }: Pick<Call, 'params' | 'hash'>, check: Che
     if (expression.type === 'SubExpression') checkCall(expression, check)
 }
 
-function syntaxError(
-  at: Located,
-  { file }: Check,
-  what: string,
-  code: TemplateErrorCode = 'TEMPLATE_SYNTAX',
-): TemplateError {
-  return new TemplateError(code, placeOf(at, file), what)
+function syntaxError(at: Located, { file }: Check, what: string): TemplateError {
+  return new TemplateError('TEMPLATE_SYNTAX', placeOf(at, file), what)
 }
 
 interface Lexer {

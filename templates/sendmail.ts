@@ -36,6 +36,9 @@ export function checkSendmail({
       at: unknown,
       what: `sendmail has no attribute '${unknown.key}'; expected ${ATTRIBUTES.join(', ')}`,
     }
+  const repeated = pairs.find(({ key }, i) => pairs.findIndex(other => other.key === key) < i)
+  if (repeated)
+    return { code: 'TEMPLATE_SYNTAX', at: repeated, what: `sendmail has the attribute '${repeated.key}' twice` }
   if (inverse || !program)
     return { code: 'TEMPLATE_SYNTAX', at: { loc }, what: 'sendmail has no else; its block is the message' }
   const hosts = params.length + pairs.filter(({ key }) => key === 'mailhost').length

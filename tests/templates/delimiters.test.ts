@@ -215,7 +215,7 @@ t.test('a megabyte of anything takes seconds, not hours', async t => {
       const start = performance.now()
       await page(source).catch(error => t.equal(error.name, 'TemplateError', String(error).slice(0, 300)))
       const took = performance.now() - start
-      t.ok(took < 10_000, `${JSON.stringify(source.slice(0, 20))} took ${took.toFixed(0)} ms`)
+      t.ok(took < 15_000, `${JSON.stringify(source.slice(0, 20))} took ${took.toFixed(0)} ms`)
     }
 })
 

@@ -52,6 +52,7 @@ t.test('what cannot be right is refused when the template is compiled, at its pl
       'TEMPLATE_SYNTAX',
       /^page\.hbs:1:17: sendmail has no attribute 'mialto'/,
     ],
+    ['<<#sendmail "a" subject=x subject="y">>x<</sendmail>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:27: .*'subject' twice/],
     ['<<#sendmail "a"\n encode="uu">>x<</sendmail>>', 'TEMPLATE_SYNTAX', /^page\.hbs:2:2: encode: expected base64/],
     ['<<#sendmail "a">>x<<else>>y<</sendmail>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:1: sendmail has no else/],
     ['<<^sendmail "a">>x<</sendmail>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:1: sendmail has no else/],
