@@ -2,7 +2,8 @@
  * From what happened in an attempt to what the message is from now on: the half that writes it down.
  *
  * The order makes every moment a safe one to die at: what is known about the recipients is durable before the message
- * leaves the claim; the state file outlives the message. Nothing is removed but what has been delivered to everyone.
+ * leaves the claim; the state file outlives the message. Nothing is removed but what has been delivered to everyone. On a
+ * full disk a message is held back only if who has got it could be forgotten, so the others go out and make room.
  */
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -26,9 +27,16 @@ export async function record(claim: Claim, state: MailState, known: { onDisk: bo
     return
   }
   if (!holdsClaim(claim)) throw lost(claim)
-  await writeState(claim.spool, state)
+  await writeState(claim.spool, state).catch(error => {
+    if (end === 'fail' || known.onDisk || isWorthKnowing(state)) throw error
+  })
   if (end === 'fail') await moveToFailed(claim)
   else await moveToDeferred(claim, known.due)
+}
+
+/** False while nobody has got or been refused the message: without its state only the number of attempts is lost. */
+function isWorthKnowing({ recipients }: MailState): boolean {
+  return recipients.some(({ status }) => status !== 'waiting')
 }
 
 function lost({ path }: Claim): MaildropError {

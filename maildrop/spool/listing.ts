@@ -36,46 +36,67 @@ interface Place {
   readonly due?: number
 }
 
-/** Lists a spool; messages that move on while it is read may be missing. None if there is no spool yet. */
+/** Times a spool is read again because a message moved on meanwhile. */
+const ROUNDS = 3
+
+/** Lists a spool; a message that moves on while it is read is listed as it was. None if there is no spool yet. */
 export async function listSpool(spool: string): Promise<QueuedMail[]> {
-  const found: QueuedMail[] = []
-  for (const place of places(spool)) {
-    const mail = await describe(spool, place)
-    if (mail !== undefined) found.push(mail)
+  const found = new Map<string, QueuedMail>()
+  for (let round = 0, again = true; again && round < ROUNDS; round++) {
+    again = false
+    for (const [key, place] of places(spool)) {
+      const mail = found.has(key) ? undefined : await describe(spool, place)
+      if (mail !== undefined) found.set(key, mail)
+      else again ||= !found.has(key)
+    }
   }
-  return found
+  return [...found.values()].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status))
 }
 
 /** Numbers of messages by state, without opening any. */
 export function countSpools(spools: readonly string[]): Record<QueuedMail['status'], number> {
   const counts = { waiting: 0, active: 0, deferred: 0, failed: 0 }
-  for (const spool of spools) for (const { status } of places(spool)) counts[status] += 1
+  for (const spool of spools) for (const { status } of places(spool).values()) counts[status] += 1
   return counts
 }
 
-function* places(spool: string): Generator<Place> {
+const ORDER: QueuedMail['status'][] = ['active', 'waiting', 'deferred', 'failed']
+
+/** Where each message is, read in the order in which messages move, so that none is missed. */
+function places(spool: string): Map<string, Place> {
+  const found = new Map<string, Place>()
+  for (const name of names(spool).filter(canBeMail))
+    found.set(name, { status: 'waiting', directory: spool, name, id: name })
+  for (const place of deferredPlaces(spool)) found.set(place.id, place)
   for (const owner of names(claimsDir(spool), 'directories')) {
     const directory = join(claimsDir(spool), owner)
-    for (const name of names(directory)) yield { status: 'active', directory, name, id: parseClaimName(name).id }
+    for (const name of names(directory)) {
+      const { id } = parseClaimName(name)
+      found.set(id, { status: 'active', directory, name, id })
+    }
   }
-  for (const name of names(spool).filter(canBeMail)) yield { status: 'waiting', directory: spool, name, id: name }
-  for (const name of names(deferredDir(spool))) {
-    const deferred = parseDeferredName(name)
-    if (deferred) yield { status: 'deferred', directory: deferredDir(spool), name, ...deferred }
-  }
+  for (const place of deferredPlaces(spool)) found.set(place.id, place)
   const failed = names(failedDir(spool))
-  const reasons = new Set(failed.filter(name => name.endsWith('.json')))
+  const there = new Set(failed)
   for (const name of failed) {
-    const isReason = reasons.has(name) && failed.includes(name.slice(0, -5))
-    if (!isReason) yield { status: 'failed', directory: failedDir(spool), name, id: name }
+    const isReason = name.endsWith('.json') && there.has(name.slice(0, -5))
+    if (!isReason) found.set(`failed/${name}`, { status: 'failed', directory: failedDir(spool), name, id: name })
   }
+  return found
+}
+
+function deferredPlaces(spool: string): Place[] {
+  return names(deferredDir(spool)).flatMap(name => {
+    const deferred = parseDeferredName(name)
+    return deferred ? [{ status: 'deferred', directory: deferredDir(spool), name, ...deferred } as const] : []
+  })
 }
 
 async function describe(spool: string, { status, directory, name, id, due }: Place): Promise<QueuedMail | undefined> {
   const path = join(directory, name)
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (stat === undefined || stat.isDirectory()) return undefined
-  const known = await (status === 'failed' ? readStateFile(`${path}.json`) : readState(spool, id)).catch(messageOf)
+  const known = await knownState(spool, status === 'failed' ? `${path}.json` : undefined, id).catch(messageOf)
   const read = typeof known === 'object' ? { state: known } : readMail(directory, name, id)
   const { state } = read
   const damage = typeof known === 'string' ? known : undefined
@@ -92,6 +113,11 @@ async function describe(spool: string, { status, directory, name, id, due }: Pla
     recipients: state?.recipients ?? [],
     problem: damage ?? state?.problem ?? read.problem,
   }
+}
+
+/** The reason beside a failed message, or what is still among the states. */
+async function knownState(spool: string, reason: string | undefined, id: string): Promise<MailState | undefined> {
+  return (reason === undefined ? undefined : await readStateFile(reason)) ?? (await readState(spool, id))
 }
 
 function readMail(directory: string, name: string, id: string): { state?: MailState; problem?: string } {

@@ -78,7 +78,7 @@ t.test('a daemon that is frozen in the middle of a message keeps it', async t =>
   const server = await serverFor(t, { dot: ({ to }) => (to[0] === 'ann@example.org' ? released : undefined) })
   const drop = testMaildrop(t, server.port)
   const frozen = await beside(drop, 'var1')
-  await drop.submit(['ann@example.org'])
+  const id = await drop.submit(['ann@example.org'])
   await waitFor('the final dot', () => claimed(drop.spool).some(name => name.endsWith('.sent1')))
   frozen.process.kill('SIGSTOP')
   await beside(drop, 'var2')
@@ -86,7 +86,7 @@ t.test('a daemon that is frozen in the middle of a message keeps it', async t =>
     plantDeadClaim(drop.spool, `r${start}@example.org`, start)
     await waitFor('a whole recovery', () => server.recipients().includes(`r${start}@example.org`))
   }
-  t.equal(claimed(drop.spool).length, 1)
+  t.ok(claimed(drop.spool).includes(`${id}.sent1`))
   release()
   frozen.process.kill('SIGCONT')
   await drop.drained()

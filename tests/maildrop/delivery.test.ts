@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync } from 'node:fs'
+import { mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { MESSAGE, makeDue, namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
@@ -71,6 +71,7 @@ t.test('one of three recipients is refused: two get it once, one is recorded as 
     { address: 'no@example.org', status: 'failed', reply: '550 5.1.1 no such user (rcpt)' },
     { address: 'bob@example.org', status: 'sent' },
   ])
+  await waitFor('the reason', () => namesIn(drop.spool, 'failed').includes(`${id}.json`))
   t.strictSame(namesIn(drop.spool, 'failed'), [id, `${id}.json`], 'the message is kept, with its reason')
   t.strictSame(namesIn(drop.spool, '.state'), [])
 })
@@ -212,8 +213,11 @@ t.test('5xx at MAIL and at the dot fail the message once, 4xx defer it', async t
       drop.lines('defer-message').length === 1 &&
       drop.lines('sent').length === 1,
   )
-  const found = new Map((await drop.queue()).map(mail => [mail.from, mail.status]))
-  t.strictSame([...found].sort(), [
+  const found = await waitFor('all records', async () => {
+    const queue = await drop.queue()
+    return queue.length === 3 && queue.every(({ status }) => status !== 'active') && queue
+  })
+  t.strictSame(found.map(mail => [mail.from, mail.status]).sort(), [
     ['a@example.org', 'failed'],
     ['b@example.org', 'failed'],
     ['c@example.org', 'deferred'],
@@ -280,6 +284,35 @@ t.test('an unwritable log stops nothing', async t => {
   t.equal(server.messages.length, 1)
   t.match(daemon.output(), /^maildrop: cannot write the log .*maildrop\.log: EISDIR/m)
   t.equal(daemon.output().match(/cannot write/g)?.length, 1, 'said once')
+})
+
+t.test('when nothing can be written down, mail still flows, and nobody gets a message twice', async t => {
+  let greylisting = true
+  const server = await serverFor(t, {
+    rcpt: to => (to.startsWith('later') && greylisting ? '450 4.7.1 greylisted' : undefined),
+  })
+  const drop = testMaildrop(t, server.port, { MAILDROP_INTERVAL: '0.2', MAILDROP_CONNECTIONS: '2' })
+  const states = join(drop.spool, '.state')
+  await drop.daemon()
+  renameSync(states, join(drop.home, 'away'))
+  writeFileSync(states, 'in the way')
+  for (let i = 0; i < 5; i++) await drop.submit([`later${i}@example.org`])
+  await waitFor('deferrals without a state', () => namesIn(drop.spool, '.deferred').length === 5)
+  await drop.submit(['ann@example.org', 'later@example.org'])
+  await waitFor('the complaint', () => drop.lines('record-failed').length > 0)
+  t.match(drop.lines('record-failed')[0], 'a file stands where a directory is needed; move it away')
+  for (let i = 0; i < 5; i++) await drop.submit([`bob${i}@example.org`])
+  await waitFor('the others', () => server.recipients().filter(to => to.startsWith('bob')).length === 5)
+  t.equal(drop.lines('record-failed').length, 1, 'said once')
+  unlinkSync(states)
+  renameSync(join(drop.home, 'away'), states)
+  greylisting = false
+  await waitFor('an empty queue', async () => {
+    makeDue(drop.spool)
+    return (await drop.queue()).length === 0
+  })
+  const expected = ['ann', 'later', ...[0, 1, 2, 3, 4].flatMap(i => [`bob${i}`, `later${i}`])]
+  t.strictSame(server.recipients(), expected.map(name => `${name}@example.org`).sort())
 })
 
 t.test('a reply cannot forge a line of the log', async t => {
