@@ -5,6 +5,9 @@ import { MESSAGE, makeDue, namesIn, SAMPLE, testMaildrop } from '../support/mail
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
+// Most of the time is waiting.
+t.jobs = 3
+
 async function serverFor(t: Test, script: SmtpScript = {}) {
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())

@@ -17,6 +17,9 @@ import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
+// Most of the time is waiting.
+t.jobs = 4
+
 /** A mail file to one recipient, the body in several pieces. */
 const mailTo = (to: string, ...pieces: string[]): string =>
   [`##To:${to}\n##From:sender@example.org\nSubject: pieces\n\n`, ...pieces].join('')

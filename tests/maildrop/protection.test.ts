@@ -8,6 +8,9 @@ import { testMaildrop } from '../support/maildrop.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
+// Most of the time is waiting.
+t.jobs = 3
+
 const pem = (name: string): string => join(PROJECT, 'tests', 'support', 'tls', `${name}.pem`)
 const LOGIN = { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'hunter2' }
 

@@ -27,6 +27,9 @@ import { MESSAGE, namesIn, SAMPLE } from '../support/maildrop.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
+// Most of the time is waiting.
+t.jobs = 3
+
 type Launcher = 'start_maildrop' | 'stop_maildrop' | 'maildropctl'
 type Environment = Record<string, string>
 
