@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
@@ -31,9 +31,11 @@ export function program(
   input = '',
 ): Promise<Outcome> {
   return new Promise(resolve => {
+    const path = isAbsolute(name) || !name.includes('/') ? name : join(TOP, name)
     const child = execFile(
-      name.includes('/') ? join(TOP, name) : name,
-      args,
+      // the test runner puts hooks of its own into the environment of every child
+      'env',
+      ['-u', 'NODE_OPTIONS', path, ...args],
       { cwd, env: { PATH: process.env.PATH, HOME: cwd, ...env }, maxBuffer: 64 << 20 },
       (error, stdout, stderr) =>
         resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr }),

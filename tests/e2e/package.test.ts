@@ -1,0 +1,152 @@
+/** The package as its users get it: packed, installed in an empty directory, and used as the README's tour says. */
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { CONFIG_KEYS, type ConfigKeyName } from '../../maildrop/index.ts'
+import { directory, program, TOP } from '../support/program.ts'
+import { agrees, blocksOf, commandsOf, shell } from '../support/readme.ts'
+
+const TOUR = '## Five minutes from an empty directory'
+/** A program that uses each entry of the package, with an error that the types must find. */
+const TYPED = `
+import { type Database, type Application, Folder, MaildropHost, openDatabase, Persistent, registerClass } from 'maildrophost'
+import { BTree, Counter } from 'maildrophost/lib'
+import { compileTemplate } from 'maildrophost/templates'
+import { loadConfig } from 'maildrophost/maildrop'
+
+class Order extends Persistent {
+  items: string[] = []
+  lines = new BTree<number>()
+  total = new Counter()
+}
+registerClass('Order', Order, { version: 1 })
+const db: Database<Application> = await openDatabase('data/objects')
+const id: string = await db.transact(async app => {
+  const order = app.traverse('/shop', Folder).add('o', new Order())
+  order.items.push('x')
+  return app.traverse('/XYZ', MaildropHost).send({ text: 'x' }, { to: ['a@example.org'], from: 'b@example.org' })
+})
+// @ts-expect-error a subject is a string
+await db.transact(app => app.traverse('/XYZ', MaildropHost).send('x', { subject: 1 }))
+const page: string = await compileTemplate('<<x>>').render({ x: id })
+console.log(page, loadConfig().spools[0])
+`
+const run = promisify(execFile)
+
+/** Packs the package into a directory. @returns the names of its files */
+async function pack(to: string): Promise<string[]> {
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', to], { cwd: TOP })
+  const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[]
+  return packed!.files.map(({ path }) => path)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise(resolve => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+t.test('the package contains what is needed and nothing else', async t => {
+  const files = await pack(await directory(t))
+  const expected = [
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'ARCHITECTURE.md',
+    'bin/objtree',
+    'maildrop/SAMPLE_MAIL.txt',
+    'maildrop/bin/maildropctl',
+    'maildrop/bin/start_maildrop',
+    'maildrop/bin/stop_maildrop',
+    'maildrop/config',
+    'maildrop/maildrop.service',
+    'package.json',
+    'templates/order-confirmation.hbs',
+  ]
+  t.same(files.filter(file => !file.startsWith('dist/')).sort(), expected.sort())
+  const sources = ['lib', 'objects', 'templates', 'maildrop', 'bin'].flatMap(room =>
+    readdirSync(join(TOP, room), { recursive: true, encoding: 'utf8' })
+      .filter(file => file.endsWith('.ts'))
+      .map(file => `dist/${room}/${file.slice(0, -3)}`),
+  )
+  const compiled = files.filter(file => file.startsWith('dist/'))
+  t.same(compiled.sort(), sources.flatMap(file => [`${file}.js`, `${file}.d.ts`]).sort())
+})
+
+t.test('the tour of the README works with the packed package, word for word', async t => {
+  const home = await directory(t, 'tour-')
+  await pack(home)
+  const port = await freePort()
+  const readme = (await readFile(join(TOP, 'README.md'), 'utf8')).replaceAll('2525', `${port}`)
+  const blocks = blocksOf(readme, TOUR)
+  const shop = join(home, 'shop')
+  t.teardown(() => program(shop, 'npx', ['stop_maildrop']))
+  const env = { HOME: process.env.HOME ?? home, NPM_CONFIG_LOGLEVEL: 'error' }
+  const [first, ...rest] = blocks.filter(({ language }) => language === 'console').map(({ content }) => content)
+  const check = async (cwd: string, session: string) => {
+    const commands = commandsOf(session)
+    const outcomes = await shell(
+      cwd,
+      commands.map(({ command }) => command),
+      env,
+    )
+    for (const [i, { command, expected }] of commands.entries()) {
+      const { code, printed } = outcomes[i]!
+      t.equal(code, 0, `${command}: ${printed}`)
+      t.ok(agrees(expected, printed), `${command}\nexpected ${expected}\nprinted ${printed}`)
+    }
+  }
+  await check(home, first!)
+  for (const { file, content } of blocks) if (file !== '') await writeFile(join(shop, file), content)
+  await check(shop, rest.join(''))
+
+  await writeFile(join(shop, 'check.ts'), TYPED)
+  const tsc = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--types',
+    'node',
+    '--typeRoots',
+    join(TOP, 'node_modules/@types'),
+  ]
+  const { code, stdout, stderr } = await program(shop, process.execPath, [
+    join(TOP, 'node_modules/typescript/bin/tsc'),
+    ...tsc,
+    'check.ts',
+  ])
+  t.equal(code, 0, `a program in TypeScript is checked against the package's types: ${stdout}${stderr}`)
+})
+
+t.test('the README lists the configuration as it is', async t => {
+  const readme = await readFile(join(TOP, 'README.md'), 'utf8')
+  const rows = new Map(
+    Array.from(readme.matchAll(/^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$/gm), ([, key, value, meaning]) => [
+      key,
+      `${value}|${meaning}`,
+    ]),
+  )
+  t.same([...rows.keys()], Object.keys(CONFIG_KEYS))
+  for (const [key, row] of rows) {
+    const { default: value, description } = CONFIG_KEYS[key as ConfigKeyName]
+    const [meaning, elsewhere = ''] = description.replace(/\.$/, '').split(' Default: ')
+    t.equal(
+      row!.replaceAll('`', '').replace(/\.$/, ''),
+      `${value || elsewhere}|${meaning!.replace(/\.$/, '')}`,
+      key ?? '',
+    )
+  }
+})
+
+t.test("the README's systemd unit is the shipped one", async t => {
+  const blocks = blocksOf(await readFile(join(TOP, 'README.md'), 'utf8'), '### Under systemd')
+  t.equal(blocks[0]?.content, await readFile(join(TOP, 'maildrop', 'maildrop.service'), 'utf8'))
+})
