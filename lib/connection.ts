@@ -14,6 +14,7 @@ import { asState, type Cell, cellOf, type Jar, newGhost, type Oid, Persistent, t
 import { pickle, Reference as Ref, type Reference, unpickle } from './pickle.ts'
 import type { RecordBody, StoredRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
+import { pastSnapshot } from './storage/past.ts'
 import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
@@ -29,24 +30,37 @@ export const ROOT_OID: Oid = 1
 
 export interface ConnectionOptions {
   /** Refuse all changes. Default false. */
-  readonly readOnly?: boolean
+  readonly readOnly?: boolean | undefined
 }
 
-interface OverlayEntry {
-  readonly cell: Cell
+/** What a connection looks at: the newest state, or a past one for good. */
+export interface View {
+  readonly storage: Storage
+  /** The last transaction seen; undefined for whatever is the newest when a transaction begins. */
+  readonly past: Tid | undefined
+}
+
+interface Encoded {
   readonly record: RecordBody
+  readonly references: readonly Oid[]
+}
+interface OverlayEntry extends Encoded {
+  readonly cell: Cell
 }
 type Undo = Map<Cell, OverlayEntry | undefined>
 
 export class Connection<Root extends Persistent = Persistent> implements Jar {
   readonly database: Database<Root>
   private readonly storage: Storage
+  private readonly past: Tid | undefined
   private readonly readOnly: boolean
   private readonly objects = new Map<Oid, Cell>()
   private readonly changed = new Set<Cell>()
   private readonly touched = new Set<Cell>()
   private readonly overlay = new Map<Oid, OverlayEntry>()
   private readonly savepoints: Undo[] = []
+  /** Objects that the transaction relies on (readCurrent). */
+  private readonly relied = new Set<Cell>()
   /** Objects that got their oid in this transaction. */
   private readonly added = new Set<Cell>()
   /** What others committed since the snapshot was taken. */
@@ -57,14 +71,23 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private storing = false
   private closed = false
 
-  constructor(storage: Storage, options: ConnectionOptions, database: Database<Root>) {
+  constructor({ storage, past }: View, options: ConnectionOptions, database: Database<Root>) {
     this.storage = storage
+    this.past = past
     this.database = database
-    this.readOnly = options.readOnly ?? false
-    this.snapshot = storage.snapshot()
-    this.stopListening = storage.onCommit(({ tid, oids }) => {
-      for (const oid of oids) this.outdated.set(oid, tid)
-    })
+    this.readOnly = past !== undefined || (options.readOnly ?? false)
+    this.snapshot = this.view()
+    this.stopListening =
+      past !== undefined
+        ? () => undefined
+        : storage.onCommit(({ tid, oids }) => {
+            for (const oid of oids) this.outdated.set(oid, tid)
+          })
+  }
+
+  private view(): StorageSnapshot {
+    const newest = this.storage.snapshot()
+    return this.past === undefined ? newest : pastSnapshot(newest, this.past)
   }
 
   /** The root of the tree. */
@@ -106,6 +129,18 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
    */
   add(object: Persistent): Oid {
     return this.adopt(object, 'object').oid
+  }
+
+  /**
+   * Makes the transaction rely on an object that it only read: if another one changes it first, the commit fails with READ_CONFLICT
+   * (ZODB's readCurrent). Without it two transactions may each read what the other writes (write skew).
+   */
+  readCurrent(object: Persistent): void {
+    const cell = cellOf(object)
+    if (cell?.jar !== this)
+      throw new ObjectError('INVALID_REFERENCE', 'readCurrent: the object does not belong to this connection')
+    cell.loaded()
+    if (cell.serial !== 0) this.relied.add(cell)
   }
 
   /**
@@ -185,15 +220,17 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     if (this.overlay.size === 0 && tx.outbox.size === 0) return
     const changes = Array.from(
       this.overlay.values(),
-      ({ cell, record }): Change => ({ oid: cell.oid, serial: cell.serial, record }),
+      ({ cell, record, references }): Change => ({ oid: cell.oid, serial: cell.serial, record, references }),
     )
     this.storing = true
     try {
       const { tid, merged } = await this.storage.commit({
         changes,
+        reads: new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
         outbox: tx.outbox,
         user: tx.user,
         note: tx.note,
+        extension: tx.extension,
         merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
       })
       for (const { cell } of this.overlay.values()) {
@@ -221,6 +258,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private forget(): void {
     this.overlay.clear()
+    this.relied.clear()
     this.savepoints.length = 0
   }
 
@@ -272,9 +310,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /** Begins a new view: the next snapshot, without the objects that others have changed. */
   private renew(): void {
     this.current = undefined
-    if (this.closed) return
+    if (this.closed || this.past !== undefined) return
     const before = this.snapshot
-    this.snapshot = this.storage.snapshot()
+    this.snapshot = this.view()
     before.release()
     for (const [oid, tid] of this.outdated) {
       const cell = this.objects.get(oid)
@@ -293,9 +331,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const undo = this.savepoints.at(-1)
     for (const cell of this.changed) {
       if (cell.changed) {
-        const record = this.encode(cell, (object, path) => this.refer(object, path, cell))
+        const encoded = this.encode(cell, (object, path) => this.refer(object, path, cell))
         if (undo !== undefined && !undo.has(cell)) undo.set(cell, this.overlay.get(cell.oid))
-        this.overlay.set(cell.oid, { cell, record })
+        this.overlay.set(cell.oid, { cell, ...encoded })
         cell.changed = false
         cell.watch()
         if (cell.mayChangeUnseen()) {
@@ -307,9 +345,16 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     }
   }
 
-  private encode(cell: Cell, refer: (object: Persistent, path: string) => Reference): RecordBody {
+  private encode(cell: Cell, refer: (object: Persistent, path: string) => Reference): Encoded {
     const { name, version } = classOf(cell)
-    return { className: name, version, state: pickle(cell.loaded(), refer, describe(cell)) }
+    const references: Oid[] = []
+    const noted = (object: Persistent, path: string): Reference => {
+      const reference = refer(object, path)
+      references.push(reference.oid)
+      return reference
+    }
+    const state = pickle(cell.loaded(), noted, describe(cell))
+    return { record: { className: name, version, state }, references }
   }
 
   private refer(object: Persistent, path: string, owner: Cell): Reference {
@@ -324,7 +369,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     if (cell.jar !== undefined)
       throw new ObjectError(
         'INVALID_REFERENCE',
-        `${where} refers to ${describe(cell)} at ${object.physicalPath}, which belongs to another connection; get it by its path in this one`,
+        `${where} refers to ${describe(cell)} at ${object.physicalPath}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
       )
     classOf(cell)
     cell.jar = this
@@ -344,7 +389,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       return new Ref(other.oid, other.brokenName ?? classOf(other).name)
     }
     try {
-      const now = this.encode(cell, known)
+      const now = this.encode(cell, known).record
       const before =
         now.version === stored.version ? stored.state : pickle(asState(this.attributes(stored)), known, describe(cell))
       return Buffer.compare(now.state, before) !== 0

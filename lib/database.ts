@@ -5,17 +5,34 @@ import { resolve } from 'node:path'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { Connection, type ConnectionOptions, ROOT_OID } from './connection.ts'
 import { isConflict, ObjectError } from './errors.ts'
-import type { Persistent } from './persistent.ts'
+import {
+  type LogEntry,
+  lastSeen,
+  type Moment,
+  type Revision,
+  revisionsOf,
+  type UndoLogOptions,
+  undoLog,
+} from './history.ts'
+import type { Oid, Persistent, Tid } from './persistent.ts'
 import { openDirectory } from './storage/directory.ts'
-import { type Level, LevelStorage } from './storage/level-storage.ts'
+import type { Level } from './storage/level.ts'
+import { LevelStorage } from './storage/level-storage.ts'
 import type { Storage } from './storage/storage.ts'
 import type { Transaction } from './transaction.ts'
+import { traverse } from './traversal.ts'
+import { undo } from './undo.ts'
 
 export interface OpenOptions<Root extends Persistent> {
   /** Makes the root object of a new database. */
   readonly root: () => Root
   /** Whether a database may be created where there is none. Default true. */
   readonly create?: boolean
+}
+
+export interface OpenConnectionOptions extends ConnectionOptions {
+  readonly at?: Moment
+  readonly before?: Moment
 }
 
 export interface TransactOptions {
@@ -48,11 +65,63 @@ export class Database<Root extends Persistent = Persistent> {
     this.id = storage.id
   }
 
-  /** Opens a view of the database with its own objects, to be closed by the caller. @throws {ObjectError} DATABASE_CLOSED */
-  open(options: ConnectionOptions = {}): Connection<Root> {
+  /**
+   * Opens a view of the database with its own objects, to be closed by the caller.
+   *
+   * @param options.at a transaction id or a date: the database as it was then, for reading only
+   * @param options.before the database as it was before that
+   * @throws {ObjectError} DATABASE_CLOSED, HISTORY_PACKED; INVALID_ARGUMENT for a future time
+   */
+  open(options: OpenConnectionOptions = {}): Connection<Root> {
+    const { at, before, readOnly } = options
+    this.assertOpen()
+    const past = at === undefined && before === undefined ? undefined : lastSeen(this.storage, { at, before })
+    return new Connection<Root>({ storage: this.storage, past }, { readOnly }, this)
+  }
+
+  /**
+   * An object's revisions, newest first.
+   * @param object its path or its oid
+   * @param options.size the most to be listed; default 20
+   * @throws {ObjectError} NOT_FOUND for a path
+   */
+  history(object: string | Oid, { size = 20 }: { size?: number } = {}): Promise<Revision[]> {
+    this.assertOpen()
+    return revisionsOf(this.storage, typeof object === 'number' ? object : this.oidAt(object), size)
+  }
+
+  /** The transactions that can be undone, newest first. */
+  undoLog(options: UndoLogOptions = {}): Promise<LogEntry[]> {
+    this.assertOpen()
+    return undoLog(this.storage, options)
+  }
+
+  /**
+   * Undoes one or several transactions, whole or not at all, in a new one.
+   * @returns the new transaction's id
+   * @throws {ObjectError} NOT_FOUND, HISTORY_PACKED, UNDO_CONFLICT, DANGLING_REFERENCE
+   */
+  async undo(
+    tids: Tid | readonly Tid[],
+    { user = '', note = '' }: { user?: string; note?: string } = {},
+  ): Promise<Tid> {
+    this.assertOpen()
+    const list = typeof tids === 'number' ? [tids] : tids
+    return undo(this.storage, list, { user, note: note || `undo of ${list.join(', ')}` })
+  }
+
+  private oidAt(path: string): Oid {
+    const connection = this.open({ readOnly: true })
+    try {
+      return (traverse(connection.root, path) as Persistent)._p_oid as Oid
+    } finally {
+      connection.close()
+    }
+  }
+
+  private assertOpen(): void {
     if (this.closing !== undefined)
       throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
-    return new Connection<Root>(this.storage, options, this)
   }
 
   /**

@@ -4,6 +4,7 @@ export { Broken, Connection, type ConnectionOptions } from './connection.ts'
 export { Counter } from './counter.ts'
 export { Database, type OpenOptions, type Outbox, openDatabase, type TransactOptions } from './database.ts'
 export { ERROR_CODES, type ErrorCode, isConflict, ObjectError } from './errors.ts'
+export type { LogEntry, Moment, Revision, UndoLogOptions } from './history.ts'
 export type { ConflictResolver } from './merge.ts'
 export { EXPLICIT, type Oid, Persistent, type Tid } from './persistent.ts'
 export {
@@ -14,7 +15,7 @@ export {
   registerClass,
   type StateRecord,
 } from './registry.ts'
-export type { Level } from './storage/level-storage.ts'
+export type { Level } from './storage/level.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
 export {
   acquire,

@@ -157,6 +157,13 @@ export function unpickle(bytes: Uint8Array, resolver: Resolve): Record<string, u
   }
 }
 
+/** The oids that a state refers to, each once. */
+export function referencesOf(state: Uint8Array): Oid[] {
+  const oids = new Set<Oid>()
+  unpickle(state, ({ oid }) => void oids.add(oid))
+  return [...oids]
+}
+
 const SHARED = new Error('an inner value is met twice')
 const AS_THEY_ARE = new Set<unknown>(
   [

@@ -5,10 +5,11 @@
  *   0       1      format, 1
  *   1       4      CRC-32 of the oid (8 bytes, big endian) and of everything from offset 5, big endian
  *   5       8      serial: the tid of the transaction that wrote it, big endian
- *   13      2      version of the class's state, big endian
- *   15      1      length of the class name in bytes
- *   16      n      class name, UTF-8
- *   16+n           the state (see pickle.ts)
+ *   13      8      serial of the revision before, big endian; 0 if there was none
+ *   21      2      version of the class's state, big endian
+ *   23      1      length of the class name in bytes; 0 if the transaction took the object back (undo of its creation)
+ *   24      n      class name, UTF-8
+ *   24+n           the state (see pickle.ts)
  *
  * The checksum covers the oid, so a record that turns up under another key is noticed too. A damaged record is an error
  * (DATABASE_CORRUPT), never a wrong answer.
@@ -27,10 +28,17 @@ export interface RecordBody {
 
 export interface StoredRecord extends RecordBody {
   readonly serial: Tid
+  /** The serial of the revision before; 0 if there was none. */
+  readonly previous: Tid
 }
 
+/** What is stored for an object whose creation has been undone. */
+export const GONE: RecordBody = { className: '', version: 0, state: new Uint8Array() }
+
+export const isGone = (record: RecordBody): boolean => record.className === ''
+
 const FORMAT = 1
-const HEADER = 16
+const HEADER = 24
 const MAX_NAME = 255
 const seed = Buffer.alloc(8)
 
@@ -59,8 +67,9 @@ export function encodeRecord(oid: Oid, record: StoredRecord): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER + nameLength + record.state.length)
   bytes[0] = FORMAT
   writeUInt64(bytes, record.serial, 5)
-  bytes.writeUInt16BE(record.version, 13)
-  bytes[15] = nameLength
+  writeUInt64(bytes, record.previous, 13)
+  bytes.writeUInt16BE(record.version, 21)
+  bytes[23] = nameLength
   bytes.write(record.className, HEADER)
   bytes.set(record.state, HEADER + nameLength)
   bytes.writeUInt32BE(checksum(oid, bytes), 1)
@@ -69,13 +78,14 @@ export function encodeRecord(oid: Oid, record: StoredRecord): Buffer {
 
 /** @throws {ObjectError} DATABASE_CORRUPT */
 export function decodeRecord(oid: Oid, bytes: Buffer): StoredRecord {
-  if (bytes.length < HEADER || bytes[0] !== FORMAT || bytes.length < HEADER + bytes[15]!)
+  if (bytes.length < HEADER || bytes[0] !== FORMAT || bytes.length < HEADER + bytes[23]!)
     throw corrupt(oid, 'its header is damaged')
   if (checksum(oid, bytes) !== bytes.readUInt32BE(1)) throw corrupt(oid, 'its checksum does not agree')
-  const end = HEADER + bytes[15]!
+  const end = HEADER + bytes[23]!
   return {
     serial: readUInt64(bytes, 5),
-    version: bytes.readUInt16BE(13),
+    previous: readUInt64(bytes, 13),
+    version: bytes.readUInt16BE(21),
     className: bytes.toString('utf8', HEADER, end),
     state: bytes.subarray(end),
   }
@@ -84,6 +94,6 @@ export function decodeRecord(oid: Oid, bytes: Buffer): StoredRecord {
 function corrupt(oid: Oid, what: string): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',
-    `the record of object ${oid} is damaged: ${what}; restore the database from a backup`,
+    `the record of object ${oid} (key o${oid.toString(16).padStart(16, '0')}) is damaged: ${what}; restore the database from a backup`,
   )
 }

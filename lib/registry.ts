@@ -13,7 +13,7 @@ export type StateRecord = Record<string, unknown>
 export type PersistentClass<T extends Persistent = Persistent> = abstract new (...args: never[]) => T
 
 export interface ClassOptions {
-  /** Version of the class's state, a whole number from 1; counts up whenever the state's shape changes. Default 1. */
+  /** Version of the class's state, a whole number from 1 to 65535; counts up whenever the state's shape changes. Default 1. */
   readonly version?: number
   /** Turns a state of version `from` into one of the registered version. */
   readonly upgrade?: (state: StateRecord, from: number) => StateRecord
@@ -28,6 +28,7 @@ export interface ClassEntry {
   readonly upgrade: ClassOptions['upgrade']
 }
 
+const MAX_VERSION = 0xffff
 const byName = new Map<string, ClassEntry>()
 const byClass = new Map<PersistentClass, ClassEntry>()
 
@@ -38,8 +39,11 @@ const byClass = new Map<PersistentClass, ClassEntry>()
  */
 export function registerClass(name: string, ctor: PersistentClass, options: ClassOptions = {}): void {
   const { version = 1, upgrade, aliases = [] } = options
-  if (!Number.isSafeInteger(version) || version < 1)
-    throw new ObjectError('INVALID_CLASS', `version of class '${name}' must be a whole number from 1, found ${version}`)
+  if (!Number.isInteger(version) || version < 1 || version > MAX_VERSION)
+    throw new ObjectError(
+      'INVALID_CLASS',
+      `version of class '${name}' must be a whole number from 1 to ${MAX_VERSION}, found ${version}`,
+    )
   const known = byClass.get(ctor)
   if (known !== undefined && known.name !== name)
     throw new ObjectError(

@@ -52,6 +52,8 @@ export class Transaction {
   user = ''
   /** Why; kept with the transaction. */
   note = ''
+  /** Further data that is kept with the transaction, by name; plain values (ZODB's extension). */
+  readonly extension: Record<string, unknown> = {}
   /** Rows that are stored with the transaction; data managers add theirs in `prepare`. */
   readonly outbox = new Map<string, Uint8Array>()
   private state: TransactionStatus = 'active'

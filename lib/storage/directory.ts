@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, realpath } from 'node:fs/promises'
 import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
-import type { Level } from './level-storage.ts'
+import type { Level } from './level.ts'
 import { lockHolder } from './lock-holder.ts'
 
 const openHere = new Set<string>()

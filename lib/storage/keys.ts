@@ -1,15 +1,17 @@
 /**
  * The keys of the LevelDB directory. All are binary; the first byte tells the kind.
  *
- *   m <name>       meta: `m format` holds JSON { format, id, created }
- *   o <oid:8>      current record of an object (record.ts)
- *   t <tid:8>      a transaction: CRC-32 (4 bytes), then MessagePack [previous tid, next oid, user, note, oids]
- *   x <key>        an outbox row
+ *   m <name>             meta: `m format` holds JSON { format, id, created }; `m packed` the tid (8 bytes) up to which history was packed
+ *   o <oid:8>            current revision of an object (record.ts)
+ *   r <oid:8> <tid:8>    an earlier revision of an object, by its serial
+ *   t <tid:8>            a transaction (transaction-record.ts)
+ *   x <key>              an outbox row
  *
- * Numbers are big endian, so that LevelDB's order is theirs.
+ * Numbers are big endian, so that LevelDB's order is theirs. When an object is written again, its current record moves to `r` as it is; so
+ * a new object is written once, and the newest revision is always one `get` away.
  */
 import type { Oid, Tid } from '../persistent.ts'
-import { writeUInt64 } from '../record.ts'
+import { readUInt64, writeUInt64 } from '../record.ts'
 
 const numbered = (kind: string, number: number): Buffer => {
   const key = Buffer.allocUnsafe(9)
@@ -22,6 +24,18 @@ export const objectKey = (oid: Oid): Buffer => numbered('o', oid)
 export const transactionKey = (tid: Tid): Buffer => numbered('t', tid)
 export const outboxKey = (key: string): Buffer => Buffer.from(`x${key}`)
 export const FORMAT_KEY = Buffer.from('mformat')
+export const PACKED_KEY = Buffer.from('mpacked')
+
+export function revisionKey(oid: Oid, tid: Tid): Buffer {
+  const key = Buffer.allocUnsafe(17)
+  key[0] = 0x72
+  writeUInt64(key, oid, 1)
+  writeUInt64(key, tid, 9)
+  return key
+}
+
+export const oidOf = (key: Buffer): Oid => readUInt64(key, 1)
+export const tidOf = (key: Buffer): Tid => readUInt64(key, key[0] === 0x72 ? 9 : 1)
 
 /** The range of all keys of a kind. */
 export const range = (prefix: Buffer): { gte: Buffer; lt: Buffer } => {

@@ -8,74 +8,67 @@
  * starts, and let go when the last reader has released it.
  */
 import { randomBytes } from 'node:crypto'
-import type { AbstractBatchOperation, AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { ObjectError } from '../errors.ts'
+import { OidSet } from '../oid-set.ts'
 import type { Oid, Tid } from '../persistent.ts'
-import { decodeRecord, encodeRecord, type RecordBody, type StoredRecord } from '../record.ts'
-import { FORMAT_KEY, objectKey, outboxKey, range, transactionKey } from './keys.ts'
-import type { Change, Commit, CommitEvent, Committed, Storage, StorageSnapshot } from './storage.ts'
-import { decodeTransaction, encodeTransaction } from './transaction-record.ts'
-
-export type Level = AbstractLevel<string | Buffer | Uint8Array, Buffer, Buffer>
-type Operation = AbstractBatchOperation<Level, Buffer, Buffer>
+import { encodeRecord, isGone, type RecordBody, readUInt64, type StoredRecord } from '../record.ts'
+import { FORMAT_KEY, objectKey, outboxKey, PACKED_KEY, range, revisionKey, transactionKey } from './keys.ts'
+import { BINARY, type Level, type Operation, SYNCED, writeBatch } from './level.ts'
+import { SharedSnapshot } from './level-snapshot.ts'
+import type {
+  Change,
+  Commit,
+  Committed,
+  Storage,
+  StorageSnapshot,
+  TransactionEntry,
+  TransactionRange,
+} from './storage.ts'
+import { decodeTransaction, encodeTransaction, type StoredTransaction } from './transaction-record.ts'
 
 const FORMAT = 1
-const BINARY = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
-const SYNCED: typeof BINARY = Object.assign({ sync: true }, BINARY)
 
-interface Accepted {
-  readonly event: CommitEvent
-  readonly operations: Operation[]
-  readonly result: Committed
-  resolve(result: Committed): void
-  reject(error: unknown): void
+/** An object's new revision, and the one that it follows. */
+interface Write {
+  readonly oid: Oid
+  readonly record: RecordBody
+  readonly before: StoredRecord | undefined
 }
 
-/** One state of the database, with the number of readers that hold it. */
-class SharedSnapshot {
-  readonly tid: Tid
-  readers = 0
-  private readonly level: Level
-  private readonly snapshot: AbstractSnapshot
-  private readonly options: { keyEncoding: 'buffer'; valueEncoding: 'buffer'; snapshot: AbstractSnapshot }
-
-  constructor(level: Level, tid: Tid) {
-    this.level = level
-    this.tid = tid
-    this.snapshot = level.snapshot()
-    this.options = { ...BINARY, snapshot: this.snapshot }
-  }
-
-  load(oid: Oid): StoredRecord | undefined {
-    const bytes = this.level.getSync(objectKey(oid), this.options)
-    return bytes === undefined ? undefined : decodeRecord(oid, bytes)
-  }
-
-  close(): void {
-    void this.snapshot.close()
-  }
+/** A write that waits for its turn: of a transaction, or of a pack that removes objects. */
+interface Accepted {
+  readonly entry: TransactionEntry | undefined
+  readonly operations: readonly Operation[]
+  resolve(): void
+  reject(error: unknown): void
 }
 
 export class LevelStorage implements Storage {
   readonly location: string
   readonly id: string
   private readonly level: Level
-  private readonly listeners = new Set<(event: CommitEvent) => void>()
+  private readonly listeners = new Set<(entry: TransactionEntry) => void>()
   private current: SharedSnapshot
   private lastAccepted: Tid
   private nextOid: Oid
   private waiting: Accepted[] = []
   /** What accepted transactions that are not yet durable have written. */
   private readonly unwritten = new Map<Oid, StoredRecord>()
+  /** Objects that were removed or taken back since the database was opened: no transaction may refer to them. */
+  private readonly removed = new OidSet()
+  /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
+  private referred: Set<Oid> | undefined
+  private packedTo: Tid
   private writing: Promise<void> | undefined
   private closed = false
 
-  private constructor(level: Level, location: string, id: string, last: { tid: Tid; nextOid: Oid }) {
+  private constructor(level: Level, location: string, id: string, packed: Tid, last: { tid: Tid; nextOid: Oid }) {
     this.level = level
     this.location = location
     this.id = id
     this.lastAccepted = last.tid
     this.nextOid = last.nextOid
+    this.packedTo = packed
     this.current = new SharedSnapshot(level, last.tid)
   }
 
@@ -88,7 +81,16 @@ export class LevelStorage implements Storage {
     const id = await databaseId(level, location, create)
     const [last] = await level.iterator({ ...BINARY, ...range(Buffer.from('t')), reverse: true, limit: 1 }).all()
     const state = last === undefined ? { tid: 0, nextOid: 1 } : decodeTransaction(last[0], last[1])
-    return new LevelStorage(level, location, id, state)
+    const packed = await level.get(PACKED_KEY, BINARY)
+    return new LevelStorage(level, location, id, packed === undefined ? 0 : readUInt64(packed, 0), state)
+  }
+
+  get packed(): Tid {
+    return this.packedTo
+  }
+
+  get idle(): boolean {
+    return this.writing === undefined
   }
 
   get lastTid(): Tid {
@@ -105,6 +107,10 @@ export class LevelStorage implements Storage {
         this.assertOpen()
         return shared.load(oid)
       },
+      revisions: oid => {
+        this.assertOpen()
+        return shared.revisions(oid)
+      },
       release: () => {
         shared.readers -= 1
         if (shared.readers === 0 && shared !== this.current && !this.closed) shared.close()
@@ -116,34 +122,63 @@ export class LevelStorage implements Storage {
     return this.nextOid++
   }
 
-  onCommit(listener: (event: CommitEvent) => void): () => void {
+  onCommit(listener: (entry: TransactionEntry) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
 
-  commit(commit: Commit): Promise<Committed> {
+  async commit(commit: Commit): Promise<Committed> {
     this.assertOpen()
-    const { records, merged } = this.decide(commit)
+    const { writes, merged } = this.decide(commit)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
     const operations: Operation[] = []
-    for (const [oid, record] of records) {
-      const stored = { ...record, serial: tid }
-      operations.push({ type: 'put', key: objectKey(oid), value: encodeRecord(oid, stored) })
+    const classes = new Set<string>()
+    for (const { oid, record, before } of writes) {
+      const stored = { ...record, serial: tid, previous: before?.serial ?? 0 }
+      if (before !== undefined) operations.push([revisionKey(oid, before.serial), encodeRecord(oid, before)])
+      operations.push([objectKey(oid), encodeRecord(oid, stored)])
       this.unwritten.set(oid, stored)
+      if (isGone(record)) this.removed.add(oid)
+      else {
+        this.removed.delete(oid)
+        classes.add(record.className)
+      }
     }
-    for (const [key, value] of commit.outbox)
-      operations.push({ type: 'put', key: outboxKey(key), value: asBuffer(value) })
-    const event: CommitEvent = { tid, user: commit.user, note: commit.note, oids: [...records.keys()] }
-    operations.push({
-      type: 'put',
-      key: transactionKey(tid),
-      value: encodeTransaction(event, this.lastAccepted, this.nextOid),
-    })
+    for (const [key, value] of commit.outbox) operations.push([outboxKey(key), asBuffer(value)])
+    const entry: StoredTransaction = {
+      tid,
+      previous: this.lastAccepted,
+      nextOid: this.nextOid,
+      user: commit.user,
+      note: commit.note,
+      extension: commit.extension,
+      oids: writes.map(({ oid }) => oid),
+      classes: [...classes].sort(),
+    }
+    operations.push([transactionKey(tid), encodeTransaction(entry)])
     this.lastAccepted = tid
-    const { promise, resolve, reject } = withResolvers<Committed>()
-    this.waiting.push({ event, operations, result: { tid, merged }, resolve, reject })
-    this.writing ??= this.write()
-    return promise
+    for (const { references } of commit.changes) for (const oid of references) this.referred?.add(oid)
+    await this.enqueue(operations, entry)
+    return { tid, merged }
+  }
+
+  async transaction(tid: Tid): Promise<TransactionEntry | undefined> {
+    this.assertOpen()
+    const key = transactionKey(tid)
+    const value = await this.level.get(key, BINARY)
+    return value && decodeTransaction(key, value)
+  }
+
+  async *transactions({ after = 0, upTo, reverse = false }: TransactionRange = {}): AsyncGenerator<TransactionEntry> {
+    this.assertOpen()
+    const bounds = { gte: transactionKey(after + 1), lte: transactionKey(upTo ?? this.lastTid) }
+    let last: StoredTransaction | undefined
+    for await (const [key, value] of this.level.iterator({ ...BINARY, ...bounds, reverse })) {
+      const entry = decodeTransaction(key, value)
+      if (last !== undefined) this.assertChained(reverse ? entry : last, reverse ? last : entry)
+      last = entry
+      yield entry
+    }
   }
 
   async *outboxRows(prefix: string): AsyncGenerator<[string, Uint8Array]> {
@@ -157,14 +192,8 @@ export class LevelStorage implements Storage {
     { sync }: { sync: boolean },
   ): Promise<void> {
     this.assertOpen()
-    const operations = Array.from(
-      rows,
-      ([key, value]): Operation =>
-        value === undefined
-          ? { type: 'del', key: outboxKey(key) }
-          : { type: 'put', key: outboxKey(key), value: asBuffer(value) },
-    )
-    await this.level.batch(operations, sync ? SYNCED : BINARY).catch(error => {
+    const operations = Array.from(rows, ([key, value]): Operation => [outboxKey(key), value && asBuffer(value)])
+    await writeBatch(this.level, operations, { sync }).catch(error => {
       throw this.failed(error)
     })
   }
@@ -180,23 +209,42 @@ export class LevelStorage implements Storage {
     await this.level.close()
   }
 
-  /** The records that `commit` will write; throws CONFLICT. */
-  private decide(commit: Commit): { records: Map<Oid, RecordBody>; merged: Set<Oid> } {
-    const records = new Map<Oid, RecordBody>()
+  /** What `commit` will write, each with the revision that it follows; throws what refuses the transaction. */
+  private decide({ changes, reads, merge }: Commit): { writes: Write[]; merged: Set<Oid> } {
+    for (const [oid, serial] of reads) {
+      const latest = this.latest(oid)
+      if (latest === undefined || latest.serial !== serial) throw readConflict(oid, serial, latest)
+    }
+    const writes: Write[] = []
     const merged = new Set<Oid>()
-    for (const change of commit.changes) {
-      const committed =
-        change.serial === 0 ? undefined : (this.unwritten.get(change.oid) ?? this.current.load(change.oid))
-      if (committed === undefined || committed.serial === change.serial) {
-        records.set(change.oid, change.record)
+    for (const change of changes) {
+      const { oid, serial, record, references } = change
+      for (const other of references)
+        if (this.removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other)
+      const before = serial === 0 ? undefined : this.latest(oid)
+      if (before?.serial === serial || serial === 0) {
+        writes.push({ oid, record, before })
         continue
       }
-      const record = commit.merge(change, committed)
-      if (record === undefined) throw conflict(change, committed)
-      records.set(change.oid, record)
-      merged.add(change.oid)
+      if (before === undefined || isGone(before)) throw conflict(change, before)
+      const result = merge(change, before)
+      if (result === undefined) throw conflict(change, before)
+      writes.push({ oid, record: result, before })
+      merged.add(oid)
     }
-    return { records, merged }
+    return { writes, merged }
+  }
+
+  /** The current revision, durable or accepted. */
+  private latest(oid: Oid): StoredRecord | undefined {
+    return this.unwritten.get(oid) ?? this.current.latest(oid)
+  }
+
+  private enqueue(operations: readonly Operation[], entry: TransactionEntry | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ entry, operations, resolve, reject })
+      this.writing ??= this.write()
+    })
   }
 
   /** Writes what waits, batch after batch, until nothing does. */
@@ -205,20 +253,16 @@ export class LevelStorage implements Storage {
       const group = this.waiting
       this.waiting = []
       let failure: unknown
-      await this.level
-        .batch(
-          group.flatMap(each => each.operations),
-          SYNCED,
-        )
-        .catch(error => {
-          failure = this.failed(error)
-        })
+      const operations = group.length === 1 ? group[0]!.operations : group.flatMap(each => each.operations)
+      await writeBatch(this.level, operations, { sync: true }).catch(error => {
+        failure = this.failed(error)
+      })
       if (failure !== undefined) {
         this.rejectAll([...group, ...this.waiting], failure)
         continue
       }
       this.advance(group)
-      for (const each of group) each.resolve(each.result)
+      for (const each of group) each.resolve()
     }
     this.writing = undefined
   }
@@ -232,12 +276,22 @@ export class LevelStorage implements Storage {
 
   /** Makes a written group the current state of the database. */
   private advance(group: Accepted[]): void {
-    for (const { event } of group)
-      for (const oid of event.oids) if (this.unwritten.get(oid)?.serial === event.tid) this.unwritten.delete(oid)
+    const entries = group.flatMap(({ entry }) => entry ?? [])
+    for (const { tid, oids } of entries)
+      for (const oid of oids) if (this.unwritten.get(oid)?.serial === tid) this.unwritten.delete(oid)
     const before = this.current
-    this.current = new SharedSnapshot(this.level, group.at(-1)!.event.tid)
+    this.current = new SharedSnapshot(this.level, entries.at(-1)?.tid ?? before.tid)
     if (before.readers === 0) before.close()
-    for (const { event } of group) for (const listener of this.listeners) listener(event)
+    for (const entry of entries) for (const listener of this.listeners) listener(entry)
+  }
+
+  /** @throws {ObjectError} DATABASE_CORRUPT if a transaction is missing between two */
+  private assertChained(earlier: TransactionEntry, later: StoredTransaction): void {
+    if (later.previous === earlier.tid || later.previous <= this.packedTo) return
+    throw new ObjectError(
+      'DATABASE_CORRUPT',
+      `transaction ${later.previous} is missing in ${this.location}: ${later.tid} says that it came before it, but ${earlier.tid} stands there; restore the database from a backup`,
+    )
   }
 
   private failed(cause: unknown): ObjectError {
@@ -280,21 +334,28 @@ async function databaseId(level: Level, location: string, create: boolean): Prom
   )
 }
 
-function conflict({ oid, serial, record }: Change, committed: StoredRecord): ObjectError {
+function conflict({ oid, serial, record }: Change, committed: StoredRecord | undefined): ObjectError {
+  const now =
+    committed === undefined || isGone(committed) ? 'it has been removed' : `the current one is ${committed.serial}`
   return new ObjectError(
     'CONFLICT',
-    `${record.className} (object ${oid}) was changed by another transaction: this one read revision ${serial}, the current one is ${committed.serial}; run the transaction again`,
+    `${record.className} (object ${oid}) was changed by another transaction: this one read revision ${serial}, ${now}; run the transaction again`,
+  )
+}
+
+function readConflict(oid: Oid, serial: Tid, latest: StoredRecord | undefined): ObjectError {
+  const now = latest === undefined ? 'it has been removed' : `the current one is ${latest.serial}`
+  return new ObjectError(
+    'READ_CONFLICT',
+    `object ${oid}, which this transaction relied on at revision ${serial}, was changed by another one: ${now}; run the transaction again`,
+  )
+}
+
+function dangling({ oid, record }: Change, other: Oid): ObjectError {
+  return new ObjectError(
+    'DANGLING_REFERENCE',
+    `${record.className} (object ${oid}) refers to object ${other}, which has been removed from the database meanwhile; get what it should refer to anew`,
   )
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
-  let resolve!: (value: T) => void
-  let reject!: (error: unknown) => void
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes
-    reject = no
-  })
-  return { promise, resolve, reject }
-}

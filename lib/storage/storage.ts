@@ -1,13 +1,16 @@
 /**
  * The contract of a storage: what the database needs of the place where records lie.
  *
- * - Reads are synchronous, from a snapshot. A snapshot shows every transaction with a tid up to its own, whole, and none after.
+ * - Reads are synchronous, from a snapshot. A snapshot shows every transaction with a tid up to its own, whole, and none after, and goes
+ *   on showing the same whatever is committed or packed meanwhile.
  * - `commit` decides at once, synchronously, whether the transaction conflicts; what it accepts gets the next tid. Its promise resolves
  *   when the transaction is durable, all of it or nothing of it, and never before all transactions with smaller tids are.
  *   Transactions that wait together become durable together (group commit), in the order of their tids.
  * - If writing fails, every transaction of that write, and every one accepted since, is rejected with DATABASE_FAILED and none of them is visible.
  * - `onCommit` listeners hear of each durable transaction in the order of tids, before its promise resolves and
  *   before a new snapshot shows it.
+ * - Every revision stays until a pack removes it: each names the one before, newest first.
+ * - A transaction that refers to an object that was removed (by pack) or taken back (by undo) is refused with DANGLING_REFERENCE.
  * - Outbox rows are written in the same indivisible step as the records of their transaction. What they mean is their owners' affair.
  *
  * Implementations run the suite in `tests/contract/storage.ts`.
@@ -18,8 +21,10 @@ import type { RecordBody, StoredRecord } from '../record.ts'
 export interface StorageSnapshot {
   /** The last transaction it shows; 0 in an empty storage. */
   readonly tid: Tid
-  /** @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
+  /** The current revision; undefined if there is none, or its creation was undone. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
   load(oid: Oid): StoredRecord | undefined
+  /** The revisions that are left, newest first; with those that say that the object was taken back (`isGone`). */
+  revisions(oid: Oid): Iterable<StoredRecord>
   /** Every snapshot has to be released once. */
   release(): void
 }
@@ -28,19 +33,36 @@ export interface Change {
   readonly oid: Oid
   /** The serial of the revision that the change was made to; 0 for a new object. */
   readonly serial: Tid
+  /** The new state, or GONE. */
   readonly record: RecordBody
+  /** The objects it refers to. */
+  readonly references: readonly Oid[]
 }
 
 /** Decides what to store for an object that `committed` another revision of: the merged record, or undefined for a conflict. */
 export type Merge = (change: Change, committed: StoredRecord) => RecordBody | undefined
 
+/** What people want to know of a transaction. */
 export interface TransactionRecord {
   readonly user: string
   readonly note: string
+  /** Further data of the application's, by name. */
+  readonly extension: Readonly<Record<string, unknown>>
+}
+
+/** A transaction in the database's log. */
+export interface TransactionEntry extends TransactionRecord {
+  readonly tid: Tid
+  /** The objects that it wrote. */
+  readonly oids: readonly Oid[]
+  /** The classes of these objects, each once. */
+  readonly classes: readonly string[]
 }
 
 export interface Commit extends TransactionRecord {
   readonly changes: readonly Change[]
+  /** Objects that must still be at that serial (READ_CONFLICT). */
+  readonly reads: ReadonlyMap<Oid, Tid>
   readonly outbox: ReadonlyMap<string, Uint8Array>
   readonly merge: Merge
 }
@@ -51,9 +73,11 @@ export interface Committed {
   readonly merged: ReadonlySet<Oid>
 }
 
-export interface CommitEvent extends TransactionRecord {
-  readonly tid: Tid
-  readonly oids: readonly Oid[]
+/** Which transactions: those with `after < tid <= upTo`, oldest first unless `reverse`. */
+export interface TransactionRange {
+  readonly after?: Tid
+  readonly upTo?: Tid
+  readonly reverse?: boolean
 }
 
 export interface Storage {
@@ -63,11 +87,19 @@ export interface Storage {
   readonly id: string
   /** The last durable transaction. */
   readonly lastTid: Tid
+  /** The time of the last pack: what was before it is no longer known in full. 0 if there was none. */
+  readonly packed: Tid
+  /** True while no accepted transaction waits to become durable. */
+  readonly idle: boolean
   snapshot(): StorageSnapshot
   newOid(): Oid
-  /** @throws {ObjectError} CONFLICT, DATABASE_CLOSED (at once); DATABASE_FAILED (by rejection) */
+  /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED (at once); DATABASE_FAILED (by rejection) */
   commit(commit: Commit): Promise<Committed>
-  onCommit(listener: (event: CommitEvent) => void): () => void
+  onCommit(listener: (entry: TransactionEntry) => void): () => void
+  /** A durable transaction, if it is known still. @throws {ObjectError} DATABASE_CORRUPT */
+  transaction(tid: Tid): Promise<TransactionEntry | undefined>
+  /** The durable transactions in a range. @throws {ObjectError} DATABASE_CORRUPT where the chain has a gap */
+  transactions(range?: TransactionRange): AsyncIterable<TransactionEntry>
   /** The outbox rows whose keys begin with `prefix`, in the order of their keys. */
   outboxRows(prefix: string): AsyncIterable<[key: string, value: Uint8Array]>
   /** Writes outbox rows (undefined deletes) in one indivisible step; with `sync` they are durable when it resolves. */

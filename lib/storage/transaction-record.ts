@@ -1,33 +1,63 @@
-/** The row that each transaction leaves (see keys.ts): who did what, and where the counters stood. */
+/**
+ * The record that each transaction leaves under its tid: who did what, what it wrote, and where the counters stood.
+ *
+ *   offset  bytes  content
+ *   0       4      CRC-32 of the tid (8 bytes, big endian) and of everything from offset 4, big endian
+ *   4              MessagePack [previous tid, next oid, user, note, extension, oids, classes]
+ *
+ * `previous` chains the transactions, so a missing one is noticed. `classes` are the names of the classes of the objects, each once, in order.
+ */
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
-import { ObjectError } from '../errors.ts'
+import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { readUInt64 } from '../record.ts'
-import type { CommitEvent } from './storage.ts'
+import { transactionKey } from './keys.ts'
+import type { TransactionEntry } from './storage.ts'
 
-const packr = new Packr({ useRecords: false })
+export interface StoredTransaction extends TransactionEntry {
+  readonly previous: Tid
+  readonly nextOid: Oid
+}
 
-export function encodeTransaction(event: CommitEvent, previous: Tid, nextOid: Oid): Buffer {
-  const body = packr.pack([previous, nextOid, event.user, event.note, event.oids])
+const packr = new Packr({ useRecords: false, moreTypes: false, int64AsType: 'number' })
+
+const checksum = (tid: Tid, bytes: Uint8Array): number =>
+  crc32(bytes.subarray(4), crc32(transactionKey(tid).subarray(1)))
+
+export function encodeTransaction(entry: StoredTransaction): Buffer {
+  const { previous, nextOid, user, note, extension, oids, classes } = entry
+  const body = packr.pack([previous, nextOid, user, note, extension, oids, classes])
   const bytes = Buffer.allocUnsafe(4 + body.length)
-  bytes.writeUInt32BE(crc32(body))
   bytes.set(body, 4)
+  bytes.writeUInt32BE(checksum(entry.tid, bytes))
   return bytes
 }
 
 /** @throws {ObjectError} DATABASE_CORRUPT */
-export function decodeTransaction(
-  key: Buffer,
-  bytes: Buffer,
-): { tid: Tid; previous: Tid; nextOid: Oid; user: string; note: string; oids: Oid[] } {
+export function decodeTransaction(key: Buffer, bytes: Buffer): StoredTransaction {
   const tid = readUInt64(key, 1)
-  const body = bytes.subarray(4)
-  if (bytes.length < 4 || crc32(body) !== bytes.readUInt32BE())
-    throw new ObjectError(
-      'DATABASE_CORRUPT',
-      `the record of transaction ${tid} is damaged: its checksum does not agree; restore the database from a backup`,
-    )
-  const [previous, nextOid, user, note, oids] = packr.unpack(body) as [Tid, Oid, string, string, Oid[]]
-  return { tid, previous, nextOid, user, note, oids }
+  if (key.length !== 9 || bytes.length < 4 || checksum(tid, bytes) !== bytes.readUInt32BE())
+    throw corrupt(tid, 'its checksum does not agree')
+  try {
+    const [previous, nextOid, user, note, extension, oids, classes] = packr.unpack(bytes.subarray(4)) as [
+      Tid,
+      Oid,
+      string,
+      string,
+      Record<string, unknown>,
+      Oid[],
+      string[],
+    ]
+    return { tid, previous, nextOid, user, note, extension, oids, classes }
+  } catch (error) {
+    throw corrupt(tid, messageOf(error))
+  }
+}
+
+function corrupt(tid: Tid, what: string): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the record of transaction ${tid} is damaged: ${what}; restore the database from a backup`,
+  )
 }

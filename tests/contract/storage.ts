@@ -15,6 +15,7 @@ const change = (oid: number, serial: number, text: string): Change => ({
   oid,
   serial,
   record: { className: 'Thing', version: 1, state: Buffer.from(text) },
+  references: [],
 })
 
 const commit = (storage: Storage, changes: Change[], outbox: [string, string][] = []) =>
@@ -23,6 +24,8 @@ const commit = (storage: Storage, changes: Change[], outbox: [string, string][] 
     outbox: new Map(outbox.map(([key, value]) => [key, Buffer.from(value)])),
     user: 'ann',
     note: 'a note',
+    extension: {},
+    reads: new Map(),
     merge: () => undefined,
   })
 
@@ -126,6 +129,8 @@ export function storageContract(t: Test, factory: StorageFactory): void {
     const result = await storage.commit({
       changes: [change(oid, tid, '3')],
       outbox: new Map(),
+      reads: new Map(),
+      extension: {},
       user: '',
       note: '',
       merge: ({ record }, committed) => ({ ...record, state: Buffer.concat([committed.state, record.state]) }),

@@ -149,7 +149,13 @@ t.test('property: bytes from nowhere are refused or harmless, and never throw an
 })
 
 t.test('property: a record with any bit changed, or under another oid, is noticed', async t => {
-  const record = { className: 'Thing', version: 3, serial: 1_790_000_000_000_000, state: Buffer.from('some state') }
+  const record = {
+    className: 'Thing',
+    version: 3,
+    serial: 1_790_000_000_000_000,
+    previous: 5,
+    state: Buffer.from('some state'),
+  }
   const bytes = encodeRecord(7, record)
   t.same(decodeRecord(7, bytes), record)
   t.equal(await codeOf(() => decodeRecord(8, bytes)), 'DATABASE_CORRUPT')

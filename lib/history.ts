@@ -1,0 +1,117 @@
+/**
+ * The past: times and transactions as people name them, the revisions of an object, the log of transactions.
+ *
+ * History reaches back to the last pack. A view of an earlier time is refused rather than shown with holes.
+ */
+import { ObjectError } from './errors.ts'
+import type { Oid, Tid } from './persistent.ts'
+import { isGone } from './record.ts'
+import type { Storage, TransactionEntry } from './storage/storage.ts'
+
+/** A moment: a transaction's id, or a date. */
+export type Moment = Tid | Date
+
+/** A transaction in the log. */
+export interface LogEntry extends TransactionEntry {
+  readonly time: Date
+}
+
+/** A revision of an object, with the transaction that made it. */
+export interface Revision {
+  readonly tid: Tid
+  readonly time: Date
+  readonly user: string
+  readonly note: string
+  /** The class's name; empty where undoing its creation took the object back. */
+  readonly className: string
+  /** The version of the class's state. */
+  readonly version: number
+  /** Bytes of the state. */
+  readonly size: number
+}
+
+export const timeOf = (tid: Tid): Date => new Date(Math.floor(tid / 1000))
+
+export const logEntry = (entry: TransactionEntry): LogEntry => ({ ...entry, time: timeOf(entry.tid) })
+
+/**
+ * The last transaction that a view of the past shows.
+ * @param at shows what was committed at that moment or before
+ * @param before shows what was committed before that moment
+ * @throws {ObjectError} INVALID_ARGUMENT for a future moment, or both; HISTORY_PACKED for one before the last pack
+ */
+export function lastSeen(
+  storage: Storage,
+  { at, before }: { at?: Moment | undefined; before?: Moment | undefined },
+): Tid {
+  if (at !== undefined && before !== undefined)
+    throw new ObjectError('INVALID_ARGUMENT', 'open: at and before cannot both be given')
+  const moment = (at ?? before) as Moment
+  const exact = moment instanceof Date ? moment.getTime() * 1000 + (at === undefined ? 0 : 999) : moment
+  const tid = at === undefined ? exact - 1 : exact
+  if (!Number.isSafeInteger(tid) || tid < 0)
+    throw new ObjectError('INVALID_ARGUMENT', `open: expected a transaction id or a date, found ${String(moment)}`)
+  if (tid > storage.lastTid && tid > Date.now() * 1000 + 999)
+    throw new ObjectError('INVALID_ARGUMENT', `open: ${timeOf(tid).toISOString()} is in the future`)
+  if (tid < storage.packed)
+    throw new ObjectError(
+      'HISTORY_PACKED',
+      `${timeOf(tid).toISOString()} is before the last pack (${timeOf(storage.packed).toISOString()}); what was then is no longer known`,
+    )
+  return Math.min(tid, storage.lastTid)
+}
+
+/** An object's revisions, newest first, at most `size` of them. */
+export async function revisionsOf(storage: Storage, oid: Oid, size: number): Promise<Revision[]> {
+  const snapshot = storage.snapshot()
+  try {
+    const found: Revision[] = []
+    for (const record of snapshot.revisions(oid)) {
+      if (found.length >= size) break
+      const entry = await storage.transaction(record.serial)
+      found.push({
+        tid: record.serial,
+        time: timeOf(record.serial),
+        user: entry?.user ?? '',
+        note: entry?.note ?? '',
+        className: record.className,
+        version: record.version,
+        size: isGone(record) ? 0 : record.state.length,
+      })
+    }
+    return found
+  } finally {
+    snapshot.release()
+  }
+}
+
+/**
+ * The log, newest first: the entries that `filter` accepts, from the first-th (0) to the one before the last-th.
+ */
+export async function undoLog(
+  storage: Storage,
+  { first = 0, last = 20, filter = () => true }: UndoLogOptions,
+): Promise<LogEntry[]> {
+  for (const [name, value] of Object.entries({ first, last }))
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new ObjectError('INVALID_ARGUMENT', `undoLog: ${name} must be a whole number from 0, found ${value}`)
+  const found: LogEntry[] = []
+  let number = 0
+  for await (const each of storage.transactions({ after: storage.packed, reverse: true })) {
+    if (number >= last) break
+    const entry = logEntry(each)
+    if (!filter(entry)) continue
+    if (number >= first) found.push(entry)
+    number += 1
+  }
+  return found
+}
+
+export interface UndoLogOptions {
+  /** Entries to skip. Default 0. */
+  readonly first?: number
+  /** The number of the entry to stop before. Default 20. */
+  readonly last?: number
+  /** Which transactions count. Default all. */
+  readonly filter?: (entry: LogEntry) => boolean
+}

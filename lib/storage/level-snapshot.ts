@@ -1,0 +1,62 @@
+/** One state of a LevelDB database, shared by all who read it; let go when the last of them has released it. */
+import type { AbstractSnapshot } from 'abstract-level'
+import { ObjectError } from '../errors.ts'
+import type { Oid, Tid } from '../persistent.ts'
+import { decodeRecord, isGone, type StoredRecord } from '../record.ts'
+import { objectKey, revisionKey } from './keys.ts'
+import { BINARY, type Level } from './level.ts'
+
+export class SharedSnapshot {
+  readonly tid: Tid
+  readers = 0
+  private readonly level: Level
+  private readonly snapshot: AbstractSnapshot
+  private readonly options: typeof BINARY & { snapshot: AbstractSnapshot }
+
+  constructor(level: Level, tid: Tid) {
+    this.level = level
+    this.tid = tid
+    this.snapshot = level.snapshot()
+    this.options = { ...BINARY, snapshot: this.snapshot }
+  }
+
+  /** The current revision, be it that the object is gone. */
+  latest(oid: Oid): StoredRecord | undefined {
+    const bytes = this.level.getSync(objectKey(oid), this.options)
+    return bytes === undefined ? undefined : decodeRecord(oid, bytes)
+  }
+
+  load(oid: Oid): StoredRecord | undefined {
+    const record = this.latest(oid)
+    return record === undefined || isGone(record) ? undefined : record
+  }
+
+  *revisions(oid: Oid): Generator<StoredRecord> {
+    let record = this.latest(oid)
+    while (record !== undefined) {
+      yield record
+      const { serial, previous } = record
+      if (previous === 0) return
+      if (previous >= serial) throw disordered(oid, serial, previous)
+      const bytes = this.level.getSync(revisionKey(oid, previous), this.options)
+      record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
+      if (record !== undefined && record.serial !== previous) throw disordered(oid, previous, record.serial)
+    }
+  }
+
+  /** For iterators over this state. */
+  get reading(): typeof BINARY & { snapshot: AbstractSnapshot } {
+    return this.options
+  }
+
+  close(): void {
+    void this.snapshot.close()
+  }
+}
+
+function disordered(oid: Oid, serial: Tid, other: Tid): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the revisions of object ${oid} are in disorder: ${other} stands where one before ${serial} belongs; restore the database from a backup`,
+  )
+}

@@ -1,0 +1,128 @@
+/**
+ * Undo: a new transaction that puts the objects of earlier ones back to what they were before (ZODB: undo, undoMultiple).
+ *
+ * Several are undone newest first, as one. An object that was changed since is merged if its class knows how, as in a conflict; otherwise
+ * nothing is undone (UNDO_CONFLICT). Undoing the creation of an object takes it back; that is refused while something
+ * refers to it (DANGLING_REFERENCE), and so is bringing back an object that refers to one that is no longer there. An undo can be undone.
+ */
+import { ObjectError } from './errors.ts'
+import { mergeRecords } from './merge.ts'
+import type { Oid, Tid } from './persistent.ts'
+import { referencesOf } from './pickle.ts'
+import { GONE, isGone, type RecordBody, type StoredRecord } from './record.ts'
+import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
+
+/** What each object is to become. */
+type Plan = Map<Oid, RecordBody>
+
+/**
+ * @returns the new transaction
+ * @throws {ObjectError} NOT_FOUND for a transaction that is not there, HISTORY_PACKED, UNDO_CONFLICT, DANGLING_REFERENCE
+ */
+export async function undo(
+  storage: Storage,
+  tids: readonly Tid[],
+  options: Pick<Commit, 'user' | 'note'>,
+): Promise<Tid> {
+  const entries = await Promise.all([...new Set(tids)].sort((a, b) => b - a).map(tid => entryOf(storage, tid)))
+  if (entries.length === 0) throw new ObjectError('INVALID_ARGUMENT', 'undo: no transaction was named')
+  const since: TransactionEntry[] = []
+  const newer = { after: entries.at(-1)!.tid }
+  for (;;) {
+    await storage.settled()
+    for await (const entry of storage.transactions(newer)) since.push(entry)
+    newer.after = since.at(-1)?.tid ?? newer.after
+    if (storage.idle && storage.lastTid === newer.after) break
+  }
+  const changes = planned(storage, entries, since)
+  const { tid } = await storage.commit({
+    ...options,
+    changes,
+    extension: {},
+    reads: new Map(),
+    outbox: new Map(),
+    merge: () => undefined,
+  })
+  return tid
+}
+
+/** What the undo changes. Synchronous, with the database at rest: nothing can happen between this and the commit. */
+function planned(storage: Storage, entries: TransactionEntry[], since: TransactionEntry[]): Change[] {
+  const snapshot = storage.snapshot()
+  try {
+    const plan: Plan = new Map()
+    for (const { tid, oids } of entries)
+      for (const oid of oids) plan.set(oid, before(snapshot, oid, tid, plan.get(oid)))
+    assertWhole(snapshot, plan, since)
+    return Array.from(plan, ([oid, record]) => ({
+      oid,
+      serial: latest(snapshot, oid)?.serial ?? 0,
+      record,
+      references: isGone(record) ? [] : referencesOf(record.state),
+    }))
+  } finally {
+    snapshot.release()
+  }
+}
+
+/** What `oid` was before `tid`, merged with what it has become since. */
+function before(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: RecordBody | undefined): RecordBody {
+  const revisions = snapshot.revisions(oid)[Symbol.iterator]()
+  const first = revisions.next().value as StoredRecord | undefined
+  let undone = first
+  while (undone !== undefined && undone.serial > tid) undone = revisions.next().value as StoredRecord | undefined
+  if (first === undefined || undone?.serial !== tid) throw undoConflict(oid, tid, 'its history has been packed')
+  const earlier = revisions.next().value as StoredRecord | undefined
+  if (earlier === undefined && undone.previous !== 0) throw undoConflict(oid, tid, 'its history has been packed')
+  const now = planned ?? first
+  const target = earlier ?? GONE
+  if (same(now, undone)) return target
+  const change: Change = { oid, serial: tid, record: target, references: [] }
+  const merged = isGone(now) || isGone(target) ? undefined : mergeRecords(change, { ...first, ...now }, undone)
+  if (merged === undefined) throw undoConflict(oid, tid, `${now.className || 'it'} was changed since`)
+  return merged
+}
+
+/** Makes sure that nothing will refer to an object that is not there. */
+function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEntry[]): void {
+  const taken = new Set([...plan].flatMap(([oid, record]) => (isGone(record) ? [oid] : [])))
+  const problems: string[] = []
+  // what was written before an object was made cannot refer to it
+  const others = taken.size === 0 ? [] : since.flatMap(({ oids }) => oids)
+  for (const oid of new Set([...plan.keys(), ...others])) {
+    const record = plan.get(oid) ?? latest(snapshot, oid)
+    if (record === undefined || isGone(record)) continue
+    for (const other of referencesOf(record.state)) {
+      const there = plan.has(other) ? !taken.has(other) : snapshot.load(other) !== undefined
+      if (!there) problems.push(`${record.className} (object ${oid}) refers to object ${other}`)
+    }
+  }
+  if (problems.length > 0)
+    throw new ObjectError(
+      'DANGLING_REFERENCE',
+      `undo: an object would be missing that others refer to: ${problems.slice(0, 5).join('; ')}${problems.length > 5 ? `; and ${problems.length - 5} more` : ''}. Undo the later transactions too, or remove the references first`,
+    )
+}
+
+async function entryOf(storage: Storage, tid: Tid): Promise<TransactionEntry> {
+  if (tid <= storage.packed)
+    throw new ObjectError('HISTORY_PACKED', `transaction ${tid} cannot be undone: the database has been packed since`)
+  const entry = Number.isSafeInteger(tid) && tid > 0 ? await storage.transaction(tid) : undefined
+  if (entry !== undefined) return entry
+  throw new ObjectError('NOT_FOUND', `there is no transaction ${tid} in ${storage.location}; undoLog lists them`)
+}
+
+function latest(snapshot: StorageSnapshot, oid: Oid): StoredRecord | undefined {
+  const [record] = snapshot.revisions(oid)
+  return record
+}
+
+const same = (a: RecordBody, b: RecordBody): boolean =>
+  a.className === b.className && a.version === b.version && Buffer.compare(a.state, b.state) === 0
+
+function undoConflict(oid: Oid, tid: Tid, why: string): ObjectError {
+  return new ObjectError(
+    'UNDO_CONFLICT',
+    `transaction ${tid} cannot be undone: object ${oid}: ${why}; nothing was undone. Undo the later transactions too, or change the object by hand`,
+  )
+}

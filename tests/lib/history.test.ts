@@ -1,0 +1,268 @@
+/** The past: revisions, views of it, undo. */
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { Counter, type Database, type Tid } from '../../lib/index.ts'
+import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
+
+type Work = (root: Root) => void
+
+/** Commits `work` and gives the transaction's id. */
+async function commit(db: Database<Root>, work: Work, note = ''): Promise<Tid> {
+  await db.transact(root => work(root), { user: 'ann', note })
+  const [entry] = await db.undoLog({ last: 1 })
+  return entry!.tid
+}
+
+const read = <T>(db: Database<Root>, look: (root: Root) => T): Promise<T> => db.transact(root => look(root))
+
+t.test('history lists the revisions of an object, newest first, with who and why', async t => {
+  const db = await openTestDatabase()
+  const first = await commit(db, root => void (root.n = 1), 'one')
+  const second = await commit(db, root => void (root.n = 2), 'two')
+  const revisions = await db.history(1)
+  t.same(
+    revisions.map(({ tid, user, note }) => [tid, user, note]),
+    [
+      [second, 'ann', 'two'],
+      [first, 'ann', 'one'],
+      [revisions[2]!.tid, '', 'created'],
+    ],
+  )
+  t.match(revisions[0], { className: 'Root', version: 1, time: new Date(Math.floor(second / 1000)) })
+  t.ok(revisions[0]!.size > 0)
+  t.equal((await db.history('/', { size: 2 })).length, 2)
+  t.same(await db.history(12345), [])
+  await db.close()
+})
+
+t.test('a view of the past shows the state of that moment, of every object, and refuses changes', async t => {
+  const db = await openTestDatabase()
+  const one = await commit(db, root => void (root.any = new Item('a')))
+  const two = await commit(db, root => {
+    ;(root.any as Item).label = 'b'
+    root.n = 2
+  })
+  const at = db.open({ at: one })
+  const before = db.open({ before: two })
+  const now = db.open({ at: new Date() })
+  await commit(db, root => void (root.n = 3))
+  for (const [view, label, n] of [
+    [at, 'a', 0],
+    [before, 'a', 0],
+    [now, 'b', 2],
+  ] as const) {
+    t.equal((view.root.any as Item).label, label)
+    t.equal(view.root.n, n)
+    t.equal(await codeOf(() => void (view.root.n = 9)), 'READ_ONLY')
+    view.sync()
+    t.equal(view.root.n, n, 'it does not move on')
+    view.close()
+  }
+  const created = (await db.history(1)).at(-1)!.tid
+  const early = db.open({ before: created })
+  t.equal(await codeOf(() => early.root), 'OBJECT_NOT_FOUND')
+  early.close()
+  const future = Date.now() + 60_000
+  for (const options of [
+    { at: new Date(future) },
+    { before: future * 1000 },
+    { at: -1 },
+    { at: Number.NaN },
+    { at: 1, before: 1 },
+  ])
+    t.equal(await codeOf(() => db.open(options)), 'INVALID_ARGUMENT', JSON.stringify(options))
+  await db.close()
+})
+
+t.test('undo puts back what a transaction changed, and an undo can be undone', async t => {
+  const db = await openTestDatabase()
+  await commit(db, root => {
+    root.n = 1
+    root.list = ['a']
+  })
+  const second = await commit(db, root => {
+    root.list.push('b')
+    root.any = new Item('new')
+  })
+  const undone = await db.undo(second, { user: 'bob', note: 'a mistake' })
+  t.same(await read(db, root => [root.list, root.any]), [['a'], undefined])
+  t.match((await db.undoLog({ last: 1 }))[0], { tid: undone, user: 'bob', note: 'a mistake' })
+  await db.undo(undone)
+  t.same(await read(db, root => [root.list, (root.any as Item).label]), [['a', 'b'], 'new'])
+  await db.close()
+})
+
+t.test('what was changed since cannot be undone alone, but together; a class that merges can', async t => {
+  const db = await openTestDatabase()
+  await commit(db, root => {
+    root.any = new Counter(10)
+    root.text = 'first'
+  })
+  const second = await commit(db, root => {
+    root.text = 'second'
+    ;(root.any as Counter).change(1)
+  })
+  const third = await commit(db, root => void (root.text = 'third'))
+  const plus = await commit(db, root => void (root.any as Counter).change(100))
+  t.equal(await codeOf(() => db.undo(second)), 'UNDO_CONFLICT')
+  t.same(await read(db, root => [root.text, (root.any as Counter).value]), ['third', 111], 'nothing was undone')
+  await db.undo([second, third])
+  t.same(await read(db, root => [root.text, (root.any as Counter).value]), ['first', 110])
+  await db.undo(plus)
+  t.equal(await read(db, root => (root.any as Counter).value), 10)
+  await db.close()
+})
+
+t.test('undoing the creation of an object is refused while something refers to it', async t => {
+  const db = await openTestDatabase()
+  const created = await commit(db, root => void (root.any = new Item('x')))
+  await commit(db, root => {
+    root.list = [root.any]
+    root.any = undefined
+  })
+  t.equal(await codeOf(() => db.undo(created)), 'UNDO_CONFLICT', 'the root has changed as well')
+  const other = await commit(db, root => void root.tree.set('k', new Item('y')))
+  const linked = await commit(db, root => void (root.record = { y: root.tree.get('k') }))
+  const failure = await db.undo(other).then(
+    () => undefined,
+    error => error as Error & { code: string },
+  )
+  t.equal(failure?.code, 'DANGLING_REFERENCE')
+  t.match(failure?.message, /Root \(object 1\) refers to object \d+/)
+  await db.undo([other, linked])
+  t.same(await read(db, root => [root.tree.has('k'), root.record]), [false, {}])
+  await db.close()
+})
+
+t.test('a transaction that refers to an object taken back meanwhile is refused', async t => {
+  const db = await openTestDatabase()
+  const created = await commit(db, root => void root.tree.set('k', new Item('x')))
+  const connection = db.open()
+  const item = connection.root.tree.get('k')
+  await db.undo(created)
+  connection.root.any = item
+  t.equal(await codeOf(() => connection.transaction.commit()), 'DANGLING_REFERENCE')
+  await connection.transaction.abort()
+  connection.close()
+  t.equal(await read(db, root => root.any), undefined)
+  await db.close()
+})
+
+t.test('undo tells what is wrong with its argument', async t => {
+  const db = await openTestDatabase()
+  t.equal(await codeOf(() => db.undo(12345)), 'NOT_FOUND')
+  t.equal(await codeOf(() => db.undo(Number.NaN)), 'NOT_FOUND')
+  t.equal(await codeOf(() => db.undo([])), 'INVALID_ARGUMENT')
+  t.equal(await codeOf(() => db.undoLog({ first: -1 })), 'INVALID_ARGUMENT')
+  await db.close()
+  t.equal(await codeOf(() => db.undo(1)), 'DATABASE_CLOSED')
+})
+
+t.test('undoLog takes slices and a filter', async t => {
+  const db = await openTestDatabase()
+  for (let i = 0; i < 10; i++) await commit(db, root => void (root.n = i + 1), `note ${i}`)
+  const notes = async (options: Parameters<typeof db.undoLog>[0]) => (await db.undoLog(options)).map(({ note }) => note)
+  t.same(await notes({ last: 2 }), ['note 9', 'note 8'])
+  t.same(await notes({ first: 2, last: 4 }), ['note 7', 'note 6'])
+  t.same(await notes({ filter: ({ note }) => /[13]$/.test(note) }), ['note 3', 'note 1'])
+  t.equal((await db.undoLog()).length, 11)
+  await db.close()
+})
+
+t.test('a transaction keeps its user, note and further data', async t => {
+  const db = await openTestDatabase()
+  await db.transact(
+    (root, tx) => {
+      root.n = 1
+      tx.extension.request = { id: 7, path: '/order' }
+    },
+    { user: 'ann', note: 'why' },
+  )
+  t.match((await db.undoLog({ last: 1 }))[0], {
+    user: 'ann',
+    note: 'why',
+    extension: { request: { id: 7, path: '/order' } },
+    oids: [1],
+    classes: ['Root'],
+  })
+  await db.close()
+})
+
+t.test('readCurrent makes write skew a conflict', async t => {
+  const db = await openTestDatabase()
+  await commit(db, root => void (root.list = [new Item('on'), new Item('on')]))
+  /** Switches one item off if the other is on. */
+  const switchOff = (index: number, careful: boolean) => {
+    const connection = db.open()
+    const items = connection.root.list as Item[]
+    const other = items[1 - index]!
+    if (careful) connection.readCurrent(other)
+    if (other.label === 'on') items[index]!.label = 'off'
+    return connection
+  }
+  for (const careful of [false, true]) {
+    await commit(db, root => (root.list as Item[]).forEach(item => void (item.label = 'on')))
+    const [a, b] = [switchOff(0, careful), switchOff(1, careful)]
+    await a.transaction.commit()
+    t.equal(await codeOf(() => b.transaction.commit()), careful ? 'READ_CONFLICT' : undefined)
+    await b.transaction.abort()
+    a.close()
+    b.close()
+    const labels = await read(db, root => (root.list as Item[]).map(({ label }) => label))
+    t.equal(labels.filter(label => label === 'on').length, careful ? 1 : 0)
+  }
+  await db.close()
+})
+
+t.test(
+  'property: any transactions and undos leave what a model of them leaves, now and at every past moment',
+  async t => {
+    const step = fc.oneof(
+      fc.record({ set: fc.integer({ min: 0, max: 3 }), value: fc.integer({ min: 0, max: 9 }) }),
+      fc.record({ undo: fc.integer({ min: 0, max: 8 }) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async steps => {
+        const db = await openTestDatabase()
+        await commit(db, root => void (root.list = Array.from({ length: 4 }, () => new Item('-'))))
+        const log: { tid: Tid; slot: number; before: string }[] = []
+        const labels = Array.from({ length: 4 }, () => '-')
+        const past: [Tid, string[]][] = []
+        for (const each of steps) {
+          if ('set' in each) {
+            const before = labels[each.set]!
+            if (before === String(each.value)) continue
+            const tid = await commit(db, root => void ((root.list[each.set] as Item).label = String(each.value)))
+            log.push({ tid, slot: each.set, before })
+            labels[each.set] = String(each.value)
+          } else {
+            const target = log.at(-1 - each.undo)
+            if (target === undefined) continue
+            const code = await codeOf(() => db.undo(target.tid))
+            const after = log.filter(({ slot, tid }) => slot === target.slot && tid > target.tid)
+            if (after.length === 0) assert.equal(code, undefined)
+            if (code === undefined) {
+              const { tid } = (await db.undoLog({ last: 1 }))[0]!
+              const before = labels[target.slot]!
+              labels[target.slot] = target.before
+              log.push({ tid, slot: target.slot, before })
+            } else assert.equal(code, 'UNDO_CONFLICT')
+          }
+          past.push([log.at(-1)!.tid, [...labels]])
+        }
+        for (const [at, expected] of [...past, [undefined, labels] as const]) {
+          const view = at === undefined ? db.open() : db.open({ at })
+          assert.deepEqual(
+            (view.root.list as Item[]).map(({ label }) => label),
+            expected,
+          )
+          view.close()
+        }
+        await db.close()
+      }),
+      { numRuns: 150 },
+    )
+    t.pass()
+  },
+)
