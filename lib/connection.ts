@@ -10,7 +10,17 @@
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
-import { asState, type Cell, cellOf, type Jar, newGhost, type Oid, Persistent, type Tid } from './persistent.ts'
+import {
+  asState,
+  type Cell,
+  cellOf,
+  type Jar,
+  newGhost,
+  type Oid,
+  Persistent,
+  ROOT_OID,
+  type Tid,
+} from './persistent.ts'
 import { pickle, Reference as Ref, type Reference, unpickle } from './pickle.ts'
 import type { RecordBody, StoredRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
@@ -25,8 +35,6 @@ export class Broken extends Persistent {
     return cellOf(this)?.brokenName ?? ''
   }
 }
-
-export const ROOT_OID: Oid = 1
 
 export interface ConnectionOptions {
   /** Refuse all changes. Default false. */

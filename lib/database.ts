@@ -3,7 +3,7 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
-import { Connection, type ConnectionOptions, ROOT_OID } from './connection.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
 import { isConflict, ObjectError } from './errors.ts'
 import {
   type LogEntry,
@@ -11,14 +11,15 @@ import {
   type Moment,
   type Revision,
   revisionsOf,
+  tidOf,
   type UndoLogOptions,
   undoLog,
 } from './history.ts'
-import type { Oid, Persistent, Tid } from './persistent.ts'
+import { type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
 import { openDirectory } from './storage/directory.ts'
 import type { Level } from './storage/level.ts'
 import { LevelStorage } from './storage/level-storage.ts'
-import type { Storage } from './storage/storage.ts'
+import type { PackOptions, PackResult, Storage } from './storage/storage.ts'
 import type { Transaction } from './transaction.ts'
 import { traverse } from './traversal.ts'
 import { undo } from './undo.ts'
@@ -85,13 +86,13 @@ export class Database<Root extends Persistent = Persistent> {
    * @param options.size the most to be listed; default 20
    * @throws {ObjectError} NOT_FOUND for a path
    */
-  history(object: string | Oid, { size = 20 }: { size?: number } = {}): Promise<Revision[]> {
+  async history(object: string | Oid, { size = 20 }: { size?: number } = {}): Promise<Revision[]> {
     this.assertOpen()
     return revisionsOf(this.storage, typeof object === 'number' ? object : this.oidAt(object), size)
   }
 
   /** The transactions that can be undone, newest first. */
-  undoLog(options: UndoLogOptions = {}): Promise<LogEntry[]> {
+  async undoLog(options: UndoLogOptions = {}): Promise<LogEntry[]> {
     this.assertOpen()
     return undoLog(this.storage, options)
   }
@@ -108,6 +109,18 @@ export class Database<Root extends Persistent = Persistent> {
     this.assertOpen()
     const list = typeof tids === 'number' ? [tids] : tids
     return undo(this.storage, list, { user, note: note || `undo of ${list.join(', ')}` })
+  }
+
+  /**
+   * Forgets history, and removes objects that nothing refers to any more; readers and writers go on meanwhile.
+   *
+   * @param options.before the moment before which history is forgotten; default now. One before the last pack forgets nothing more.
+   * @param options.gc whether unreachable objects are removed; default true
+   * @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED, INVALID_ARGUMENT
+   */
+  async pack({ before = new Date(), ...options }: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
+    this.assertOpen()
+    return this.storage.pack({ ...options, before: tidOf(before, 'pack') })
   }
 
   private oidAt(path: string): Oid {

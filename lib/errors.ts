@@ -12,6 +12,7 @@ export const ERROR_CODES = {
   OBJECT_NOT_FOUND: 'The database holds no object with this oid.',
   DANGLING_REFERENCE: 'What is asked would leave a reference to an object that is not there.',
   HISTORY_PACKED: 'What is asked for was before the last pack.',
+  PACK_RUNNING: 'The database is being packed already.',
   UNDO_CONFLICT: 'What is to be undone has been changed since, or its history has been packed.',
   INVALID_ID: 'A name that cannot stand in a path.',
   DUPLICATE_ID: 'The container has an object of that name already.',

@@ -46,11 +46,7 @@ export function lastSeen(
 ): Tid {
   if (at !== undefined && before !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', 'open: at and before cannot both be given')
-  const moment = (at ?? before) as Moment
-  const exact = moment instanceof Date ? moment.getTime() * 1000 + (at === undefined ? 0 : 999) : moment
-  const tid = at === undefined ? exact - 1 : exact
-  if (!Number.isSafeInteger(tid) || tid < 0)
-    throw new ObjectError('INVALID_ARGUMENT', `open: expected a transaction id or a date, found ${String(moment)}`)
+  const tid = at === undefined ? tidOf(before as Moment, 'open', 0) - 1 : tidOf(at, 'open')
   if (tid > storage.lastTid && tid > Date.now() * 1000 + 999)
     throw new ObjectError('INVALID_ARGUMENT', `open: ${timeOf(tid).toISOString()} is in the future`)
   if (tid < storage.packed)
@@ -59,6 +55,19 @@ export function lastSeen(
       `${timeOf(tid).toISOString()} is before the last pack (${timeOf(storage.packed).toISOString()}); what was then is no longer known`,
     )
   return Math.min(tid, storage.lastTid)
+}
+
+/**
+ * The tid that a moment stands for: of a date, the last one (or with `within` 0, the first one) of its millisecond.
+ * @param operation for the message
+ */
+export function tidOf(moment: Moment, operation: string, within = 999): Tid {
+  const tid = moment instanceof Date ? moment.getTime() * 1000 + within : moment
+  if (Number.isSafeInteger(tid) && tid >= 0) return tid
+  throw new ObjectError(
+    'INVALID_ARGUMENT',
+    `${operation}: expected a transaction id or a date, found ${String(moment)}`,
+  )
 }
 
 /** An object's revisions, newest first, at most `size` of them. */

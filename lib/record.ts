@@ -91,6 +91,9 @@ export function decodeRecord(oid: Oid, bytes: Buffer): StoredRecord {
   }
 }
 
+/** The serial of a record, unchecked. */
+export const serialOf = (bytes: Buffer): Tid => readUInt64(bytes, 5)
+
 function corrupt(oid: Oid, what: string): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',

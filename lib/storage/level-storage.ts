@@ -10,15 +10,18 @@
 import { randomBytes } from 'node:crypto'
 import { ObjectError } from '../errors.ts'
 import { OidSet } from '../oid-set.ts'
-import type { Oid, Tid } from '../persistent.ts'
+import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
 import { encodeRecord, isGone, type RecordBody, readUInt64, type StoredRecord } from '../record.ts'
 import { FORMAT_KEY, objectKey, outboxKey, PACKED_KEY, range, revisionKey, transactionKey } from './keys.ts'
 import { BINARY, type Level, type Operation, SYNCED, writeBatch } from './level.ts'
 import { SharedSnapshot } from './level-snapshot.ts'
+import { compact, type PackHost, pack, type Removal } from './pack.ts'
 import type {
   Change,
   Commit,
   Committed,
+  PackOptions,
+  PackResult,
   Storage,
   StorageSnapshot,
   TransactionEntry,
@@ -111,10 +114,7 @@ export class LevelStorage implements Storage {
         this.assertOpen()
         return shared.revisions(oid)
       },
-      release: () => {
-        shared.readers -= 1
-        if (shared.readers === 0 && shared !== this.current && !this.closed) shared.close()
-      },
+      release: () => this.release(shared),
     }
   }
 
@@ -179,6 +179,56 @@ export class LevelStorage implements Storage {
       last = entry
       yield entry
     }
+  }
+
+  async pack({ before, ...options }: PackOptions & { readonly before: Tid }): Promise<PackResult> {
+    this.assertOpen()
+    if (this.referred !== undefined)
+      throw new ObjectError('PACK_RUNNING', `${this.location} is being packed already; wait until that has ended`)
+    const referred = new Set<Oid>()
+    this.referred = referred
+    while (!this.idle) await this.settled()
+    const snapshot = this.current
+    snapshot.readers += 1
+    try {
+      this.packedTo = Math.max(this.packedTo, Math.min(before, snapshot.tid))
+      await writeBatch(this.level, [[PACKED_KEY, transactionKey(this.packedTo).subarray(1)]], { sync: true })
+      const host: PackHost = {
+        level: this.level,
+        location: this.location,
+        snapshot,
+        root: ROOT_OID,
+        referred,
+        transactions: after => this.transactions({ after, upTo: snapshot.tid }),
+        remove: removals => this.remove(removals),
+      }
+      return await pack(host, this.packedTo, options)
+    } catch (error) {
+      throw error instanceof ObjectError ? error : this.failed(error)
+    } finally {
+      this.referred = undefined
+      this.release(snapshot)
+      // a new state, in which what was swept no longer is
+      await this.enqueue([], undefined)
+      options.progress?.({ phase: 'compact', done: 0 })
+      if (!this.closed) await compact(this.level)
+    }
+  }
+
+  private async remove(removals: readonly Removal[]): Promise<number> {
+    const certain = removals.filter(({ oid, serial }) => this.latest(oid)?.serial === serial)
+    for (const { oid } of certain) this.removed.add(oid)
+    if (certain.length > 0)
+      await this.enqueue(
+        certain.flatMap(({ operations }) => operations),
+        undefined,
+      )
+    return certain.length
+  }
+
+  private release(shared: SharedSnapshot): void {
+    shared.readers -= 1
+    if (shared.readers === 0 && shared !== this.current && !this.closed) shared.close()
   }
 
   async *outboxRows(prefix: string): AsyncGenerator<[string, Uint8Array]> {
@@ -254,7 +304,8 @@ export class LevelStorage implements Storage {
       this.waiting = []
       let failure: unknown
       const operations = group.length === 1 ? group[0]!.operations : group.flatMap(each => each.operations)
-      await writeBatch(this.level, operations, { sync: true }).catch(error => {
+      const written = operations.length === 0 ? Promise.resolve() : writeBatch(this.level, operations, { sync: true })
+      await written.catch(error => {
         failure = this.failed(error)
       })
       if (failure !== undefined) {

@@ -80,6 +80,24 @@ export interface TransactionRange {
   readonly reverse?: boolean
 }
 
+export interface PackOptions {
+  /** Whether objects that nothing refers to any more are removed. Default true. */
+  readonly gc?: boolean
+  /** Is told how far it is: objects marked, things removed. */
+  readonly progress?: (state: { readonly phase: 'mark' | 'sweep' | 'compact'; readonly done: number }) => void
+}
+
+export interface PackResult {
+  /** What was before is forgotten. */
+  readonly packed: Tid
+  /** How many objects were removed, */
+  readonly objects: number
+  /** earlier revisions of others, */
+  readonly revisions: number
+  /** and transactions of which nothing is left. */
+  readonly transactions: number
+}
+
 export interface Storage {
   /** Where it is, for messages. */
   readonly location: string
@@ -100,6 +118,11 @@ export interface Storage {
   transaction(tid: Tid): Promise<TransactionEntry | undefined>
   /** The durable transactions in a range. @throws {ObjectError} DATABASE_CORRUPT where the chain has a gap */
   transactions(range?: TransactionRange): AsyncIterable<TransactionEntry>
+  /**
+   * Forgets what was before a moment; `before` is the last transaction whose history goes. Never forgets less than an earlier pack, and
+   * finishes one that was interrupted. @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED
+   */
+  pack(options: PackOptions & { readonly before: Tid }): Promise<PackResult>
   /** The outbox rows whose keys begin with `prefix`, in the order of their keys. */
   outboxRows(prefix: string): AsyncIterable<[key: string, value: Uint8Array]>
   /** Writes outbox rows (undefined deletes) in one indivisible step; with `sync` they are durable when it resolves. */

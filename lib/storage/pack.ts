@@ -1,0 +1,266 @@
+/**
+ * Pack: forgets what was before a moment, and (gc) the objects that nothing reached then or has referred to since (ZODB's pack).
+ *
+ * For a pack at tid P, of each object its newest revision up to P and all later ones stay. With gc an object stays if it can be reached
+ * from the root as of P, or was written since, or is referred to by anything written since; and whatever such an object reaches as of P.
+ *
+ *     m packed = P, synced      views of a time before P are refused from here on
+ *     mark                      a bit per oid; nothing is changed
+ *     sweep objects             those without a mark, some hundred at a time, each batch decided with the database at rest
+ *     sweep revisions, then transactions of which no revision is left
+ *     compact                   LevelDB gives the space back
+ *
+ * Reads and commits go on all the while. The pack looks at one snapshot; open readers keep theirs. Transactions accepted meanwhile
+ * tell what they refer to, and what they refer to is marked before the next batch is decided; one that comes later
+ * is refused (DANGLING_REFERENCE). Each step leaves a consistent database, so after a kill at any point the next pack does the rest.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ObjectError } from '../errors.ts'
+import { OidSet } from '../oid-set.ts'
+import type { Oid, Tid } from '../persistent.ts'
+import { referencesOf } from '../pickle.ts'
+import { isGone, type StoredRecord, serialOf } from '../record.ts'
+import { objectKey, oidOf, range, revisionKey, tidOf, transactionKey } from './keys.ts'
+import { BINARY, type Level, type Operation, writeBatch } from './level.ts'
+import type { SharedSnapshot } from './level-snapshot.ts'
+import type { PackOptions, PackResult, TransactionEntry } from './storage.ts'
+import { decodeTransaction } from './transaction-record.ts'
+
+/** An object to be removed, if it is still at that revision. */
+export interface Removal {
+  readonly oid: Oid
+  readonly serial: Tid
+  readonly operations: readonly Operation[]
+}
+
+/** What a pack needs of the storage. */
+export interface PackHost {
+  readonly level: Level
+  readonly location: string
+  /** The state that the pack looks at. */
+  readonly snapshot: SharedSnapshot
+  readonly root: Oid
+  /** What transactions accepted since then refer to; only grows. */
+  readonly referred: ReadonlySet<Oid>
+  transactions(after: Tid): AsyncIterable<TransactionEntry>
+  /** Decides synchronously which are removed. @returns how many, once they are */
+  remove(removals: readonly Removal[]): Promise<number>
+}
+
+const BATCH = 500
+/** Milliseconds that a pack works before it lets others run. */
+const SLICE = 5
+
+/** @param at the last transaction whose history is forgotten; recorded already */
+export async function pack(host: PackHost, at: Tid, { gc = true, progress }: PackOptions): Promise<PackResult> {
+  const marked = gc ? await mark(host, at, progress) : undefined
+  const objects = marked === undefined ? 0 : await sweepObjects(host, at, marked, progress)
+  const { revisions, taken } = await sweepRevisions(host, at, marked, progress)
+  const transactions = await sweepTransactions(host, at)
+  return { packed: at, objects: objects + taken, revisions, transactions }
+}
+
+/** Gives the disk space of what was removed back. */
+export async function compact(level: Level): Promise<void> {
+  if (!('compactRange' in level)) return
+  const compactor = level as unknown as { compactRange(start: Buffer, end: Buffer, options: object): Promise<void> }
+  for (const kind of ['o', 'r', 't', 'x']) {
+    const { gte, lt } = range(Buffer.from(kind))
+    await compactor.compactRange(gte, lt, BINARY)
+  }
+}
+
+/** Lets others run when the slice is over. */
+function pauses(): () => Promise<void> | undefined {
+  let since = performance.now()
+  return () => {
+    if (performance.now() - since < SLICE) return undefined
+    return nextTurn().then(() => {
+      since = performance.now()
+    })
+  }
+}
+
+class Marker {
+  readonly marked = new OidSet()
+  private readonly host: PackHost
+  private readonly at: Tid
+  private readonly stack: Oid[] = []
+  private seen = 0
+
+  constructor(host: PackHost, at: Tid) {
+    this.host = host
+    this.at = at
+  }
+
+  reach(oid: Oid): void {
+    if (this.marked.add(oid)) this.stack.push(oid)
+  }
+
+  /** Marks what those transactions have referred to that came since the last call. @returns whether there was any */
+  reachReferred(): boolean {
+    if (this.seen === this.host.referred.size) return false
+    let number = 0
+    for (const oid of this.host.referred) if (number++ >= this.seen) this.reach(oid)
+    this.seen = this.host.referred.size
+    return this.stack.length > 0
+  }
+
+  /** Marks all that can be reached as of the pack's time from what has been. */
+  async drain(progress: PackOptions['progress']): Promise<void> {
+    const pause = pauses()
+    for (let oid = this.stack.pop(); oid !== undefined; oid = this.stack.pop()) {
+      for (const other of this.referencesThen(oid)) this.reach(other)
+      await pause()
+      progress?.({ phase: 'mark', done: this.marked.size })
+    }
+  }
+
+  private referencesThen(oid: Oid): Oid[] {
+    let known = false
+    for (const record of this.host.snapshot.revisions(oid)) {
+      known = true
+      if (record.serial <= this.at) return isGone(record) ? [] : referencesOf(record.state)
+    }
+    // an object of a transaction that was accepted after the snapshot is not in it
+    if (known || this.host.referred.has(oid)) return []
+    throw new ObjectError(
+      'DATABASE_CORRUPT',
+      `object ${oid} is missing in ${this.host.location}, though something refers to it; restore the database from a backup`,
+    )
+  }
+}
+
+async function mark(host: PackHost, at: Tid, progress: PackOptions['progress']): Promise<Marker> {
+  const marker = new Marker(host, at)
+  marker.reach(host.root)
+  const written = new OidSet()
+  const pause = pauses()
+  for await (const { oids } of host.transactions(at)) {
+    for (const oid of oids) {
+      if (!written.add(oid)) continue
+      marker.reach(oid)
+      for (const record of host.snapshot.revisions(oid)) {
+        if (record.serial <= at) break
+        if (!isGone(record)) for (const other of referencesOf(record.state)) marker.reach(other)
+      }
+      await pause()
+    }
+  }
+  await marker.drain(progress)
+  return marker
+}
+
+async function sweepObjects(
+  host: PackHost,
+  at: Tid,
+  marker: Marker,
+  progress: PackOptions['progress'],
+): Promise<number> {
+  let removed = 0
+  let batch: StoredRecordOf[] = []
+  const removeBatch = async () => {
+    // no waiting between the last look at what was referred to and the decision
+    while (marker.reachReferred()) await marker.drain(undefined)
+    const removals = batch.flatMap(({ oid, record }) =>
+      marker.marked.has(oid) ? [] : [{ oid, serial: record.serial, operations: allOf(host.snapshot, oid) }],
+    )
+    batch = []
+    removed += await host.remove(removals)
+    progress?.({ phase: 'sweep', done: removed })
+  }
+  const { snapshot } = host
+  for await (const key of host.level.keys({ ...snapshot.reading, ...range(Buffer.from('o')) })) {
+    const oid = oidOf(key)
+    if (marker.marked.has(oid)) continue
+    const record = snapshot.latest(oid)
+    if (record === undefined || record.serial > at) continue
+    batch.push({ oid, record })
+    if (batch.length >= BATCH) await removeBatch()
+  }
+  if (batch.length > 0) await removeBatch()
+  return removed
+}
+
+interface StoredRecordOf {
+  readonly oid: Oid
+  readonly record: StoredRecord
+}
+
+/** Deletes an object with all its revisions. */
+function allOf(snapshot: SharedSnapshot, oid: Oid): Operation[] {
+  const [, ...older] = snapshot.revisions(oid)
+  return [[objectKey(oid), undefined], ...older.map(({ serial }): Operation => [revisionKey(oid, serial), undefined])]
+}
+
+/** Removes the revisions that no view from the pack's time on shows, and the objects that were taken back before. */
+async function sweepRevisions(
+  host: PackHost,
+  at: Tid,
+  marker: Marker | undefined,
+  progress: PackOptions['progress'],
+): Promise<{ revisions: number; taken: number }> {
+  const { level, snapshot } = host
+  let revisions = 0
+  let taken = 0
+  let operations: Operation[] = []
+  let held: { oid: Oid; key: Buffer; latest: StoredRecord | undefined } | undefined
+  const flush = async (least: number) => {
+    if (operations.length < least) return
+    revisions += operations.length
+    await writeBatch(level, operations, { sync: false })
+    operations = []
+    progress?.({ phase: 'sweep', done: revisions })
+  }
+  /** Decides on the revision in hand, knowing the one that follows it. */
+  const decide = async (following: Tid | undefined) => {
+    if (held === undefined) return
+    const { oid, key, latest } = held
+    const next = following ?? latest?.serial ?? 0
+    if (next > at) return
+    operations.push([key, undefined])
+    if (following === undefined && latest !== undefined && isGone(latest)) {
+      taken += await host.remove([{ oid, serial: latest.serial, operations: [[objectKey(oid), undefined]] }])
+    }
+  }
+  for await (const key of level.keys({ ...snapshot.reading, ...range(Buffer.from('r')) })) {
+    const oid = oidOf(key)
+    await decide(held?.oid === oid ? tidOf(key) : undefined)
+    const garbage = marker !== undefined && !marker.marked.has(oid)
+    held = garbage ? undefined : { oid, key, latest: held?.oid === oid ? held.latest : snapshot.latest(oid) }
+    await flush(BATCH)
+  }
+  await decide(undefined)
+  await flush(1)
+  return { revisions, taken }
+}
+
+/** Removes the transactions up to the pack's time of which no revision is left. The last one always stays: it has the counters. */
+async function sweepTransactions(host: PackHost, at: Tid): Promise<number> {
+  const { level, snapshot } = host
+  const pause = pauses()
+  let removed = 0
+  let operations: Operation[] = []
+  const flush = async (least: number) => {
+    if (operations.length < least) return
+    removed += operations.length
+    await writeBatch(level, operations, { sync: false })
+    operations = []
+  }
+  const bounds = { gte: transactionKey(0), lte: transactionKey(Math.min(at, snapshot.tid - 1)) }
+  for await (const [key, value] of level.iterator({ ...BINARY, ...bounds })) {
+    const { tid, oids } = decodeTransaction(key, value)
+    if (!oids.some(oid => stands(level, oid, tid))) operations.push([key, undefined])
+    await flush(BATCH)
+    await pause()
+  }
+  await flush(1)
+  return removed
+}
+
+/** Whether that revision of the object is still there. */
+function stands(level: Level, oid: Oid, tid: Tid): boolean {
+  if (level.getSync(revisionKey(oid, tid), BINARY) !== undefined) return true
+  const latest = level.getSync(objectKey(oid), BINARY)
+  return latest !== undefined && serialOf(latest) === tid
+}
