@@ -10,6 +10,7 @@
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
+import { type CacheLimits, ObjectCache } from './object-cache.ts'
 import {
   asState,
   type Cell,
@@ -36,7 +37,7 @@ export class Broken extends Persistent {
   }
 }
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends CacheLimits {
   /** Refuse all changes. Default false. */
   readonly readOnly?: boolean | undefined
 }
@@ -62,7 +63,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly storage: Storage
   private readonly past: Tid | undefined
   private readonly readOnly: boolean
-  private readonly objects = new Map<Oid, Cell>()
+  private readonly objects: ObjectCache
   private readonly changed = new Set<Cell>()
   private readonly touched = new Set<Cell>()
   private readonly overlay = new Map<Oid, OverlayEntry>()
@@ -83,6 +84,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.storage = storage
     this.past = past
     this.database = database
+    this.objects = new ObjectCache(options)
     this.readOnly = past !== undefined || (options.readOnly ?? false)
     this.snapshot = this.view()
     this.stopListening =
@@ -180,6 +182,17 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.snapshot.release()
   }
 
+  /** Makes ghosts of all loaded objects but those with unsaved changes or with inner values in use (ZODB's cacheMinimize). */
+  cacheMinimize(): void {
+    this.assertOpen()
+    this.objects.shrink(cell => this.mayGo(cell), { objects: 0, bytes: 0 })
+  }
+
+  /** How many objects the connection knows, how many of them are loaded, and with how many bytes of stored state. */
+  get cacheStats(): { readonly objects: number; readonly loaded: number; readonly bytes: number } {
+    return this.objects.stats
+  }
+
   // --- what the objects ask of their jar
 
   load(cell: Cell): void {
@@ -214,7 +227,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   touch(cell: Cell): void {
-    this.touched.add(cell)
+    if (!this.readOnly) this.touched.add(cell)
   }
 
   examine(cell: Cell): void {
@@ -329,6 +342,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       this.touched.delete(cell)
     }
     this.outdated.clear()
+    if (!this.objects.crowded) return
+    this.objects.shrink(cell => cell.serial !== 0 && !cell.changed)
+    for (const cell of this.touched) if (cell.state === undefined) this.touched.delete(cell)
   }
 
   // --- encoding and decoding
@@ -382,7 +398,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     classOf(cell)
     cell.jar = this
     cell.oid = this.storage.newOid()
-    this.objects.set(cell.oid, cell)
+    this.objects.add(cell)
     this.added.add(cell)
     cell.change()
     return cell
@@ -408,6 +424,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private fill(cell: Cell, stored: RecordBody | StoredRecord): void {
     cell.settle(asState(this.attributes(stored)), 'serial' in stored ? stored.serial : cell.serial)
+    if (this.objects.loaded(cell, stored.state.length)) this.objects.shrink(each => each !== cell && this.mayGo(each))
+  }
+
+  /** Whether an object can be made a ghost: it is as it was stored, and nobody holds an inner value of it. */
+  private mayGo(cell: Cell): boolean {
+    return cell.serial !== 0 && !cell.changed && !this.touched.has(cell) && !cell.exposed && !this.overlay.has(cell.oid)
   }
 
   private stored(oid: Oid): RecordBody | StoredRecord | undefined {
@@ -433,7 +455,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const entry = classNamed(className)
     const cell = newGhost((entry?.ctor ?? Broken).prototype, oid, this)
     if (entry === undefined) cell.brokenName = className
-    this.objects.set(oid, cell)
+    this.objects.add(cell)
     return cell.proxy
   }
 

@@ -3,6 +3,7 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { type ChangesOptions, changes } from './changes.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { isConflict, ObjectError } from './errors.ts'
 import {
@@ -15,6 +16,7 @@ import {
   type UndoLogOptions,
   undoLog,
 } from './history.ts'
+import type { CacheLimits } from './object-cache.ts'
 import { type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
 import { openDirectory } from './storage/directory.ts'
 import type { Level } from './storage/level.ts'
@@ -23,8 +25,9 @@ import type { PackOptions, PackResult, Storage } from './storage/storage.ts'
 import type { Transaction } from './transaction.ts'
 import { traverse } from './traversal.ts'
 import { undo } from './undo.ts'
+import { upgradeAll } from './upgrade.ts'
 
-export interface OpenOptions<Root extends Persistent> {
+export interface OpenOptions<Root extends Persistent> extends CacheLimits {
   /** Makes the root object of a new database. */
   readonly root: () => Root
   /** Whether a database may be created where there is none. Default true. */
@@ -59,8 +62,12 @@ export class Database<Root extends Persistent = Persistent> {
   private readonly closers: (() => Promise<void>)[] = []
   private closing: Promise<void> | undefined
 
-  constructor(storage: Storage) {
+  private readonly limits: CacheLimits
+  private readonly ending = new AbortController()
+
+  constructor(storage: Storage, { cacheSize, cacheBytes }: CacheLimits) {
     this.storage = storage
+    this.limits = { cacheSize, cacheBytes }
     this.outbox = storage
     this.location = storage.location
     this.id = storage.id
@@ -74,10 +81,10 @@ export class Database<Root extends Persistent = Persistent> {
    * @throws {ObjectError} DATABASE_CLOSED, HISTORY_PACKED; INVALID_ARGUMENT for a future time
    */
   open(options: OpenConnectionOptions = {}): Connection<Root> {
-    const { at, before, readOnly } = options
+    const { at, before, ...others } = options
     this.assertOpen()
     const past = at === undefined && before === undefined ? undefined : lastSeen(this.storage, { at, before })
-    return new Connection<Root>({ storage: this.storage, past }, { readOnly }, this)
+    return new Connection<Root>({ storage: this.storage, past }, { ...this.limits, ...others }, this)
   }
 
   /**
@@ -121,6 +128,24 @@ export class Database<Root extends Persistent = Persistent> {
   async pack({ before = new Date(), ...options }: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
     this.assertOpen()
     return this.storage.pack({ ...options, before: tidOf(before, 'pack') })
+  }
+
+  /**
+   * The committed transactions after `since`, then each new one; an endless iteration until the signal is given or the database closes.
+   * @throws {ObjectError} HISTORY_PACKED
+   */
+  changes(options: ChangesOptions = {}): AsyncIterableIterator<LogEntry> {
+    this.assertOpen()
+    return changes(this.storage, options, this.ending.signal)
+  }
+
+  /**
+   * Stores every object of an older version or under an older name of its class anew, so that upgrade functions and aliases can go.
+   * @returns how many
+   */
+  async upgrade({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<number> {
+    this.assertOpen()
+    return upgradeAll(this, this.storage, progress)
   }
 
   private oidAt(path: string): Oid {
@@ -173,6 +198,7 @@ export class Database<Root extends Persistent = Persistent> {
 
   /** Waits for what is under way and closes the database. Connections still open end. */
   close(): Promise<void> {
+    this.ending.abort()
     this.closing ??= (async () => {
       await this.storage.settled()
       // what was durable first finishes its transaction
@@ -200,7 +226,7 @@ export async function openDatabase<Root extends Persistent>(
   try {
     await level.open()
     const storage = await LevelStorage.open(level, name, { create })
-    const database = new Database<Root>(storage)
+    const database = new Database<Root>(storage, options)
     if (storage.lastTid === 0) await createRoot(database, options.root())
     return database
   } catch (error) {

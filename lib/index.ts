@@ -1,11 +1,13 @@
 /** The object database's public names. */
 export { BTree } from './btree.ts'
+export type { ChangesOptions } from './changes.ts'
 export { Broken, Connection, type ConnectionOptions } from './connection.ts'
 export { Counter } from './counter.ts'
 export { Database, type OpenOptions, type Outbox, openDatabase, type TransactOptions } from './database.ts'
 export { ERROR_CODES, type ErrorCode, isConflict, ObjectError } from './errors.ts'
 export type { LogEntry, Moment, Revision, UndoLogOptions } from './history.ts'
 export type { ConflictResolver } from './merge.ts'
+export type { CacheLimits } from './object-cache.ts'
 export { EXPLICIT, type Oid, Persistent, type Tid } from './persistent.ts'
 export {
   type ClassOptions,
@@ -16,6 +18,7 @@ export {
   type StateRecord,
 } from './registry.ts'
 export type { Level } from './storage/level.ts'
+export type { PackOptions, PackResult } from './storage/storage.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
 export {
   acquire,

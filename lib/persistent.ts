@@ -85,6 +85,8 @@ export class Cell implements ProxyHandler<object> {
   changed = false
   /** True when an inner value went in or out by the class's own doing (see handOut). */
   exposed = false
+  /** Bytes of the state when it was loaded; 0 while the cache holds the object weakly. */
+  bytes = 0
   /** The name under which a record knows an object whose class is not registered. */
   brokenName: string | undefined
   readonly proxy: Persistent

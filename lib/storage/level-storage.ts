@@ -11,8 +11,8 @@ import { randomBytes } from 'node:crypto'
 import { ObjectError } from '../errors.ts'
 import { OidSet } from '../oid-set.ts'
 import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
-import { encodeRecord, isGone, type RecordBody, readUInt64, type StoredRecord } from '../record.ts'
-import { FORMAT_KEY, objectKey, outboxKey, PACKED_KEY, range, revisionKey, transactionKey } from './keys.ts'
+import { decodeRecord, encodeRecord, isGone, type RecordBody, readUInt64, type StoredRecord } from '../record.ts'
+import { FORMAT_KEY, objectKey, oidOf, outboxKey, PACKED_KEY, range, revisionKey, transactionKey } from './keys.ts'
 import { BINARY, type Level, type Operation, SYNCED, writeBatch } from './level.ts'
 import { SharedSnapshot } from './level-snapshot.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
@@ -160,6 +160,18 @@ export class LevelStorage implements Storage {
     for (const { references } of commit.changes) for (const oid of references) this.referred?.add(oid)
     await this.enqueue(operations, entry)
     return { tid, merged }
+  }
+
+  async *objects(): AsyncGenerator<[Oid, StoredRecord]> {
+    this.assertOpen()
+    const shared = this.current
+    shared.readers += 1
+    try {
+      for await (const [key, value] of this.level.iterator({ ...shared.reading, ...range(Buffer.from('o')) }))
+        yield [oidOf(key), decodeRecord(oidOf(key), value)]
+    } finally {
+      this.release(shared)
+    }
   }
 
   async transaction(tid: Tid): Promise<TransactionEntry | undefined> {

@@ -114,6 +114,8 @@ export interface Storage {
   /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED (at once); DATABASE_FAILED (by rejection) */
   commit(commit: Commit): Promise<Committed>
   onCommit(listener: (entry: TransactionEntry) => void): () => void
+  /** Every object with its current revision, in the order of oids, of one state. @throws {ObjectError} DATABASE_CORRUPT */
+  objects(): AsyncIterable<[oid: Oid, record: StoredRecord]>
   /** A durable transaction, if it is known still. @throws {ObjectError} DATABASE_CORRUPT */
   transaction(tid: Tid): Promise<TransactionEntry | undefined>
   /** The durable transactions in a range. @throws {ObjectError} DATABASE_CORRUPT where the chain has a gap */

@@ -1,0 +1,53 @@
+/** The change feed: committed transactions, in order, from any moment on; then each new one as it becomes durable. */
+import { ObjectError } from './errors.ts'
+import { type LogEntry, logEntry, timeOf } from './history.ts'
+import type { Tid } from './persistent.ts'
+import type { Storage } from './storage/storage.ts'
+
+export interface ChangesOptions {
+  /** The last transaction already known; by default the newest, so that only new ones come. */
+  readonly since?: Tid
+  /** Ends the feed. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Every transaction after `since`, once, in order; ends when the signal is given or the database is closed. Whoever keeps the tid of the
+ * last one it has dealt with can go on from there after a restart.
+ * @throws {ObjectError} HISTORY_PACKED if transactions after `since` have been packed away
+ */
+export async function* changes(
+  storage: Storage,
+  { since = storage.lastTid, signal }: ChangesOptions,
+  closing: AbortSignal,
+): AsyncGenerator<LogEntry> {
+  const over = AbortSignal.any(signal === undefined ? [closing] : [closing, signal])
+  let known = since
+  let wake = () => {}
+  const stop = storage.onCommit(() => wake())
+  const ended = () => wake()
+  over.addEventListener('abort', ended)
+  try {
+    while (!over.aborted) {
+      if (known < storage.packed)
+        throw new ObjectError(
+          'HISTORY_PACKED',
+          `the transactions after ${timeOf(known).toISOString()} are no longer known in full: the database was packed up to ${timeOf(storage.packed).toISOString()}; begin anew from the present state`,
+        )
+      if (storage.lastTid === known) {
+        await new Promise<void>(resolve => {
+          wake = resolve
+        })
+        continue
+      }
+      for await (const entry of storage.transactions({ after: known, upTo: storage.lastTid })) {
+        if (over.aborted) return
+        known = entry.tid
+        yield logEntry(entry)
+      }
+    }
+  } finally {
+    stop()
+    over.removeEventListener('abort', ended)
+  }
+}

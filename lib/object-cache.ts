@@ -1,0 +1,113 @@
+/**
+ * A connection's objects by oid (the identity map), and how many of them stay loaded (ZODB: the pickle cache).
+ *
+ * An object that is alive anywhere is found here, so there is one per oid. When more are loaded than `cacheSize` objects or `cacheBytes`
+ * bytes of state, the ones that came first become ghosts; a ghost is held weakly, and goes when nobody refers to it. An object with unsaved changes, or
+ * of which inner values may be in use, is never made a ghost.
+ */
+import { Cell, type Oid } from './persistent.ts'
+
+export interface CacheLimits {
+  /** Objects that stay loaded in a connection. Default 100,000. */
+  readonly cacheSize?: number | undefined
+  /** Bytes of stored state that stay loaded in a connection. Default 128 MiB. */
+  readonly cacheBytes?: number | undefined
+}
+
+export class ObjectCache {
+  private readonly cells = new Map<Oid, Cell | WeakRef<Cell>>()
+  private readonly size: number
+  private readonly bytes: number
+  /** What was loaded since the cache was last looked through. */
+  private freshObjects = 0
+  private freshBytes = 0
+  /** What stayed loaded then. */
+  private keptObjects = 0
+  private keptBytes = 0
+
+  constructor({ cacheSize = 100_000, cacheBytes = 128 * 1024 * 1024 }: CacheLimits) {
+    this.size = cacheSize
+    this.bytes = cacheBytes
+  }
+
+  get(oid: Oid): Cell | undefined {
+    const found = this.cells.get(oid)
+    return found === undefined || found instanceof Cell ? found : found.deref()
+  }
+
+  add(cell: Cell): void {
+    this.cells.set(cell.oid, cell)
+  }
+
+  delete(oid: Oid): void {
+    this.cells.delete(oid)
+  }
+
+  /** Takes note of an object whose state was loaded. @returns whether there are too many by now */
+  loaded(cell: Cell, bytes: number): boolean {
+    if (cell.bytes === 0) this.cells.set(cell.oid, cell)
+    cell.bytes = bytes
+    this.freshObjects += 1
+    this.freshBytes += bytes
+    return this.crowded
+  }
+
+  /** Whether so much has been loaded that the cache is worth being looked through. */
+  get crowded(): boolean {
+    return (
+      this.freshObjects + this.keptObjects > this.size * 1.5 + 100 ||
+      this.freshBytes + this.keptBytes > this.bytes * 1.5
+    )
+  }
+
+  /**
+   * Makes ghosts of what is loaded beyond the limits, the first first.
+   * @param mayGo whether an object can be made a ghost now
+   */
+  shrink(
+    mayGo: (cell: Cell) => boolean,
+    limit: { objects: number; bytes: number } = { objects: this.size, bytes: this.bytes },
+  ): void {
+    let objects = 0
+    let bytes = 0
+    for (const each of this.cells.values()) {
+      if (!(each instanceof Cell) || each.state === undefined) continue
+      objects += 1
+      bytes += each.bytes
+    }
+    for (const [oid, each] of this.cells) {
+      if (!(each instanceof Cell)) {
+        if (each.deref() === undefined) this.cells.delete(oid)
+        continue
+      }
+      if (each.state !== undefined) {
+        if ((objects <= limit.objects && bytes <= limit.bytes) || !mayGo(each)) continue
+        objects -= 1
+        bytes -= each.bytes
+        each.ghostify()
+      }
+      each.bytes = 0
+      this.cells.set(oid, new WeakRef(each))
+    }
+    this.keptObjects = objects
+    this.keptBytes = bytes
+    this.freshObjects = 0
+    this.freshBytes = 0
+  }
+
+  /** How many objects are known, loaded or not, and how many bytes of state are loaded. */
+  get stats(): { objects: number; loaded: number; bytes: number } {
+    let objects = 0
+    let loaded = 0
+    let bytes = 0
+    for (const each of this.cells.values()) {
+      const cell = each instanceof Cell ? each : each.deref()
+      if (cell === undefined) continue
+      objects += 1
+      if (cell.state === undefined) continue
+      loaded += 1
+      bytes += cell.bytes
+    }
+    return { objects, loaded, bytes }
+  }
+}

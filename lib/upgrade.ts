@@ -1,0 +1,56 @@
+/**
+ * Bringing all stored objects up to the registered versions of their classes, and to their present names.
+ *
+ * Objects are upgraded when they are loaded, in any case; this does it for all of them at once, some hundred in a transaction, so that old `upgrade`
+ * functions and aliases can be dropped afterwards. It may be interrupted and run again.
+ */
+import type { Connection } from './connection.ts'
+import type { Database } from './database.ts'
+import { cellOf, type Oid, type Persistent } from './persistent.ts'
+import { unpickle } from './pickle.ts'
+import { isGone, type RecordBody } from './record.ts'
+import { classNamed } from './registry.ts'
+import type { Storage } from './storage/storage.ts'
+
+const BATCH = 500
+
+/** @returns how many objects were written anew */
+export async function upgradeAll<Root extends Persistent>(
+  database: Database<Root>,
+  storage: Storage,
+  progress: ((done: number) => void) | undefined,
+): Promise<number> {
+  let upgraded = 0
+  let batch: Oid[] = []
+  const rewrite = async () => {
+    await database.transact(
+      root => {
+        const connection = root._p_jar as Connection
+        for (const oid of batch) cellOf(connection.get(oid))?.change()
+      },
+      { note: 'upgrade of classes', attempts: 10 },
+    )
+    upgraded += batch.length
+    progress?.(upgraded)
+    batch = []
+  }
+  for await (const [oid, record] of storage.objects()) {
+    if (isOutdated(record)) batch.push(oid)
+    if (batch.length >= BATCH) await rewrite()
+  }
+  if (batch.length > 0) await rewrite()
+  return upgraded
+}
+
+function isOutdated(record: RecordBody): boolean {
+  if (isGone(record)) return false
+  const entry = classNamed(record.className)
+  if (entry === undefined) return false
+  if (entry.name !== record.className || entry.version > record.version) return true
+  let renamed = false
+  unpickle(record.state, ({ className }) => {
+    const other = classNamed(className)
+    renamed ||= other !== undefined && other.name !== className
+  })
+  return renamed
+}

@@ -1,0 +1,61 @@
+/** The change feed. */
+import t from 'tap'
+import type { LogEntry } from '../../lib/index.ts'
+import { codeOf, Item, newLevel, openTestDatabase } from '../support/database.ts'
+import { directory } from '../support/program.ts'
+
+t.test('the feed gives what was committed since, then what is being committed, in order', async t => {
+  const db = await openTestDatabase()
+  const start = (await db.undoLog({ last: 1 }))[0]!.tid
+  await db.transact(root => void (root.n = 1), { user: 'ann', note: 'one' })
+  const stop = new AbortController()
+  const seen: LogEntry[] = []
+  const feed = (async () => {
+    for await (const entry of db.changes({ since: start, signal: stop.signal })) seen.push(entry)
+  })()
+  for (let i = 2; i <= 50; i++)
+    await db.transact(root => void (i % 2 ? (root.n = i) : root.tree.set(i, new Item('x'))), { note: `${i}` })
+  while (seen.length < 50) await new Promise(resolve => setTimeout(resolve, 1))
+  stop.abort()
+  await feed
+  t.same(
+    seen.map(({ note }) => note),
+    ['one', ...Array.from({ length: 49 }, (_, i) => `${i + 2}`)],
+  )
+  t.match(seen[0], { user: 'ann', oids: [1], classes: ['Root'] })
+  t.match(seen[1]!.classes, ['BTreeLeaf', 'Item'])
+  await db.close()
+})
+
+t.test('without since only new transactions come; closing the database ends the feed', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => void (root.n = 1))
+  const feed = db.changes()
+  const first = feed.next()
+  await db.transact(root => void (root.n = 2), { note: 'two' })
+  t.match(await first, { value: { note: 'two' } })
+  const next = feed.next()
+  await db.close()
+  t.same(await next, { value: undefined, done: true })
+})
+
+t.test('the feed goes on after a restart from the last transaction that was dealt with', async t => {
+  const home = await directory(t)
+  let db = await openTestDatabase(home)
+  await db.transact(root => void (root.n = 1), { note: 'one' })
+  const since = (await db.undoLog({ last: 1 }))[0]!.tid
+  await db.transact(root => void (root.n = 2), { note: 'two' })
+  await db.close()
+  db = await openTestDatabase(home)
+  t.match(await db.changes({ since }).next(), { value: { note: 'two' } })
+  await db.close()
+})
+
+t.test('a feed from before the last pack says that it would have holes', async t => {
+  const db = await openTestDatabase(newLevel())
+  const since = (await db.undoLog({ last: 1 }))[0]!.tid
+  await db.transact(root => void (root.n = 1))
+  await db.pack()
+  t.equal(await codeOf(() => db.changes({ since }).next()), 'HISTORY_PACKED')
+  await db.close()
+})
