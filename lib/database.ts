@@ -26,6 +26,7 @@ import type { Transaction } from './transaction.ts'
 import { traverse } from './traversal.ts'
 import { undo } from './undo.ts'
 import { upgradeAll } from './upgrade.ts'
+import { type VerifyResult, verify } from './verify.ts'
 
 export interface OpenOptions<Root extends Persistent> extends CacheLimits {
   /** Makes the root object of a new database. */
@@ -191,6 +192,20 @@ export class Database<Root extends Persistent = Persistent> {
     }
   }
 
+  /**
+   * The files that were found damaged when the database was opened. If there are any it can only be read, and reading what cannot be
+   * relied on is an error (DATABASE_CORRUPT).
+   */
+  get damage(): readonly string[] {
+    return this.storage.damage
+  }
+
+  /** Reads everything and tells what is wrong; see lib/verify.ts for what is checked. */
+  async verify({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
+    this.assertOpen()
+    return verify(this.storage, () => this.open({ readOnly: true }), progress)
+  }
+
   /** Has `closer` awaited before the database is closed. */
   beforeClose(closer: () => Promise<void>): void {
     this.closers.push(closer)
@@ -222,10 +237,11 @@ export async function openDatabase<Root extends Persistent>(
 ): Promise<Database<Root>> {
   const { create = true } = options
   const name = typeof location === 'string' ? resolve(location) : `(${location.constructor.name})`
-  const level = typeof location === 'string' ? await openDirectory(name, create) : location
+  const { level, witness } =
+    typeof location === 'string' ? await openDirectory(name, create) : { level: location, witness: undefined }
   try {
     await level.open()
-    const storage = await LevelStorage.open(level, name, { create })
+    const storage = await LevelStorage.open(level, name, { create, witness })
     const database = new Database<Root>(storage, options)
     if (storage.lastTid === 0) await createRoot(database, options.root())
     return database

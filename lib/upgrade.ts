@@ -6,6 +6,7 @@
  */
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
+import { ObjectError } from './errors.ts'
 import { cellOf, type Oid, type Persistent } from './persistent.ts'
 import { unpickle } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
@@ -34,7 +35,9 @@ export async function upgradeAll<Root extends Persistent>(
     progress?.(upgraded)
     batch = []
   }
-  for await (const [oid, record] of storage.objects()) {
+  for await (const { oid, current, record, damage } of storage.records()) {
+    if (!current) break
+    if (record === undefined) throw new ObjectError('DATABASE_CORRUPT', damage)
     if (isOutdated(record)) batch.push(oid)
     if (batch.length >= BATCH) await rewrite()
   }

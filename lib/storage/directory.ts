@@ -10,6 +10,7 @@ import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Level } from './level.ts'
 import { lockHolder } from './lock-holder.ts'
+import { Witness } from './witness.ts'
 
 const openHere = new Set<string>()
 
@@ -18,7 +19,7 @@ const openHere = new Set<string>()
  * @param create whether to make a directory and a database where there is none
  * @throws {ObjectError} NOT_FOUND, DATABASE_LOCKED, DATABASE_CORRUPT, DATABASE_FAILED
  */
-export async function openDirectory(directory: string, create: boolean): Promise<Level> {
+export async function openDirectory(directory: string, create: boolean): Promise<{ level: Level; witness: Witness }> {
   if (!create && !existsSync(directory))
     throw new ObjectError(
       'NOT_FOUND',
@@ -38,6 +39,7 @@ export async function openDirectory(directory: string, create: boolean): Promise
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
   openHere.add(real)
+  const witness = new Witness(directory)
   const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
@@ -50,7 +52,7 @@ export async function openDirectory(directory: string, create: boolean): Promise
     openHere.delete(real)
     throw openFailure(directory, error)
   }
-  return level
+  return { level, witness }
 }
 
 function openFailure(directory: string, error: unknown): ObjectError {

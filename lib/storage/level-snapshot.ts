@@ -1,20 +1,23 @@
 /** One state of a LevelDB database, shared by all who read it; let go when the last of them has released it. */
 import type { AbstractSnapshot } from 'abstract-level'
-import { ObjectError } from '../errors.ts'
+import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { decodeRecord, isGone, type StoredRecord } from '../record.ts'
 import { objectKey, revisionKey } from './keys.ts'
 import { BINARY, type Level } from './level.ts'
+import type { Suspicion } from './suspicion.ts'
 
 export class SharedSnapshot {
   readonly tid: Tid
   readers = 0
   private readonly level: Level
+  private readonly suspicion: Suspicion | undefined
   private readonly snapshot: AbstractSnapshot
   private readonly options: typeof BINARY & { snapshot: AbstractSnapshot }
 
-  constructor(level: Level, tid: Tid) {
+  constructor(level: Level, tid: Tid, suspicion: Suspicion | undefined) {
     this.level = level
+    this.suspicion = suspicion
     this.tid = tid
     this.snapshot = level.snapshot()
     this.options = { ...BINARY, snapshot: this.snapshot }
@@ -22,8 +25,18 @@ export class SharedSnapshot {
 
   /** The current revision, be it that the object is gone. */
   latest(oid: Oid): StoredRecord | undefined {
-    const bytes = this.level.getSync(objectKey(oid), this.options)
-    return bytes === undefined ? undefined : decodeRecord(oid, bytes)
+    const bytes = this.read(oid, objectKey(oid))
+    const record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
+    this.suspicion?.check(oid, record)
+    return record
+  }
+
+  private read(oid: Oid, key: Buffer): Buffer | undefined {
+    try {
+      return this.level.getSync(key, this.options)
+    } catch (error) {
+      throw unreadable(oid, key, error)
+    }
   }
 
   load(oid: Oid): StoredRecord | undefined {
@@ -38,7 +51,7 @@ export class SharedSnapshot {
       const { serial, previous } = record
       if (previous === 0) return
       if (previous >= serial) throw disordered(oid, serial, previous)
-      const bytes = this.level.getSync(revisionKey(oid, previous), this.options)
+      const bytes = this.read(oid, revisionKey(oid, previous))
       record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
       if (record !== undefined && record.serial !== previous) throw disordered(oid, previous, record.serial)
     }
@@ -52,6 +65,17 @@ export class SharedSnapshot {
   close(): void {
     void this.snapshot.close()
   }
+}
+
+function unreadable(oid: Oid, key: Buffer, cause: unknown): ObjectError {
+  const { code } = cause as { code?: string }
+  if (code === 'LEVEL_DATABASE_NOT_OPEN')
+    return new ObjectError('DATABASE_CLOSED', 'the database has been closed', { cause })
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `object ${oid} (key ${key.toString('hex')}) cannot be read: ${messageOf((cause as Error).cause ?? cause)}; restore the database from a backup`,
+    { cause },
+  )
 }
 
 function disordered(oid: Oid, serial: Tid, other: Tid): ObjectError {

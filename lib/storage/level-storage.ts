@@ -8,11 +8,29 @@
  * starts, and let go when the last reader has released it.
  */
 import { randomBytes } from 'node:crypto'
-import { ObjectError } from '../errors.ts'
+import { messageOf, ObjectError } from '../errors.ts'
 import { OidSet } from '../oid-set.ts'
 import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
-import { decodeRecord, encodeRecord, isGone, type RecordBody, readUInt64, type StoredRecord } from '../record.ts'
-import { FORMAT_KEY, objectKey, oidOf, outboxKey, PACKED_KEY, range, revisionKey, transactionKey } from './keys.ts'
+import {
+  decodeRecord,
+  encodeRecord,
+  isGone,
+  type RecordBody,
+  readUInt64,
+  type StoredRecord,
+  writeUInt64,
+} from '../record.ts'
+import {
+  FORMAT_KEY,
+  objectKey,
+  oidOf,
+  outboxKey,
+  PACKED_KEY,
+  range,
+  revisionKey,
+  tidOf,
+  transactionKey,
+} from './keys.ts'
 import { BINARY, type Level, type Operation, SYNCED, writeBatch } from './level.ts'
 import { SharedSnapshot } from './level-snapshot.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
@@ -22,12 +40,15 @@ import type {
   Committed,
   PackOptions,
   PackResult,
+  RecordEntry,
   Storage,
   StorageSnapshot,
   TransactionEntry,
   TransactionRange,
 } from './storage.ts'
+import { type Packed, Suspicion } from './suspicion.ts'
 import { decodeTransaction, encodeTransaction, type StoredTransaction } from './transaction-record.ts'
+import type { Witness } from './witness.ts'
 
 const FORMAT = 1
 
@@ -62,30 +83,52 @@ export class LevelStorage implements Storage {
   /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
   private referred: Set<Oid> | undefined
   private packedTo: Tid
+  private readonly witness: Witness | undefined
+  private readonly suspicion: Suspicion | undefined
   private writing: Promise<void> | undefined
   private closed = false
 
-  private constructor(level: Level, location: string, id: string, packed: Tid, last: { tid: Tid; nextOid: Oid }) {
+  private constructor(level: Level, location: string, id: string, found: Found) {
+    const { last, packed, witness, suspicion } = found
     this.level = level
     this.location = location
     this.id = id
     this.lastAccepted = last.tid
     this.nextOid = last.nextOid
-    this.packedTo = packed
-    this.current = new SharedSnapshot(level, last.tid)
+    this.packedTo = packed.tid
+    this.witness = witness
+    this.suspicion = suspicion
+    this.current = new SharedSnapshot(level, last.tid, suspicion)
   }
 
   /**
    * @param level an open database
    * @param create whether an empty one may become an object database
+   * @param witness of the directory, if it is one
    * @throws {ObjectError} DATABASE_FORMAT, DATABASE_CORRUPT
    */
-  static async open(level: Level, location: string, { create }: { create: boolean }): Promise<LevelStorage> {
+  static async open(
+    level: Level,
+    location: string,
+    { create, witness }: { create: boolean; witness?: Witness | undefined },
+  ): Promise<LevelStorage> {
     const id = await databaseId(level, location, create)
-    const [last] = await level.iterator({ ...BINARY, ...range(Buffer.from('t')), reverse: true, limit: 1 }).all()
-    const state = last === undefined ? { tid: 0, nextOid: 1 } : decodeTransaction(last[0], last[1])
-    const packed = await level.get(PACKED_KEY, BINARY)
-    return new LevelStorage(level, location, id, packed === undefined ? 0 : readUInt64(packed, 0), state)
+    const [row] = await level.iterator({ ...BINARY, ...range(Buffer.from('t')), reverse: true, limit: 1 }).all()
+    const last = row === undefined ? { tid: 0, nextOid: 1 } : decodeTransaction(row[0], row[1])
+    const packed = decodePacked(await level.get(PACKED_KEY, BINARY))
+    if (witness !== undefined && witness.tid > last.tid) throw lost(location, witness.tid, last.tid)
+    const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined
+    witness?.begin(last.tid)
+    const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
+    if (suspicion === undefined && witness !== undefined) {
+      await storage.assertWhole(witness.checkpoint)
+      witness.recordTables()
+    }
+    return storage
+  }
+
+  get damage(): readonly string[] {
+    return this.witness?.damaged ?? []
   }
 
   get packed(): Tid {
@@ -128,7 +171,7 @@ export class LevelStorage implements Storage {
   }
 
   async commit(commit: Commit): Promise<Committed> {
-    this.assertOpen()
+    this.assertWritable()
     const { writes, merged } = this.decide(commit)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
     const operations: Operation[] = []
@@ -162,13 +205,14 @@ export class LevelStorage implements Storage {
     return { tid, merged }
   }
 
-  async *objects(): AsyncGenerator<[Oid, StoredRecord]> {
+  async *records(): AsyncGenerator<RecordEntry> {
     this.assertOpen()
     const shared = this.current
     shared.readers += 1
     try {
-      for await (const [key, value] of this.level.iterator({ ...shared.reading, ...range(Buffer.from('o')) }))
-        yield [oidOf(key), decodeRecord(oidOf(key), value)]
+      for (const kind of ['o', 'r'])
+        for await (const [key, value] of this.level.iterator({ ...shared.reading, ...range(Buffer.from(kind)) }))
+          yield recordEntry(key, value)
     } finally {
       this.release(shared)
     }
@@ -194,7 +238,7 @@ export class LevelStorage implements Storage {
   }
 
   async pack({ before, ...options }: PackOptions & { readonly before: Tid }): Promise<PackResult> {
-    this.assertOpen()
+    this.assertWritable()
     if (this.referred !== undefined)
       throw new ObjectError('PACK_RUNNING', `${this.location} is being packed already; wait until that has ended`)
     const referred = new Set<Oid>()
@@ -204,7 +248,7 @@ export class LevelStorage implements Storage {
     snapshot.readers += 1
     try {
       this.packedTo = Math.max(this.packedTo, Math.min(before, snapshot.tid))
-      await writeBatch(this.level, [[PACKED_KEY, transactionKey(this.packedTo).subarray(1)]], { sync: true })
+      await this.writePacked(undefined)
       const host: PackHost = {
         level: this.level,
         location: this.location,
@@ -214,7 +258,9 @@ export class LevelStorage implements Storage {
         transactions: after => this.transactions({ after, upTo: snapshot.tid }),
         remove: removals => this.remove(removals),
       }
-      return await pack(host, this.packedTo, options)
+      const { left, ...result } = await pack(host, this.packedTo, options)
+      await this.writePacked(left)
+      return result
     } catch (error) {
       throw error instanceof ObjectError ? error : this.failed(error)
     } finally {
@@ -225,6 +271,10 @@ export class LevelStorage implements Storage {
       options.progress?.({ phase: 'compact', done: 0 })
       if (!this.closed) await compact(this.level)
     }
+  }
+
+  private writePacked(left: number | undefined): Promise<void> {
+    return writeBatch(this.level, [[PACKED_KEY, encodePacked({ tid: this.packedTo, left })]], { sync: true })
   }
 
   private async remove(removals: readonly Removal[]): Promise<number> {
@@ -253,7 +303,7 @@ export class LevelStorage implements Storage {
     rows: Iterable<readonly [string, Uint8Array | undefined]>,
     { sync }: { sync: boolean },
   ): Promise<void> {
-    this.assertOpen()
+    this.assertWritable()
     const operations = Array.from(rows, ([key, value]): Operation => [outboxKey(key), value && asBuffer(value)])
     await writeBatch(this.level, operations, { sync }).catch(error => {
       throw this.failed(error)
@@ -269,6 +319,8 @@ export class LevelStorage implements Storage {
     await this.settled()
     this.closed = true
     await this.level.close()
+    if (this.suspicion === undefined) this.witness?.recordTables()
+    this.witness?.close()
   }
 
   /** What `commit` will write, each with the revision that it follows; throws what refuses the transaction. */
@@ -343,9 +395,21 @@ export class LevelStorage implements Storage {
     for (const { tid, oids } of entries)
       for (const oid of oids) if (this.unwritten.get(oid)?.serial === tid) this.unwritten.delete(oid)
     const before = this.current
-    this.current = new SharedSnapshot(this.level, entries.at(-1)?.tid ?? before.tid)
+    this.current = new SharedSnapshot(this.level, entries.at(-1)?.tid ?? before.tid, this.suspicion)
+    if (entries.length > 0) this.witness?.committed(this.current.tid, sizeOf(group))
     if (before.readers === 0) before.close()
     for (const entry of entries) for (const listener of this.listeners) listener(entry)
+  }
+
+  /** @throws {ObjectError} DATABASE_CORRUPT if a transaction since `checkpoint` is missing */
+  private async assertWhole(checkpoint: Tid): Promise<void> {
+    let first: Tid | undefined
+    for await (const { tid } of this.transactions({ after: checkpoint - 1 })) first ??= tid
+    if (checkpoint > this.packedTo && first !== checkpoint)
+      throw new ObjectError(
+        'DATABASE_CORRUPT',
+        `transaction ${checkpoint} is missing in ${this.location}; restore the database from a backup`,
+      )
   }
 
   /** @throws {ObjectError} DATABASE_CORRUPT if a transaction is missing between two */
@@ -368,9 +432,70 @@ export class LevelStorage implements Storage {
     )
   }
 
+  private assertWritable(): void {
+    this.assertOpen()
+    if (this.suspicion !== undefined)
+      throw new ObjectError(
+        'DATABASE_CORRUPT',
+        `${this.location} is damaged (${this.damage.join(', ')}) and can only be read; restore it from a backup`,
+      )
+  }
+
   private assertOpen(): void {
     if (this.closed) throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
   }
+}
+
+function recordEntry(key: Buffer, value: Buffer): RecordEntry {
+  const oid = oidOf(key)
+  const current = key[0] === 0x6f
+  try {
+    const record = decodeRecord(oid, value)
+    if (current || record.serial === tidOf(key)) return { oid, current, record, damage: '' }
+    return {
+      oid,
+      current,
+      record: undefined,
+      damage: `object ${oid} has revision ${record.serial} in the place of ${tidOf(key)}`,
+    }
+  } catch (error) {
+    return { oid, current, record: undefined, damage: messageOf(error) }
+  }
+}
+
+/** What was found when the database was opened. */
+interface Found {
+  readonly last: { readonly tid: Tid; readonly nextOid: Oid }
+  readonly packed: Packed
+  readonly witness: Witness | undefined
+  readonly suspicion: Suspicion | undefined
+}
+
+/** The last tid packed (8 bytes), and one more than the number of transactions left up to it; 0 if that is not known. */
+function encodePacked({ tid, left }: Packed): Buffer {
+  const bytes = Buffer.alloc(16)
+  writeUInt64(bytes, tid, 0)
+  writeUInt64(bytes, left === undefined ? 0 : left + 1, 8)
+  return bytes
+}
+
+function decodePacked(bytes: Buffer | undefined): Packed {
+  if (bytes === undefined || bytes.length !== 16) return { tid: 0, left: undefined }
+  const left = readUInt64(bytes, 8)
+  return { tid: readUInt64(bytes, 0), left: left === 0 ? undefined : left - 1 }
+}
+
+const sizeOf = (group: readonly Accepted[]): number =>
+  group.reduce(
+    (sum, { operations }) => sum + operations.reduce((all, [key, value]) => all + key.length + (value?.length ?? 0), 0),
+    0,
+  )
+
+function lost(location: string, expected: Tid, found: Tid): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `committed transactions are missing in ${location}: the last one was ${expected}, the last one that can be read is ${found}. Its log is damaged: restore it from a backup; or, to go on with what is left, remove the file COMMITTED in it`,
+  )
 }
 
 async function databaseId(level: Level, location: string, create: boolean): Promise<string> {

@@ -52,12 +52,16 @@ const BATCH = 500
 const SLICE = 5
 
 /** @param at the last transaction whose history is forgotten; recorded already */
-export async function pack(host: PackHost, at: Tid, { gc = true, progress }: PackOptions): Promise<PackResult> {
+export async function pack(
+  host: PackHost,
+  at: Tid,
+  { gc = true, progress }: PackOptions,
+): Promise<PackResult & { left: number }> {
   const marked = gc ? await mark(host, at, progress) : undefined
   const objects = marked === undefined ? 0 : await sweepObjects(host, at, marked, progress)
   const { revisions, taken } = await sweepRevisions(host, at, marked, progress)
-  const transactions = await sweepTransactions(host, at)
-  return { packed: at, objects: objects + taken, revisions, transactions }
+  const { removed: transactions, left } = await sweepTransactions(host, at)
+  return { packed: at, objects: objects + taken, revisions, transactions, left }
 }
 
 /** Gives the disk space of what was removed back. */
@@ -236,10 +240,11 @@ async function sweepRevisions(
 }
 
 /** Removes the transactions up to the pack's time of which no revision is left. The last one always stays: it has the counters. */
-async function sweepTransactions(host: PackHost, at: Tid): Promise<number> {
+async function sweepTransactions(host: PackHost, at: Tid): Promise<{ removed: number; left: number }> {
   const { level, snapshot } = host
   const pause = pauses()
   let removed = 0
+  let left = at === snapshot.tid && at > 0 ? 1 : 0
   let operations: Operation[] = []
   const flush = async (least: number) => {
     if (operations.length < least) return
@@ -250,12 +255,13 @@ async function sweepTransactions(host: PackHost, at: Tid): Promise<number> {
   const bounds = { gte: transactionKey(0), lte: transactionKey(Math.min(at, snapshot.tid - 1)) }
   for await (const [key, value] of level.iterator({ ...BINARY, ...bounds })) {
     const { tid, oids } = decodeTransaction(key, value)
-    if (!oids.some(oid => stands(level, oid, tid))) operations.push([key, undefined])
+    if (oids.some(oid => stands(level, oid, tid))) left += 1
+    else operations.push([key, undefined])
     await flush(BATCH)
     await pause()
   }
   await flush(1)
-  return removed
+  return { removed, left }
 }
 
 /** Whether that revision of the object is still there. */

@@ -98,6 +98,11 @@ export interface PackResult {
   readonly transactions: number
 }
 
+export type RecordEntry = { readonly oid: Oid; readonly current: boolean } & (
+  | { readonly record: StoredRecord; readonly damage: '' }
+  | { readonly record: undefined; readonly damage: string }
+)
+
 export interface Storage {
   /** Where it is, for messages. */
   readonly location: string
@@ -107,6 +112,8 @@ export interface Storage {
   readonly lastTid: Tid
   /** The time of the last pack: what was before it is no longer known in full. 0 if there was none. */
   readonly packed: Tid
+  /** Files that were found damaged when it was opened. If there are any, it can only be read, and what cannot be relied on is an error. */
+  readonly damage: readonly string[]
   /** True while no accepted transaction waits to become durable. */
   readonly idle: boolean
   snapshot(): StorageSnapshot
@@ -114,8 +121,8 @@ export interface Storage {
   /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED (at once); DATABASE_FAILED (by rejection) */
   commit(commit: Commit): Promise<Committed>
   onCommit(listener: (entry: TransactionEntry) => void): () => void
-  /** Every object with its current revision, in the order of oids, of one state. @throws {ObjectError} DATABASE_CORRUPT */
-  objects(): AsyncIterable<[oid: Oid, record: StoredRecord]>
+  /** Every record of one state: the current ones in the order of oids, then the earlier ones. A damaged one comes without `record`. */
+  records(): AsyncIterable<RecordEntry>
   /** A durable transaction, if it is known still. @throws {ObjectError} DATABASE_CORRUPT */
   transaction(tid: Tid): Promise<TransactionEntry | undefined>
   /** The durable transactions in a range. @throws {ObjectError} DATABASE_CORRUPT where the chain has a gap */

@@ -13,8 +13,10 @@ t.test('over LevelDB on disk', async t => {
   const home = await mkdtemp(join(tmpdir(), 'storage-'))
   t.teardown(() => rm(home, { recursive: true }))
   let count = 0
-  const open = async (directory: string) =>
-    LevelStorage.open(await openDirectory(directory, true), directory, { create: true })
+  const open = async (directory: string) => {
+    const { level, witness } = await openDirectory(directory, true)
+    return LevelStorage.open(level, directory, { create: true, witness })
+  }
   storageContract(t, {
     open: () => open(join(home, `${count++}`)),
     async reopen(storage) {

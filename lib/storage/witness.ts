@@ -1,0 +1,189 @@
+/**
+ * The witness: two small files beside LevelDB's own, which know what must be there. LevelDB does not check most of what it reads, and
+ * drops without a word what it cannot read of its log.
+ *
+ *   COMMITTED   16 + 4 bytes: last durable tid, a tid from which on the chain is to be checked, CRC-32. Written after each batch,
+ *               without a sync: it may be behind the database, never ahead of it. If it is ahead, commits were lost.
+ *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
+ *               never changed. Its checksum is taken when the database is closed, and soon after it was opened.
+ *
+ * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
+ */
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { messageOf } from '../errors.ts'
+import type { Tid } from '../persistent.ts'
+import { readUInt64, writeUInt64 } from '../record.ts'
+
+const COMMITTED = 'COMMITTED'
+const TABLES = 'TABLES'
+/** Bytes of writes after which LevelDB certainly has moved what was before from its log to tables. */
+const LOG_BYTES = 10 * 1024 * 1024
+const CHUNK = 1024 * 1024
+
+interface Tables {
+  readonly tables: Record<string, [size: number, checksum: number]>
+  readonly damaged: string[]
+}
+
+export class Witness {
+  /** What the database must hold at least; 0 if unknown. */
+  readonly tid: Tid
+  /** From where on the chain of transactions is to be checked at open. */
+  readonly checkpoint: Tid
+  /** Table files that are not as they were written. */
+  readonly damaged: readonly string[]
+  private readonly directory: string
+  private readonly known: Tables['tables']
+  private file: number | undefined
+  private readonly bytes = Buffer.alloc(20)
+  private next: Tid
+  private marked: Tid
+  private sinceMark = 0
+
+  /** Reads the witness of a directory that is not open in LevelDB yet, and checks the tables before LevelDB can rewrite them. */
+  constructor(directory: string) {
+    this.directory = directory
+    const { tables, damaged } = readTables(join(directory, TABLES))
+    const committed = readCommitted(join(directory, COMMITTED))
+    this.tid = committed.tid
+    this.checkpoint = committed.checkpoint
+    this.marked = committed.checkpoint
+    this.next = committed.tid
+    const found = tableFiles(directory).filter(
+      name => Object.hasOwn(tables, name) && !agrees(directory, name, tables[name]!),
+    )
+    this.damaged = [...new Set([...damaged, ...found])].sort()
+    this.known = Object.fromEntries(Object.entries(tables).filter(([name]) => !found.includes(name)))
+  }
+
+  /** @param last the last transaction that is there. To be called when LevelDB has opened (and so locked) the directory: from here on files are written. */
+  begin(last: Tid): void {
+    const path = join(this.directory, COMMITTED)
+    closeSync(openSync(path, 'a', 0o600))
+    this.file = openSync(path, 'r+')
+    if (this.damaged.length > 0) this.writeTables()
+    // opening has moved LevelDB's log to tables
+    this.marked = last
+    this.next = last
+    if (last > 0) this.committed(last, 0)
+  }
+
+  /** A batch of that many bytes has become durable. */
+  committed(tid: Tid, bytes: number): void {
+    this.sinceMark += bytes
+    if (this.sinceMark > LOG_BYTES) {
+      this.marked = this.next
+      this.next = tid
+      this.sinceMark = 0
+    }
+    writeUInt64(this.bytes, tid, 0)
+    writeUInt64(this.bytes, this.marked, 8)
+    this.bytes.writeUInt32BE(crc32(this.bytes.subarray(0, 16)), 16)
+    if (this.file === undefined) return
+    try {
+      writeSync(this.file, this.bytes, 0, 20, 0)
+    } catch {
+      // it stays behind, which is allowed
+    }
+  }
+
+  /** Takes the checksums of tables that are new. Nothing that goes wrong here concerns the database. */
+  recordTables(): void {
+    try {
+      const names = tableFiles(this.directory)
+      for (const name of Object.keys(this.known)) if (!names.includes(name)) delete this.known[name]
+      for (const name of names) this.known[name] ??= fingerprint(join(this.directory, name))
+      this.writeTables()
+    } catch (error) {
+      process.emitWarning(
+        `${join(this.directory, TABLES)} could not be written: ${messageOf(error)}`,
+        'DatabaseWarning',
+      )
+    }
+  }
+
+  close(): void {
+    if (this.file !== undefined) closeSync(this.file)
+    this.file = undefined
+  }
+
+  private writeTables(): void {
+    const content = JSON.stringify({ tables: this.known, damaged: this.damaged })
+    const path = join(this.directory, TABLES)
+    writeFileSync(`${path}.new`, `${crc32(content).toString(16).padStart(8, '0')} ${content}\n`, { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+}
+
+function tableFiles(directory: string): string[] {
+  return readdirSync(directory).filter(name => /^\d+\.(ldb|sst)$/.test(name))
+}
+
+function agrees(directory: string, name: string, [size, checksum]: [number, number]): boolean {
+  try {
+    const now = fingerprint(join(directory, name))
+    return now[0] === size && now[1] === checksum
+  } catch (error) {
+    // LevelDB itself misses a table that it needs
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+  }
+}
+
+function fingerprint(path: string): [size: number, checksum: number] {
+  const file = openSync(path, 'r')
+  try {
+    const chunk = Buffer.allocUnsafe(Math.min(CHUNK, statSync(path).size + 1))
+    let size = 0
+    let checksum = 0
+    for (let n = readSync(file, chunk); n > 0; n = readSync(file, chunk)) {
+      checksum = crc32(chunk.subarray(0, n), checksum)
+      size += n
+    }
+    return [size, checksum]
+  } finally {
+    closeSync(file)
+  }
+}
+
+function readTables(path: string): Tables {
+  const none = { tables: {}, damaged: [] }
+  const text = read(path)?.toString()
+  if (text === undefined) return none
+  const content = text.slice(9, -1)
+  if (crc32(content).toString(16).padStart(8, '0') === text.slice(0, 8)) return JSON.parse(content) as Tables
+  unreadable(path)
+  return none
+}
+
+function readCommitted(path: string): { tid: Tid; checkpoint: Tid } {
+  const bytes = read(path)
+  if (bytes === undefined || bytes.length === 0) return { tid: 0, checkpoint: 0 }
+  if (bytes.length === 20 && crc32(bytes.subarray(0, 16)) === bytes.readUInt32BE(16))
+    return { tid: readUInt64(bytes, 0), checkpoint: readUInt64(bytes, 8) }
+  unreadable(path)
+  return { tid: 0, checkpoint: 0 }
+}
+
+function read(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch {
+    return undefined
+  }
+}
+
+function unreadable(path: string): void {
+  process.emitWarning(`${path} is damaged; it is made anew. Let verify check the database`, 'DatabaseWarning')
+}

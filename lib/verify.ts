@@ -1,0 +1,158 @@
+/**
+ * Verify: reads everything and tells what is wrong. Changes nothing.
+ *
+ * - every file that the witness knows is as it was written;
+ * - every record, current or earlier, agrees with its checksum, and its state can be decoded;
+ * - the transactions form a chain; each one that was not packed has left what it says it wrote, and every revision belongs to one;
+ * - every reference leads to an object; every object that has a `__parent__` is found there under its name;
+ * - oids are below the counter.
+ */
+import type { Connection } from './connection.ts'
+import { messageOf, ObjectError } from './errors.ts'
+import { OidSet } from './oid-set.ts'
+import type { Oid, Persistent, Tid } from './persistent.ts'
+import { referencesOf } from './pickle.ts'
+import { isGone } from './record.ts'
+import type { Storage, StorageSnapshot } from './storage/storage.ts'
+import { isContainer } from './traversal.ts'
+
+export interface Problem {
+  /** What kind of thing is damaged. */
+  readonly kind: 'file' | 'record' | 'transaction' | 'reference' | 'parent'
+  readonly oid?: Oid
+  readonly message: string
+}
+
+export interface VerifyResult {
+  readonly ok: boolean
+  readonly objects: number
+  readonly revisions: number
+  readonly transactions: number
+  readonly problems: readonly Problem[]
+}
+
+/** At most so many problems are listed. */
+const MOST = 1000
+
+/** @param open opens a connection of the database, for reading with the application's classes */
+export async function verify(
+  storage: Storage,
+  open: () => Connection,
+  progress: ((done: number) => void) | undefined,
+): Promise<VerifyResult> {
+  const problems: Problem[] = storage.damage.map(name => ({
+    kind: 'file',
+    message: `${name} is not as it was written`,
+  }))
+  const report = (problem: Problem) => {
+    if (problems.length < MOST) problems.push(problem)
+  }
+  await storage.settled()
+  const upTo = storage.lastTid
+  const records = await verifyRecords(storage, upTo, report, progress)
+  const transactions = await verifyTransactions(storage, upTo, report)
+  if (problems.length === 0 && transactions.writes !== records.unpacked)
+    report({
+      kind: 'transaction',
+      message: `there are ${records.unpacked} revisions since the last pack, but the transactions tell of ${transactions.writes}`,
+    })
+  if (problems.length === 0) await verifyParents(storage, open, report)
+  return {
+    ok: problems.length === 0,
+    objects: records.objects,
+    revisions: records.revisions,
+    transactions: transactions.count,
+    problems,
+  }
+}
+
+type Report = (problem: Problem) => void
+
+/** Checksums, states and references. */
+async function verifyRecords(
+  storage: Storage,
+  upTo: Tid,
+  report: Report,
+  progress: ((done: number) => void) | undefined,
+): Promise<{ objects: number; revisions: number; unpacked: number }> {
+  const present = new OidSet()
+  const referred = new Map<Oid, Oid>()
+  const counts = { objects: 0, revisions: 0, unpacked: 0 }
+  for await (const { oid, current, record, damage } of storage.records()) {
+    counts[current ? 'objects' : 'revisions'] += 1
+    progress?.(counts.objects + counts.revisions)
+    if (record === undefined) {
+      report({ kind: 'record', oid, message: damage })
+      continue
+    }
+    if (record.serial > storage.packed && record.serial <= upTo) counts.unpacked += 1
+    if (isGone(record)) continue
+    if (current) present.add(oid)
+    try {
+      const references = referencesOf(record.state)
+      if (current) for (const other of references) referred.set(other, oid)
+    } catch (error) {
+      report({ kind: 'record', oid, message: `object ${oid}, revision ${record.serial}: ${messageOf(error)}` })
+    }
+  }
+  for (const [oid, from] of referred)
+    if (!present.has(oid))
+      report({ kind: 'reference', oid, message: `object ${from} refers to object ${oid}, which is not there` })
+  return counts
+}
+
+/** The chain, and that each transaction has left what it wrote. */
+async function verifyTransactions(
+  storage: Storage,
+  upTo: Tid,
+  report: Report,
+): Promise<{ count: number; writes: number }> {
+  const counts = { count: 0, writes: 0 }
+  const snapshot = storage.snapshot()
+  try {
+    for await (const { tid, oids } of storage.transactions({ upTo })) {
+      counts.count += 1
+      if (tid <= storage.packed) continue
+      counts.writes += oids.length
+      for (const oid of oids) {
+        if (!hasRevision(snapshot, oid, tid))
+          report({ kind: 'transaction', oid, message: `what transaction ${tid} wrote to object ${oid} is not there` })
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof ObjectError)) throw error
+    report({ kind: 'transaction', message: error.message })
+  } finally {
+    snapshot.release()
+  }
+  return counts
+}
+
+function hasRevision(snapshot: StorageSnapshot, oid: Oid, tid: Tid): boolean {
+  for (const { serial } of snapshot.revisions(oid)) if (serial <= tid) return serial === tid
+  return false
+}
+
+/** That containers and what is in them agree. Reads with the application's classes. */
+async function verifyParents(storage: Storage, open: () => Connection, report: Report): Promise<void> {
+  const connection = open()
+  try {
+    for await (const { oid, current, record } of storage.records()) {
+      if (!current || record === undefined || isGone(record)) continue
+      const { __parent__: parent, __name__: name } = connection.get(oid)
+      if (parent === undefined || name === undefined || !isContainer(parent)) continue
+      const found = parent.get(name) as Persistent | undefined
+      if (found?._p_oid !== oid)
+        report({
+          kind: 'parent',
+          oid,
+          message: `object ${oid} says it is '${name}' of a container that has something else there`,
+        })
+    }
+  } catch (error) {
+    if (!(error instanceof ObjectError)) throw error
+    report({ kind: 'parent', message: error.message })
+  } finally {
+    connection.close()
+  }
+}
