@@ -33,6 +33,11 @@ export interface OpenOptions<Root extends Persistent> extends CacheLimits {
   readonly root: () => Root
   /** Whether a database may be created where there is none. Default true. */
   readonly create?: boolean
+  /**
+   * Opens a database of which a table file is damaged, for reading what is left of it: what is not certainly the newest is an error.
+   * LevelDB may end the process where it meets the damage; so do it in one that can be spared. Default false.
+   */
+  readonly salvage?: boolean
 }
 
 export interface OpenConnectionOptions extends ConnectionOptions {
@@ -235,10 +240,12 @@ export async function openDatabase<Root extends Persistent>(
   location: string | Level,
   options: OpenOptions<Root>,
 ): Promise<Database<Root>> {
-  const { create = true } = options
+  const { create = true, salvage = false } = options
   const name = typeof location === 'string' ? resolve(location) : `(${location.constructor.name})`
   const { level, witness } =
-    typeof location === 'string' ? await openDirectory(name, create) : { level: location, witness: undefined }
+    typeof location === 'string'
+      ? await openDirectory(name, { create, salvage })
+      : { level: location, witness: undefined }
   try {
     await level.open()
     const storage = await LevelStorage.open(level, name, { create, witness })

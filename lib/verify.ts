@@ -78,7 +78,7 @@ async function verifyRecords(
   const present = new OidSet()
   const referred = new Map<Oid, Oid>()
   const counts = { objects: 0, revisions: 0, unpacked: 0 }
-  for await (const { oid, current, record, damage } of storage.records()) {
+  for await (const { oid, current, record, damage } of whatCanBeRead(storage.records(), report)) {
     counts[current ? 'objects' : 'revisions'] += 1
     progress?.(counts.objects + counts.revisions)
     if (record === undefined) {
@@ -99,6 +99,14 @@ async function verifyRecords(
     if (!present.has(oid))
       report({ kind: 'reference', oid, message: `object ${from} refers to object ${oid}, which is not there` })
   return counts
+}
+
+async function* whatCanBeRead<T>(entries: AsyncIterable<T>, report: Report): AsyncGenerator<T> {
+  try {
+    yield* entries
+  } catch (error) {
+    report({ kind: 'file', message: messageOf(error) })
+  }
 }
 
 /** The chain, and that each transaction has left what it wrote. */

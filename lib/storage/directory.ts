@@ -16,10 +16,14 @@ const openHere = new Set<string>()
 
 /**
  * @param directory absolute path
- * @param create whether to make a directory and a database where there is none
+ * @param options.create whether to make a directory and a database where there is none
+ * @param options.salvage whether to open it although a table file is damaged
  * @throws {ObjectError} NOT_FOUND, DATABASE_LOCKED, DATABASE_CORRUPT, DATABASE_FAILED
  */
-export async function openDirectory(directory: string, create: boolean): Promise<{ level: Level; witness: Witness }> {
+export async function openDirectory(
+  directory: string,
+  { create, salvage = false }: { create: boolean; salvage?: boolean },
+): Promise<{ level: Level; witness: Witness }> {
   if (!create && !existsSync(directory))
     throw new ObjectError(
       'NOT_FOUND',
@@ -38,8 +42,10 @@ export async function openDirectory(directory: string, create: boolean): Promise
       'DATABASE_LOCKED',
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
-  openHere.add(real)
   const witness = new Witness(directory)
+  // LevelDB would read on without a word, or end the process
+  if (witness.damaged.length > 0 && !salvage) throw damaged(directory, witness.damaged)
+  openHere.add(real)
   const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
@@ -53,6 +59,13 @@ export async function openDirectory(directory: string, create: boolean): Promise
     throw openFailure(directory, error)
   }
   return { level, witness }
+}
+
+function damaged(directory: string, files: readonly string[]): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the database ${directory} is damaged: ${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not as written. Restore it from a backup; the option salvage reads what is left`,
+  )
 }
 
 function openFailure(directory: string, error: unknown): ObjectError {

@@ -1,10 +1,10 @@
 /** One state of a LevelDB database, shared by all who read it; let go when the last of them has released it. */
 import type { AbstractSnapshot } from 'abstract-level'
-import { messageOf, ObjectError } from '../errors.ts'
+import { ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { decodeRecord, isGone, type StoredRecord } from '../record.ts'
 import { objectKey, revisionKey } from './keys.ts'
-import { BINARY, type Level } from './level.ts'
+import { BINARY, type Level, unreadable } from './level.ts'
 import type { Suspicion } from './suspicion.ts'
 
 export class SharedSnapshot {
@@ -35,7 +35,7 @@ export class SharedSnapshot {
     try {
       return this.level.getSync(key, this.options)
     } catch (error) {
-      throw unreadable(oid, key, error)
+      throw unreadable(error, `object ${oid} (key ${key.toString('hex')})`)
     }
   }
 
@@ -65,17 +65,6 @@ export class SharedSnapshot {
   close(): void {
     void this.snapshot.close()
   }
-}
-
-function unreadable(oid: Oid, key: Buffer, cause: unknown): ObjectError {
-  const { code } = cause as { code?: string }
-  if (code === 'LEVEL_DATABASE_NOT_OPEN')
-    return new ObjectError('DATABASE_CLOSED', 'the database has been closed', { cause })
-  return new ObjectError(
-    'DATABASE_CORRUPT',
-    `object ${oid} (key ${key.toString('hex')}) cannot be read: ${messageOf((cause as Error).cause ?? cause)}; restore the database from a backup`,
-    { cause },
-  )
 }
 
 function disordered(oid: Oid, serial: Tid, other: Tid): ObjectError {

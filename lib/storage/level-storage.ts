@@ -31,7 +31,7 @@ import {
   tidOf,
   transactionKey,
 } from './keys.ts'
-import { BINARY, type Level, type Operation, SYNCED, writeBatch } from './level.ts'
+import { BINARY, entriesIn, type Level, type Operation, SYNCED, unreadable, writeBatch } from './level.ts'
 import { SharedSnapshot } from './level-snapshot.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
 import type {
@@ -113,9 +113,12 @@ export class LevelStorage implements Storage {
     { create, witness }: { create: boolean; witness?: Witness | undefined },
   ): Promise<LevelStorage> {
     const id = await databaseId(level, location, create)
-    const [row] = await level.iterator({ ...BINARY, ...range(Buffer.from('t')), reverse: true, limit: 1 }).all()
+    const [row] = await level
+      .iterator({ ...BINARY, ...range(Buffer.from('t')), reverse: true, limit: 1 })
+      .all()
+      .catch(failedRead)
     const last = row === undefined ? { tid: 0, nextOid: 1 } : decodeTransaction(row[0], row[1])
-    const packed = decodePacked(await level.get(PACKED_KEY, BINARY))
+    const packed = decodePacked(await level.get(PACKED_KEY, BINARY).catch(failedRead))
     if (witness !== undefined && witness.tid > last.tid) throw lost(location, witness.tid, last.tid)
     const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined
     witness?.begin(last.tid)
@@ -211,7 +214,7 @@ export class LevelStorage implements Storage {
     shared.readers += 1
     try {
       for (const kind of ['o', 'r'])
-        for await (const [key, value] of this.level.iterator({ ...shared.reading, ...range(Buffer.from(kind)) }))
+        for await (const [key, value] of entriesIn(this.level, { ...shared.reading, ...range(Buffer.from(kind)) }))
           yield recordEntry(key, value)
     } finally {
       this.release(shared)
@@ -221,20 +224,27 @@ export class LevelStorage implements Storage {
   async transaction(tid: Tid): Promise<TransactionEntry | undefined> {
     this.assertOpen()
     const key = transactionKey(tid)
-    const value = await this.level.get(key, BINARY)
+    const value = await this.level.get(key, BINARY).catch(failedRead)
     return value && decodeTransaction(key, value)
   }
 
   async *transactions({ after = 0, upTo, reverse = false }: TransactionRange = {}): AsyncGenerator<TransactionEntry> {
     this.assertOpen()
-    const bounds = { gte: transactionKey(after + 1), lte: transactionKey(upTo ?? this.lastTid) }
+    const newest = this.lastTid
+    const bounds = { gte: transactionKey(after + 1), lte: transactionKey(upTo ?? newest) }
+    // the transaction that has to come next; undefined where any may
+    let due = reverse && (upTo ?? newest) >= newest && newest > after ? newest : undefined
     let last: StoredTransaction | undefined
-    for await (const [key, value] of this.level.iterator({ ...BINARY, ...bounds, reverse })) {
+    for await (const [key, value] of entriesIn(this.level, { ...BINARY, ...bounds, reverse })) {
       const entry = decodeTransaction(key, value)
-      if (last !== undefined) this.assertChained(reverse ? entry : last, reverse ? last : entry)
+      if (reverse) this.assertNext(due, entry.tid)
+      else this.assertNext(last === undefined && entry.previous <= after ? undefined : entry.previous, last?.tid)
+      due = entry.previous > after ? entry.previous : undefined
       last = entry
       yield entry
     }
+    if (reverse) this.assertNext(due, undefined)
+    else if ((upTo ?? newest) >= newest && newest > after) this.assertNext(newest, last?.tid)
   }
 
   async pack({ before, ...options }: PackOptions & { readonly before: Tid }): Promise<PackResult> {
@@ -295,7 +305,7 @@ export class LevelStorage implements Storage {
 
   async *outboxRows(prefix: string): AsyncGenerator<[string, Uint8Array]> {
     this.assertOpen()
-    for await (const [key, value] of this.level.iterator({ ...BINARY, ...range(outboxKey(prefix)) }))
+    for await (const [key, value] of entriesIn(this.level, { ...BINARY, ...range(outboxKey(prefix)) }))
       yield [key.toString('utf8', 1), value]
   }
 
@@ -412,12 +422,12 @@ export class LevelStorage implements Storage {
       )
   }
 
-  /** @throws {ObjectError} DATABASE_CORRUPT if a transaction is missing between two */
-  private assertChained(earlier: TransactionEntry, later: StoredTransaction): void {
-    if (later.previous === earlier.tid || later.previous <= this.packedTo) return
+  /** @throws {ObjectError} DATABASE_CORRUPT if another transaction than the one that is due was found, and it was not packed away */
+  private assertNext(due: Tid | undefined, found: Tid | undefined): void {
+    if (due === undefined || due === found || due <= this.packedTo) return
     throw new ObjectError(
       'DATABASE_CORRUPT',
-      `transaction ${later.previous} is missing in ${this.location}: ${later.tid} says that it came before it, but ${earlier.tid} stands there; restore the database from a backup`,
+      `transaction ${due} is missing in ${this.location}, though others tell of it; restore the database from a backup`,
     )
   }
 
@@ -499,9 +509,12 @@ function lost(location: string, expected: Tid, found: Tid): ObjectError {
 }
 
 async function databaseId(level: Level, location: string, create: boolean): Promise<string> {
-  const meta = await level.get(FORMAT_KEY, BINARY)
+  const meta = await level.get(FORMAT_KEY, BINARY).catch(failedRead)
   if (meta === undefined) {
-    const [any] = await level.keys({ ...BINARY, limit: 1 }).all()
+    const [any] = await level
+      .keys({ ...BINARY, limit: 1 })
+      .all()
+      .catch(failedRead)
     if (any !== undefined)
       throw new ObjectError('DATABASE_FORMAT', `${location} is a LevelDB of something else; choose another directory`)
     if (!create) throw new ObjectError('DATABASE_FORMAT', `${location} holds no object database`)
@@ -544,6 +557,10 @@ function dangling({ oid, record }: Change, other: Oid): ObjectError {
     'DANGLING_REFERENCE',
     `${record.className} (object ${oid}) refers to object ${other}, which has been removed from the database meanwhile; get what it should refer to anew`,
   )
+}
+
+function failedRead(error: unknown): never {
+  throw unreadable(error)
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

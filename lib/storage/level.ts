@@ -1,5 +1,6 @@
 /** The LevelDB interface that the storage is written for, and how it is used: binary keys and values. */
-import type { AbstractLevel } from 'abstract-level'
+import type { AbstractIteratorOptions, AbstractLevel } from 'abstract-level'
+import { messageOf, ObjectError } from '../errors.ts'
 
 /** Any abstract-level database with synchronous reads and snapshots. */
 export type Level = AbstractLevel<string | Buffer | Uint8Array, Buffer, Buffer>
@@ -27,4 +28,29 @@ export async function writeBatch(
     throw error
   }
   await batch.write(sync ? SYNCED : {})
+}
+
+/** The entries in a range. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
+export async function* entriesIn(
+  level: Level,
+  options: AbstractIteratorOptions<Buffer, Buffer>,
+): AsyncGenerator<[key: Buffer, value: Buffer]> {
+  try {
+    yield* level.iterator(options)
+  } catch (error) {
+    throw unreadable(error)
+  }
+}
+
+/** What a failed read means. */
+export function unreadable(error: unknown, what = 'a part of it'): ObjectError {
+  if (error instanceof ObjectError) return error
+  const { code, cause } = error as { code?: string; cause?: unknown }
+  return code === 'LEVEL_DATABASE_NOT_OPEN' || code === 'LEVEL_ITERATOR_NOT_OPEN'
+    ? new ObjectError('DATABASE_CLOSED', 'the database has been closed', { cause: error })
+    : new ObjectError(
+        'DATABASE_CORRUPT',
+        `the database is damaged: ${what} cannot be read: ${messageOf(cause ?? error)}; restore it from a backup`,
+        { cause: error },
+      )
 }

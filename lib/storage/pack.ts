@@ -21,7 +21,7 @@ import type { Oid, Tid } from '../persistent.ts'
 import { referencesOf } from '../pickle.ts'
 import { isGone, type StoredRecord, serialOf } from '../record.ts'
 import { objectKey, oidOf, range, revisionKey, tidOf, transactionKey } from './keys.ts'
-import { BINARY, type Level, type Operation, writeBatch } from './level.ts'
+import { BINARY, entriesIn, type Level, type Operation, writeBatch } from './level.ts'
 import type { SharedSnapshot } from './level-snapshot.ts'
 import type { PackOptions, PackResult, TransactionEntry } from './storage.ts'
 import { decodeTransaction } from './transaction-record.ts'
@@ -253,7 +253,7 @@ async function sweepTransactions(host: PackHost, at: Tid): Promise<{ removed: nu
     operations = []
   }
   const bounds = { gte: transactionKey(0), lte: transactionKey(Math.min(at, snapshot.tid - 1)) }
-  for await (const [key, value] of level.iterator({ ...BINARY, ...bounds })) {
+  for await (const [key, value] of entriesIn(level, { ...BINARY, ...bounds })) {
     const { tid, oids } = decodeTransaction(key, value)
     if (oids.some(oid => stands(level, oid, tid))) left += 1
     else operations.push([key, undefined])

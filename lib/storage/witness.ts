@@ -9,22 +9,13 @@
  *
  * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
  */
-import {
-  closeSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, openSync, readFileSync, readSync, renameSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
+import { liveTables } from './manifest.ts'
 
 const COMMITTED = 'COMMITTED'
 const TABLES = 'TABLES'
@@ -61,9 +52,7 @@ export class Witness {
     this.checkpoint = committed.checkpoint
     this.marked = committed.checkpoint
     this.next = committed.tid
-    const found = tableFiles(directory).filter(
-      name => Object.hasOwn(tables, name) && !agrees(directory, name, tables[name]!),
-    )
+    const found = Object.entries(tables).flatMap(([name, table]) => (agrees(directory, name, table) ? [] : [name]))
     this.damaged = [...new Set([...damaged, ...found])].sort()
     this.known = Object.fromEntries(Object.entries(tables).filter(([name]) => !found.includes(name)))
   }
@@ -102,9 +91,10 @@ export class Witness {
   /** Takes the checksums of tables that are new. Nothing that goes wrong here concerns the database. */
   recordTables(): void {
     try {
-      const names = tableFiles(this.directory)
-      for (const name of Object.keys(this.known)) if (!names.includes(name)) delete this.known[name]
-      for (const name of names) this.known[name] ??= fingerprint(join(this.directory, name))
+      const live = liveTables(this.directory)
+      if (live === undefined) return
+      for (const name of Object.keys(this.known)) if (!live.has(name)) delete this.known[name]
+      for (const name of live) this.known[name] ??= fingerprint(join(this.directory, name))
       this.writeTables()
     } catch (error) {
       process.emitWarning(
@@ -125,10 +115,6 @@ export class Witness {
     writeFileSync(`${path}.new`, `${crc32(content).toString(16).padStart(8, '0')} ${content}\n`, { mode: 0o600 })
     renameSync(`${path}.new`, path)
   }
-}
-
-function tableFiles(directory: string): string[] {
-  return readdirSync(directory).filter(name => /^\d+\.(ldb|sst)$/.test(name))
 }
 
 function agrees(directory: string, name: string, [size, checksum]: [number, number]): boolean {
@@ -162,7 +148,10 @@ function readTables(path: string): Tables {
   const text = read(path)?.toString()
   if (text === undefined) return none
   const content = text.slice(9, -1)
-  if (crc32(content).toString(16).padStart(8, '0') === text.slice(0, 8)) return JSON.parse(content) as Tables
+  if (crc32(content).toString(16).padStart(8, '0') === text.slice(0, 8)) {
+    const { tables, damaged } = JSON.parse(content) as Tables
+    return { tables: Object.fromEntries(Object.entries(tables).filter(([name]) => /^\d+\.ldb$/.test(name))), damaged }
+  }
   unreadable(path)
   return none
 }

@@ -14,7 +14,7 @@ t.test('over LevelDB on disk', async t => {
   t.teardown(() => rm(home, { recursive: true }))
   let count = 0
   const open = async (directory: string) => {
-    const { level, witness } = await openDirectory(directory, true)
+    const { level, witness } = await openDirectory(directory, { create: true })
     return LevelStorage.open(level, directory, { create: true, witness })
   }
   storageContract(t, {

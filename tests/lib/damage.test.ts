@@ -1,0 +1,155 @@
+/** Damage to any file of the directory: never a wrong answer, never a commit that is missing in silence; the rest stays readable. */
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { type Database, ObjectError } from '../../lib/index.ts'
+import { launch } from '../support/children.ts'
+import { Item, openTestDatabase, type Root } from '../support/database.ts'
+import { directory } from '../support/program.ts'
+import { OBJECTS, readAll } from '../support/readable.ts'
+
+const ROUNDS = 600
+
+/** A database of several tables and a log, with the newest revision of some objects in each. @returns what its objects say, by commit */
+async function build(home: string): Promise<{ labels: string[]; notes: string[] }> {
+  const labels = Array.from({ length: OBJECTS }, (_, i) => `item ${i}`)
+  const notes: string[] = []
+  for (let round = 0; round < 6; round++) {
+    const db = await openTestDatabase(home)
+    await db.transact(
+      root => {
+        for (let i = 0; i < OBJECTS; i++) {
+          if (round > 0 && i % (round + 1) !== 0) continue
+          labels[i] = `item ${i} of round ${round} ${'abc'.repeat((i % 7) * 30)}`
+          if (root.list[i] === undefined) root.list[i] = new Item(labels[i])
+          else (root.list[i] as Item).label = labels[i]!
+        }
+      },
+      { note: `round ${round}` },
+    )
+    notes.unshift(`round ${round}`)
+    if (round === 2) await db.pack({ before: (await db.undoLog())[1]!.tid })
+    await db.close()
+  }
+  return { labels, notes }
+}
+
+/** A repeatable source of randomness. */
+function random(seed: number): (below: number) => number {
+  let state = seed
+  return below => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+
+t.test(`${ROUNDS} random damages: an answer is right or an error`, async t => {
+  const home = await directory(t)
+  const sound = join(home, 'sound')
+  const expected = await build(sound)
+  const sane = await openTestDatabase(sound)
+  const undamaged = await readAll(sane)
+  t.same(undamaged.labels, expected.labels)
+  t.match(await sane.verify(), { ok: true, objects: OBJECTS + 3, problems: [] })
+  await sane.close()
+  t.ok(readdirSync(sound).filter(name => name.endsWith('.ldb')).length >= 2, 'there are several tables')
+
+  process.on('warning', () => undefined)
+  const counts = { refused: 0, partly: 0, harmless: 0 }
+  for (let round = 0; round < ROUNDS; round++) {
+    const pick = random(round * 7919 + 1)
+    const copy = join(home, 'copy')
+    cpSync(sound, copy, { recursive: true, force: true })
+    const names = readdirSync(sound).filter(name => !['LOCK', 'LOG', 'LOG.old'].includes(name))
+    const file = join(copy, names[pick(names.length)]!)
+    const bytes = readFileSync(file)
+    const what = ['flip', 'flip', 'flip', 'truncate', 'zero'][pick(5)]
+    const at = pick(bytes.length)
+    if (what === 'flip') bytes[at]! ^= 1 << pick(8)
+    if (what === 'zero') bytes.fill(0, at, Math.min(bytes.length, at + 1 + pick(40)))
+    if (what === 'truncate') truncateSync(file, at)
+    else writeFileSync(file, bytes)
+    const where = `round ${round}: ${what} ${file} at ${at}`
+    let db: Database<Root> | undefined
+    try {
+      db = await openTestDatabase(copy)
+      const found = await readAll(db)
+      const wrong = found.labels.filter(
+        (label, i) => label !== expected.labels[i] && label !== 'error DATABASE_CORRUPT',
+      )
+      if (wrong.length > 0) t.fail(`${where}: a wrong answer: ${wrong[0]}`)
+      if (found.notes !== undamaged.notes && found.notes !== 'error DATABASE_CORRUPT')
+        t.fail(`${where}: transactions are missing: ${found.notes}`)
+      const whole = found.labels.every((label, i) => label === expected.labels[i])
+      if (whole) counts.harmless += 1
+      else counts.partly += 1
+      const { ok } = await db.verify()
+      if (!whole && ok) t.fail(`${where}: verify finds nothing`)
+    } catch (error) {
+      if (
+        !(error instanceof ObjectError) ||
+        !['DATABASE_CORRUPT', 'DATABASE_FAILED', 'DATABASE_FORMAT'].includes(error.code)
+      )
+        t.fail(`${where}: ${String(error)}`)
+      counts.refused += 1
+    }
+    await db?.close()
+    rmSync(copy, { recursive: true, force: true })
+  }
+  t.comment(JSON.stringify(counts))
+  t.ok(counts.harmless > 10 && counts.refused > 10, 'damage of both kinds was met')
+})
+
+t.test('a damaged table is named and refused; salvage reads what is certain, and writes nothing', async t => {
+  const home = await directory(t)
+  const sound = join(home, 'sound')
+  const { labels } = await build(sound)
+  const tables = readdirSync(sound).filter(name => name.endsWith('.ldb'))
+  const outcomes = { right: 0, refused: 0, died: 0 }
+  for (const table of tables) {
+    const pick = random(Number.parseInt(table, 10))
+    const copy = join(home, 'copy')
+    for (let round = 0; round < 4; round++) {
+      rmSync(copy, { recursive: true, force: true })
+      cpSync(sound, copy, { recursive: true })
+      const bytes = readFileSync(join(copy, table))
+      bytes[pick(bytes.length)]! ^= 1 << pick(8)
+      writeFileSync(join(copy, table), bytes)
+      await t.rejects(openTestDatabase(copy), { code: 'DATABASE_CORRUPT', message: new RegExp(table) })
+      const { stdout, end } = await launch(t, 'tests/support/salvager.ts', [copy]).ended
+      if (end !== 0) {
+        outcomes.died += 1
+        continue
+      }
+      const found = JSON.parse(stdout) as { labels: string[]; write: string; ok: boolean; damage: string[] }
+      t.match(found, { write: 'DATABASE_CORRUPT', ok: false, damage: [table] })
+      for (const [i, label] of found.labels.entries()) {
+        if (label === labels[i]) outcomes.right += 1
+        else if (label === 'error DATABASE_CORRUPT') outcomes.refused += 1
+        else t.fail(`${table}: a wrong answer: ${label}`)
+      }
+    }
+  }
+  t.comment(JSON.stringify(outcomes))
+  t.ok(outcomes.right > outcomes.refused, 'most of it can be read')
+})
+
+t.test('commits that the log has lost are noticed, and the loss can be accepted', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(home)
+  for (let i = 1; i <= 30; i++) await db.transact(root => void (root.text = `${i} ${'x'.repeat(2000)}`))
+  await db.close()
+  const log = readdirSync(home).find(name => name.endsWith('.log'))!
+  const bytes = readFileSync(join(home, log))
+  truncateSync(join(home, log), Math.floor(bytes.length / 2))
+  for (let turn = 0; turn < 2; turn++)
+    await t.rejects(openTestDatabase(home), {
+      code: 'DATABASE_CORRUPT',
+      message: /transactions are missing.*COMMITTED/,
+    })
+  rmSync(join(home, 'COMMITTED'))
+  const again = await openTestDatabase(home)
+  t.match(await again.transact(root => root.text), /^1\d x/)
+  t.match(await again.verify(), { ok: true })
+  await again.close()
+})
