@@ -9,6 +9,7 @@ import { mkdir, realpath } from 'node:fs/promises'
 import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Level } from './level.ts'
+import { damagedTable } from './level-storage.ts'
 import { lockHolder } from './lock-holder.ts'
 import { Witness } from './witness.ts'
 
@@ -44,7 +45,7 @@ export async function openDirectory(
     )
   const witness = new Witness(directory)
   // LevelDB would read on without a word, or end the process
-  if (witness.damaged.length > 0 && !salvage) throw damaged(directory, witness.damaged)
+  if (witness.damaged.length > 0 && !salvage) throw damagedTable(directory, witness.damaged)
   openHere.add(real)
   const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
@@ -59,13 +60,6 @@ export async function openDirectory(
     throw openFailure(directory, error)
   }
   return { level, witness }
-}
-
-function damaged(directory: string, files: readonly string[]): ObjectError {
-  return new ObjectError(
-    'DATABASE_CORRUPT',
-    `the database ${directory} is damaged: ${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not as written. Restore it from a backup; the option salvage reads what is left`,
-  )
 }
 
 function openFailure(directory: string, error: unknown): ObjectError {

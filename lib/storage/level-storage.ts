@@ -125,7 +125,8 @@ export class LevelStorage implements Storage {
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
     if (suspicion === undefined && witness !== undefined) {
       await storage.assertWhole(witness.checkpoint)
-      witness.recordTables()
+      witness.moved = () => void witness.watch()
+      witness.moved()
     }
     return storage
   }
@@ -329,7 +330,6 @@ export class LevelStorage implements Storage {
     await this.settled()
     this.closed = true
     await this.level.close()
-    if (this.suspicion === undefined) this.witness?.recordTables()
     this.witness?.close()
   }
 
@@ -452,6 +452,8 @@ export class LevelStorage implements Storage {
   }
 
   private assertOpen(): void {
+    if (this.suspicion === undefined && this.witness !== undefined && this.witness.damaged.length > 0)
+      throw damagedTable(this.location, this.damage)
     if (this.closed) throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
   }
 }
@@ -500,6 +502,14 @@ const sizeOf = (group: readonly Accepted[]): number =>
     (sum, { operations }) => sum + operations.reduce((all, [key, value]) => all + key.length + (value?.length ?? 0), 0),
     0,
   )
+
+/** What is read from a damaged table may be wrong or outdated. */
+export function damagedTable(location: string, files: readonly string[]): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the database ${location} is damaged: ${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not as written. Restore it from a backup; the option salvage reads what is left`,
+  )
+}
 
 function lost(location: string, expected: Tid, found: Tid): ObjectError {
   return new ObjectError(

@@ -5,11 +5,15 @@
  *   COMMITTED   16 + 4 bytes: last durable tid, a tid from which on the chain is to be checked, CRC-32. Written after each batch,
  *               without a sync: it may be behind the database, never ahead of it. If it is ahead, commits were lost.
  *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
- *               never changed. Its checksum is taken when the database is closed, and soon after it was opened.
+ *               never changed. Its checksum is taken when the database is closed, and now and then while it is open.
+ *
+ * At open the sizes of all tables are compared, and the checksums of the newest; the others follow in the background, so that a large
+ * database opens at once.
  *
  * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
  */
 import { closeSync, openSync, readFileSync, readSync, renameSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
@@ -22,6 +26,8 @@ const TABLES = 'TABLES'
 /** Bytes of writes after which LevelDB certainly has moved what was before from its log to tables. */
 const LOG_BYTES = 10 * 1024 * 1024
 const CHUNK = 1024 * 1024
+/** Bytes of tables that are checked before the database opens. */
+const CHECKED_FIRST = 4 * 1024 * 1024
 
 interface Tables {
   readonly tables: Record<string, [size: number, checksum: number]>
@@ -34,7 +40,10 @@ export class Witness {
   /** From where on the chain of transactions is to be checked at open. */
   readonly checkpoint: Tid
   /** Table files that are not as they were written. */
-  readonly damaged: readonly string[]
+  readonly damaged: string[]
+  /** Tables whose contents are still to be checked. */
+  private readonly unchecked: string[] = []
+  private working = false
   private readonly directory: string
   private readonly known: Tables['tables']
   private file: number | undefined
@@ -52,9 +61,16 @@ export class Witness {
     this.checkpoint = committed.checkpoint
     this.marked = committed.checkpoint
     this.next = committed.tid
-    const found = Object.entries(tables).flatMap(([name, table]) => (agrees(directory, name, table) ? [] : [name]))
-    this.damaged = [...new Set([...damaged, ...found])].sort()
-    this.known = Object.fromEntries(Object.entries(tables).filter(([name]) => !found.includes(name)))
+    this.known = tables
+    this.damaged = damaged
+    let checked = 0
+    for (const name of Object.keys(tables).sort().reverse()) {
+      const [size, checksum] = tables[name]!
+      if (sizeOf(join(directory, name), size) !== size) this.condemn(name)
+      else if (checked >= CHECKED_FIRST) this.unchecked.push(name)
+      else if (fingerprint(join(directory, name), checksum) !== checksum) this.condemn(name)
+      checked += size
+    }
   }
 
   /** @param last the last transaction that is there. To be called when LevelDB has opened (and so locked) the directory: from here on files are written. */
@@ -69,6 +85,9 @@ export class Witness {
     if (last > 0) this.committed(last, 0)
   }
 
+  /** Called when so much has been written that there are new tables. */
+  moved = (): void => {}
+
   /** A batch of that many bytes has become durable. */
   committed(tid: Tid, bytes: number): void {
     this.sinceMark += bytes
@@ -76,6 +95,7 @@ export class Witness {
       this.marked = this.next
       this.next = tid
       this.sinceMark = 0
+      this.moved()
     }
     writeUInt64(this.bytes, tid, 0)
     writeUInt64(this.bytes, this.marked, 8)
@@ -88,25 +108,83 @@ export class Witness {
     }
   }
 
-  /** Takes the checksums of tables that are new. Nothing that goes wrong here concerns the database. */
-  recordTables(): void {
+  /**
+   * Checks the tables that are still to be checked, and takes the checksums of new ones, a piece at a time.
+   */
+  async watch(): Promise<void> {
+    if (this.working) return
+    this.working = true
     try {
-      const live = liveTables(this.directory)
-      if (live === undefined) return
-      for (const name of Object.keys(this.known)) if (!live.has(name)) delete this.known[name]
-      for (const name of live) this.known[name] ??= fingerprint(join(this.directory, name))
-      this.writeTables()
+      for (let name = this.unchecked.pop(); name !== undefined; name = this.unchecked.pop()) {
+        const table = this.known[name]
+        if (table === undefined || (await this.checksum(name, table[1])) === table[1]) continue
+        if (this.file === undefined) return
+        this.condemn(name)
+        this.writeTables()
+      }
+      for (const name of this.fresh()) {
+        const size = sizeOf(join(this.directory, name), -1)
+        const checksum = await this.checksum(name, -1)
+        if (size >= 0 && checksum >= 0) this.known[name] = [size, checksum]
+      }
+      if (this.file !== undefined) this.writeTables()
     } catch (error) {
-      process.emitWarning(
-        `${join(this.directory, TABLES)} could not be written: ${messageOf(error)}`,
-        'DatabaseWarning',
-      )
+      this.complain(error)
+    } finally {
+      this.working = false
     }
   }
 
+  /** Ends the witness; the database is closed. Takes the checksums of new tables. */
   close(): void {
-    if (this.file !== undefined) closeSync(this.file)
+    if (this.file === undefined) return
+    closeSync(this.file)
     this.file = undefined
+    try {
+      for (const name of this.fresh()) {
+        const path = join(this.directory, name)
+        this.known[name] = [sizeOf(path, 0), fingerprint(path, 0)]
+      }
+      this.writeTables()
+    } catch (error) {
+      this.complain(error)
+    }
+  }
+
+  /** The live tables that are not known yet; those that live no more are forgotten. */
+  private fresh(): string[] {
+    const live = liveTables(this.directory)
+    if (live === undefined || this.damaged.length > 0) return []
+    for (const name of Object.keys(this.known)) if (!live.has(name)) delete this.known[name]
+    return [...live].filter(name => !Object.hasOwn(this.known, name))
+  }
+
+  /** The checksum of a table, read without holding anyone up; `otherwise` if the file is gone or the witness has ended. */
+  private async checksum(name: string, otherwise: number): Promise<number> {
+    const file = await open(join(this.directory, name)).catch(() => undefined)
+    if (file === undefined) return otherwise
+    try {
+      const chunk = Buffer.allocUnsafe(CHUNK)
+      let checksum = 0
+      for (;;) {
+        const { bytesRead } = await file.read(chunk)
+        if (this.file === undefined) return otherwise
+        if (bytesRead === 0) return checksum
+        checksum = crc32(chunk.subarray(0, bytesRead), checksum)
+      }
+    } finally {
+      await file.close()
+    }
+  }
+
+  private condemn(name: string): void {
+    delete this.known[name]
+    if (!this.damaged.includes(name)) this.damaged.push(name)
+    this.damaged.sort()
+  }
+
+  private complain(error: unknown): void {
+    process.emitWarning(`${join(this.directory, TABLES)} could not be written: ${messageOf(error)}`, 'DatabaseWarning')
   }
 
   private writeTables(): void {
@@ -117,27 +195,21 @@ export class Witness {
   }
 }
 
-function agrees(directory: string, name: string, [size, checksum]: [number, number]): boolean {
-  try {
-    const now = fingerprint(join(directory, name))
-    return now[0] === size && now[1] === checksum
-  } catch (error) {
-    // LevelDB itself misses a table that it needs
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
-  }
+/** The size of a file; `otherwise` if it is gone: LevelDB itself misses a table that it needs. */
+function sizeOf(path: string, otherwise: number): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? otherwise
 }
 
-function fingerprint(path: string): [size: number, checksum: number] {
+/** The checksum of a file; `otherwise` if it is gone. */
+function fingerprint(path: string, otherwise: number): number {
+  if (sizeOf(path, -1) < 0) return otherwise
   const file = openSync(path, 'r')
   try {
-    const chunk = Buffer.allocUnsafe(Math.min(CHUNK, statSync(path).size + 1))
-    let size = 0
+    const chunk = Buffer.allocUnsafe(CHUNK)
     let checksum = 0
-    for (let n = readSync(file, chunk); n > 0; n = readSync(file, chunk)) {
+    for (let n = readSync(file, chunk); n > 0; n = readSync(file, chunk))
       checksum = crc32(chunk.subarray(0, n), checksum)
-      size += n
-    }
-    return [size, checksum]
+    return checksum
   } finally {
     closeSync(file)
   }

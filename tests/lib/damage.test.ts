@@ -1,12 +1,14 @@
 /** Damage to any file of the directory: never a wrong answer, never a commit that is missing in silence; the rest stays readable. */
+import { randomBytes } from 'node:crypto'
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type Database, ObjectError } from '../../lib/index.ts'
 import { launch } from '../support/children.ts'
-import { Item, openTestDatabase, type Root } from '../support/database.ts'
+import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
 import { directory } from '../support/program.ts'
 import { OBJECTS, readAll } from '../support/readable.ts'
+import { waitFor } from '../support/waiting.ts'
 
 const ROUNDS = 600
 
@@ -153,3 +155,35 @@ t.test('commits that the log has lost are noticed, and the loss can be accepted'
   t.match(await again.verify(), { ok: true })
   await again.close()
 })
+
+t.test(
+  'in a large database the older tables are checked after it has opened, and nothing is answered from then on',
+  async t => {
+    const home = await directory(t)
+    for (let part = 0; part < 4; part++) {
+      const db = await openTestDatabase(home)
+      await db.transact(root => {
+        for (let i = 0; i < 60; i++) root.tree.set(part * 100 + i, new Item(randomBytes(50_000).toString('latin1')))
+      })
+      await db.close()
+    }
+    await (await openTestDatabase(home)).close()
+    const tables = readdirSync(home)
+      .filter(name => name.endsWith('.ldb'))
+      .sort()
+    t.ok(tables.length > 1)
+    const oldest = join(home, tables[0]!)
+    const bytes = readFileSync(oldest)
+    bytes[bytes.length >>> 1]! ^= 1
+    writeFileSync(oldest, bytes)
+    const db = await openTestDatabase(home)
+    await waitFor(
+      'the damage to be noticed',
+      async () => (await codeOf(() => db.open().release())) === 'DATABASE_CORRUPT',
+    )
+    t.same(db.damage, [tables[0]])
+    t.equal(await codeOf(() => db.transact(root => void (root.n = 1))), 'DATABASE_CORRUPT')
+    await db.close()
+    await t.rejects(openTestDatabase(home), { code: 'DATABASE_CORRUPT', message: new RegExp(tables[0]!) })
+  },
+)
