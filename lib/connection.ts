@@ -25,6 +25,7 @@ import {
 import { pickle, Reference as Ref, type Reference, unpickle } from './pickle.ts'
 import type { RecordBody, StoredRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
+import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
 import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
@@ -103,6 +104,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /** The root of the tree. */
   get root(): Root {
     return this.get(ROOT_OID) as Root
+  }
+
+  /** Where the contents of blobs lie. */
+  get blobs(): BlobStore {
+    this.assertOpen()
+    return this.storage.blobs
   }
 
   /** The transaction under way; a new one begins as soon as the last one has ended. */

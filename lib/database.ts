@@ -3,6 +3,8 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { type BackupResult, backup } from './backup.ts'
+import { settleStaged, sweepBlobs } from './blob-care.ts'
 import { type ChangesOptions, changes } from './changes.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { isConflict, ObjectError } from './errors.ts'
@@ -133,7 +135,9 @@ export class Database<Root extends Persistent = Persistent> {
    */
   async pack({ before = new Date(), ...options }: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
     this.assertOpen()
-    return this.storage.pack({ ...options, before: tidOf(before, 'pack') })
+    const result = await this.storage.pack({ ...options, before: tidOf(before, 'pack') })
+    await sweepBlobs(this.storage)
+    return result
   }
 
   /**
@@ -205,6 +209,20 @@ export class Database<Root extends Persistent = Persistent> {
     return this.storage.damage
   }
 
+  /**
+   * Copies the database, history and blobs included, while it is in use. The copy is a database directory; `restoreDatabase` makes a
+   * database of it.
+   * @param directory must not exist, or be empty
+   * @throws {ObjectError} INVALID_ARGUMENT, DATABASE_CORRUPT, DATABASE_FAILED
+   */
+  async backup(
+    directory: string,
+    { progress }: { readonly progress?: (records: number) => void } = {},
+  ): Promise<BackupResult> {
+    this.assertOpen()
+    return backup(this.storage, directory, progress)
+  }
+
   /** Reads everything and tells what is wrong; see lib/verify.ts for what is checked. */
   async verify({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
     this.assertOpen()
@@ -249,6 +267,7 @@ export async function openDatabase<Root extends Persistent>(
   try {
     await level.open()
     const storage = await LevelStorage.open(level, name, { create, witness })
+    if (storage.damage.length === 0) await settleStaged(storage)
     const database = new Database<Root>(storage, options)
     if (storage.lastTid === 0) await createRoot(database, options.root())
     return database

@@ -1,4 +1,6 @@
 /** The object database's public names. */
+export { type BackupResult, restoreDatabase } from './backup.ts'
+export { Blob } from './blob.ts'
 export { BTree } from './btree.ts'
 export type { ChangesOptions } from './changes.ts'
 export { Broken, Connection, type ConnectionOptions } from './connection.ts'
@@ -17,6 +19,7 @@ export {
   registerClass,
   type StateRecord,
 } from './registry.ts'
+export type { BlobSource } from './storage/blob-store.ts'
 export type { Level } from './storage/level.ts'
 export type { PackOptions, PackResult } from './storage/storage.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
@@ -30,3 +33,4 @@ export {
   rootOf,
   traverse,
 } from './traversal.ts'
+export type { Problem, VerifyResult } from './verify.ts'

@@ -20,6 +20,7 @@ import {
   type StoredRecord,
   writeUInt64,
 } from '../record.ts'
+import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
 import {
   FORMAT_KEY,
   objectKey,
@@ -83,6 +84,7 @@ export class LevelStorage implements Storage {
   /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
   private referred: Set<Oid> | undefined
   private packedTo: Tid
+  readonly blobs: BlobStore
   private readonly witness: Witness | undefined
   private readonly suspicion: Suspicion | undefined
   private writing: Promise<void> | undefined
@@ -97,6 +99,7 @@ export class LevelStorage implements Storage {
     this.nextOid = last.nextOid
     this.packedTo = packed.tid
     this.witness = witness
+    this.blobs = witness === undefined ? memoryBlobs() : directoryBlobs(location)
     this.suspicion = suspicion
     this.current = new SharedSnapshot(level, last.tid, suspicion)
   }
@@ -246,6 +249,46 @@ export class LevelStorage implements Storage {
     }
     if (reverse) this.assertNext(due, undefined)
     else if ((upTo ?? newest) >= newest && newest > after) this.assertNext(newest, last?.tid)
+  }
+
+  async copyTo(
+    level: Level,
+    progress: ((records: number) => void) | undefined,
+  ): Promise<{ tid: Tid; records: number }> {
+    this.assertOpen()
+    while (!this.idle) await this.settled()
+    const shared = this.current
+    shared.readers += 1
+    let records = 0
+    let operations: Operation[] = []
+    const flush = async (least: number) => {
+      if (operations.length < least) return
+      await writeBatch(level, operations, { sync: least === 0 })
+      operations = []
+      progress?.(records)
+    }
+    try {
+      await databaseId(level, 'the copy', true)
+      const packed = await this.level.get(PACKED_KEY, shared.reading).catch(failedRead)
+      if (packed !== undefined) operations.push([PACKED_KEY, packed])
+      for (const kind of ['o', 'r', 't'])
+        for await (const [key, value] of entriesIn(this.level, { ...shared.reading, ...range(Buffer.from(kind)) })) {
+          if (kind === 't') decodeTransaction(key, value)
+          else {
+            const { record, damage } = recordEntry(key, value)
+            if (record === undefined) throw new ObjectError('DATABASE_CORRUPT', damage)
+            records += 1
+          }
+          operations.push([key, value])
+          await flush(1000)
+        }
+      await flush(0)
+    } catch (error) {
+      throw error instanceof ObjectError ? error : this.failed(error)
+    } finally {
+      this.release(shared)
+    }
+    return { tid: shared.tid, records }
   }
 
   async pack({ before, ...options }: PackOptions & { readonly before: Tid }): Promise<PackResult> {

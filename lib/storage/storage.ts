@@ -17,6 +17,8 @@
  */
 import type { Oid, Tid } from '../persistent.ts'
 import type { RecordBody, StoredRecord } from '../record.ts'
+import type { BlobStore } from './blob-store.ts'
+import type { Level } from './level.ts'
 
 export interface StorageSnapshot {
   /** The last transaction it shows; 0 in an empty storage. */
@@ -132,6 +134,13 @@ export interface Storage {
    * finishes one that was interrupted. @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED
    */
   pack(options: PackOptions & { readonly before: Tid }): Promise<PackResult>
+  /** The contents of blobs. */
+  readonly blobs: BlobStore
+  /**
+   * Copies one state, without the outbox, into an empty LevelDB, under a new id. Every record is checked on the way.
+   * @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED
+   */
+  copyTo(level: Level, progress: ((records: number) => void) | undefined): Promise<{ tid: Tid; records: number }>
   /** The outbox rows whose keys begin with `prefix`, in the order of their keys. */
   outboxRows(prefix: string): AsyncIterable<[key: string, value: Uint8Array]>
   /** Writes outbox rows (undefined deletes) in one indivisible step; with `sync` they are durable when it resolves. */

@@ -1,0 +1,136 @@
+/**
+ * Blob: a large binary, whose content lies outside the records (ZODB's Blob).
+ *
+ * A content is written whole and never changed; writing again makes another one, and the one before stays for history until a pack. It is part
+ * of the transaction: aborted or rolled back, nothing is left of it.
+ */
+import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import type { Connection } from './connection.ts'
+import { ObjectError } from './errors.ts'
+import { Persistent } from './persistent.ts'
+import { registerClass } from './registry.ts'
+import type { BlobContent, BlobSource, BlobStore } from './storage/blob-store.ts'
+import type { DataManager, Transaction } from './transaction.ts'
+import { type Located, parents } from './traversal.ts'
+
+/** The outbox rows that say which contents are committed; they stay as long as these. The value is the blob's oid. */
+export const BLOB_ROWS = 'blob/'
+
+export class Blob extends Persistent {
+  /** Media type, such as `image/png`. */
+  mediaType: string
+  private content: BlobContent | undefined
+
+  constructor({ mediaType = 'application/octet-stream' }: { readonly mediaType?: string } = {}) {
+    super()
+    this.mediaType = mediaType
+    this.content = undefined
+  }
+
+  /** Bytes of the content; 0 as long as none was written. */
+  get size(): number {
+    return this.content?.size ?? 0
+  }
+
+  /**
+   * Replaces the content. It is on disk when this resolves, and there for others when the transaction has committed.
+   * @param source bytes, text (as UTF-8), or a stream of bytes
+   * @throws {ObjectError} NOT_CONNECTED if the blob is in no tree yet; whatever the source throws, or writing
+   */
+  async write(source: BlobSource): Promise<void> {
+    const connection = connectionOf(this)
+    connection.add(this)
+    const { transaction } = connection
+    const contents = StagedContents.of(transaction, connection.blobs)
+    const content = await connection.blobs.stage(source)
+    if (transaction.status !== 'active') {
+      await connection.blobs.remove([content.id])
+      throw new ObjectError(
+        'TRANSACTION_FAILED',
+        'the transaction ended before the content of the blob was written; await write()',
+      )
+    }
+    contents.add(content.id, this)
+    this.content = content
+  }
+
+  /**
+   * The content as a stream. What was read is checked at its end: the stream fails with DATABASE_CORRUPT if it is not what was written.
+   * @throws {ObjectError} NOT_CONNECTED
+   */
+  read(): Readable {
+    const { content } = this
+    const { blobs } = connectionOf(this)
+    return blobs.read(content ?? EMPTY)
+  }
+
+  /** The whole content. @throws as `read` */
+  bytes(): Promise<Buffer> {
+    return buffer(this.read())
+  }
+}
+
+const EMPTY: BlobContent = {
+  id: 'none',
+  size: 0,
+  sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+}
+
+/** The connection of a blob, or of the tree that it was put in. */
+function connectionOf(blob: Blob): Connection {
+  for (const object of [blob as Located, ...parents(blob)] as Persistent[])
+    if (object._p_jar !== undefined) return object._p_jar as Connection
+  throw new ObjectError('NOT_CONNECTED', 'the blob is in no database; add it to the tree first')
+}
+
+const staged = new WeakMap<Transaction, StagedContents>()
+
+/** The contents written in a transaction. */
+class StagedContents implements DataManager {
+  readonly sortKey = 'blobs'
+  private readonly store: BlobStore
+  private contents: { readonly id: string; readonly blob: Blob }[] = []
+
+  private constructor(store: BlobStore) {
+    this.store = store
+  }
+
+  static of(tx: Transaction, store: BlobStore): StagedContents {
+    tx.assertChangeable('write')
+    const known = staged.get(tx)
+    if (known !== undefined) return known
+    const contents = new StagedContents(store)
+    tx.join(contents)
+    staged.set(tx, contents)
+    return contents
+  }
+
+  add(id: string, blob: Blob): void {
+    this.contents.push({ id, blob })
+  }
+
+  prepare(tx: Transaction): void {
+    for (const { id, blob } of this.contents) tx.outbox.set(BLOB_ROWS + id, Buffer.from(String(blob._p_oid)))
+  }
+
+  finish(): void {
+    this.store.keep(this.contents.map(({ id }) => id)).catch(() => undefined) // done at the next opening; until then it is read where it is
+  }
+
+  async abort(): Promise<void> {
+    await this.store.remove(this.contents.map(({ id }) => id))
+  }
+
+  savepoint(): { rollback(): void } {
+    const count = this.contents.length
+    return {
+      rollback: () => {
+        const dropped = this.contents.splice(count)
+        void this.store.remove(dropped.map(({ id }) => id)).catch(() => undefined) // removed at the next opening
+      },
+    }
+  }
+}
+
+registerClass('Blob', Blob)

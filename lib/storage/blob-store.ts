@@ -1,0 +1,160 @@
+/**
+ * Where the contents of blobs lie: in files beside LevelDB, each written once under a random name and never changed.
+ *
+ *   blobs/new/<id>       being written, or written and waiting for the move below
+ *   blobs/<xx>/<id>      the content of a committed blob; xx are the first two digits of the id
+ *
+ * A content is written and synced before the commit of its transaction; the commit's batch has a row `blob/<id>` (an outbox row that stays, its
+ * value is the oid); then the file moves. When the database is opened, what is still in `new` moves if there is a row, and goes if there is none.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream, existsSync } from 'node:fs'
+import { copyFile, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { ObjectError } from '../errors.ts'
+
+/** What a blob's record says of its content. */
+export interface BlobContent {
+  readonly id: string
+  /** Bytes. */
+  readonly size: number
+  /** SHA-256, in hexadecimal digits. */
+  readonly sha256: string
+}
+
+export type BlobSource = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+
+export interface BlobStore {
+  /** Writes a content, durably. Nobody else sees it yet. */
+  stage(source: BlobSource): Promise<BlobContent>
+  /** Makes staged contents permanent; the row that says so is durable. */
+  keep(ids: readonly string[]): Promise<void>
+  remove(ids: readonly string[]): Promise<void>
+  /** @throws (by the stream) {ObjectError} DATABASE_CORRUPT if the content is missing or not as it was written */
+  read(content: BlobContent): Readable
+  /** What was staged and never kept or removed. */
+  staged(): Promise<string[]>
+  /** Copies contents into another directory's store. */
+  copyTo(directory: string, ids: readonly string[]): Promise<void>
+}
+
+async function* chunksOf(source: BlobSource): AsyncGenerator<Uint8Array> {
+  if (typeof source === 'string') yield Buffer.from(source)
+  else if (source instanceof Uint8Array) yield source
+  else yield* source
+}
+
+/** Contents in the directory of a database. */
+export function directoryBlobs(directory: string): BlobStore {
+  const top = join(directory, 'blobs')
+  const fresh = join(top, 'new')
+  const pathOf = (id: string) => join(top, id.slice(0, 2), id)
+  const sync = async (path: string) => {
+    const handle = await open(path, 'r')
+    await handle.sync().finally(() => handle.close())
+  }
+  const store: BlobStore = {
+    async stage(source) {
+      await mkdir(fresh, { recursive: true, mode: 0o700 })
+      const id = randomBytes(12).toString('hex')
+      const path = join(fresh, id)
+      const file = await open(path, 'wx', 0o600)
+      const hash = createHash('sha256')
+      let size = 0
+      try {
+        for await (const chunk of chunksOf(source)) {
+          hash.update(chunk)
+          size += chunk.length
+          await file.writeFile(chunk)
+        }
+        await file.sync()
+      } catch (error) {
+        await file.close()
+        await rm(path, { force: true })
+        throw error
+      }
+      await file.close()
+      await sync(fresh)
+      return { id, size, sha256: hash.digest('hex') }
+    },
+    async keep(ids) {
+      for (const id of ids) {
+        await mkdir(join(top, id.slice(0, 2)), { recursive: true, mode: 0o700 })
+        if (existsSync(join(fresh, id))) await rename(join(fresh, id), pathOf(id))
+      }
+    },
+    async remove(ids) {
+      for (const id of ids) for (const path of [join(fresh, id), pathOf(id)]) await rm(path, { force: true })
+    },
+    read(content) {
+      const path = pathOf(content.id)
+      return Readable.from(checked(content, createReadStream(existsSync(path) ? path : join(fresh, content.id))))
+    },
+    staged: () => readdir(fresh).catch(() => []),
+    async copyTo(target, ids) {
+      for (const id of ids) {
+        const folder = join(target, 'blobs', id.slice(0, 2))
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        await copyFile(existsSync(pathOf(id)) ? pathOf(id) : join(fresh, id), join(folder, id))
+        await sync(join(folder, id))
+        await sync(folder)
+      }
+    },
+  }
+  return store
+}
+
+/** Contents of a database that is in memory. */
+export function memoryBlobs(): BlobStore {
+  const contents = new Map<string, Buffer>()
+  return {
+    async stage(source) {
+      const parts: Uint8Array[] = []
+      for await (const chunk of chunksOf(source)) parts.push(chunk)
+      const bytes = Buffer.concat(parts)
+      const id = randomBytes(12).toString('hex')
+      contents.set(id, bytes)
+      return { id, size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
+    },
+    keep: () => Promise.resolve(),
+    async remove(ids) {
+      for (const id of ids) contents.delete(id)
+    },
+    read: content => Readable.from(checked(content, [contents.get(content.id) ?? Buffer.alloc(0)])),
+    staged: () => Promise.resolve([]),
+    async copyTo(target, ids) {
+      const store = directoryBlobs(target)
+      for (const id of ids) await store.copyTo(target, [id])
+    },
+  }
+}
+
+/** Passes a content on, and fails at its end if it is not what was written. */
+async function* checked(
+  { id, size, sha256 }: BlobContent,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let length = 0
+  try {
+    for await (const chunk of source) {
+      hash.update(chunk)
+      length += chunk.length
+      yield chunk
+    }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
+    throw damaged(id, 'it is missing', cause)
+  }
+  if (length !== size) throw damaged(id, `it has ${length} bytes instead of ${size}`)
+  if (hash.digest('hex') !== sha256) throw damaged(id, 'its checksum does not agree')
+}
+
+function damaged(id: string, what: string, cause?: unknown): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the content of blob ${id} is damaged: ${what}; restore the database from a backup`,
+    { cause },
+  )
+}

@@ -1,0 +1,90 @@
+/** Backup while the database is in use, and restore. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { Blob, type Database, restoreDatabase } from '../../lib/index.ts'
+import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
+import { directory } from '../support/program.ts'
+
+const sum = (root: Root) => (root.list as Item[]).reduce((total, { label }) => total + Number(label), 0)
+
+/** Ten accounts, which always hold 1000 together. */
+async function accounts(home: string): Promise<Database<Root>> {
+  const db = await openTestDatabase(home)
+  await db.transact(root => void (root.list = Array.from({ length: 10 }, () => new Item('100'))))
+  return db
+}
+
+function transfer(root: Root, from: number, to: number, amount: number): void {
+  const [a, b] = [root.list[from] as Item, root.list[to] as Item]
+  a.label = `${Number(a.label) - amount}`
+  b.label = `${Number(b.label) + amount}`
+}
+
+t.test('a backup is of one state, whatever is committed meanwhile, and can be restored', async t => {
+  const home = await directory(t)
+  const db = await accounts(join(home, 'live'))
+  await db.transact(root => {
+    for (let i = 0; i < 3000; i++) root.tree.set(i, new Item('x'.repeat(200)))
+  })
+  let over = false
+  const writer = (async () => {
+    for (let i = 1; !over; i++) await db.transact(root => transfer(root, i % 10, (i * 7 + 3) % 10, i % 5))
+  })()
+  const steps: number[] = []
+  const result = await db.backup(join(home, 'backup'), { progress: done => steps.push(done) })
+  over = true
+  await writer
+  t.ok(steps.length > 1, 'it tells how far it is')
+  t.equal(result.directory, join(home, 'backup'))
+  t.same(readdirSync(home).sort(), ['backup', 'live'], 'nothing else is left')
+  await t.rejects(db.backup(join(home, 'backup')), { code: 'INVALID_ARGUMENT', message: /not empty/ })
+  const last = await db.transact(root => sum(root))
+  await db.close()
+
+  t.match(await restoreDatabase(join(home, 'backup'), join(home, 'restored')), { tid: result.tid })
+  const restored = await openTestDatabase(join(home, 'restored'))
+  t.equal(await restored.transact(root => sum(root)), 1000)
+  t.equal(last, 1000)
+  t.not(restored.id, db.id, 'a copy is another database')
+  t.match(await restored.verify(), { ok: true })
+  t.ok((await restored.undoLog()).length > 1, 'with its history')
+  await restored.transact(root => transfer(root, 1, 2, 5))
+  await restored.close()
+})
+
+t.test('blobs are in the backup', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(join(home, 'live'))
+  await db.transact(async root => {
+    const blob = new Blob()
+    root.any = blob
+    ;(root._p_jar as ReturnType<typeof db.open>).add(blob)
+    await blob.write('some content')
+  })
+  t.match(await db.backup(join(home, 'backup')), { blobs: 1 })
+  await db.close()
+  await restoreDatabase(join(home, 'backup'), join(home, 'restored'))
+  const restored = await openTestDatabase(join(home, 'restored'))
+  t.equal(String(await restored.transact(root => (root.any as Blob).bytes())), 'some content')
+  await restored.close()
+})
+
+t.test('a damaged backup is refused, and so is a backup of a damaged database; nothing half is left', async t => {
+  const home = await directory(t)
+  const db = await accounts(join(home, 'live'))
+  await db.backup(join(home, 'backup'))
+  await db.close()
+  const table = readdirSync(join(home, 'backup')).find(name => name.endsWith('.ldb')) as string
+  const bytes = readFileSync(join(home, 'backup', table))
+  bytes[30]! ^= 1
+  writeFileSync(join(home, 'backup', table), bytes)
+  t.equal(await codeOf(() => restoreDatabase(join(home, 'backup'), join(home, 'restored'))), 'DATABASE_CORRUPT')
+  t.notOk(existsSync(join(home, 'restored')))
+  t.equal(await codeOf(() => restoreDatabase(join(home, 'nowhere'), join(home, 'restored'))), 'NOT_FOUND')
+  mkdirSync(join(home, 'empty'))
+  const again = await openTestDatabase(join(home, 'live'))
+  await again.backup(join(home, 'empty'))
+  t.equal(await codeOf(() => again.backup(join(home, 'live', 'CURRENT', 'x'))), 'DATABASE_FAILED')
+  await again.close()
+})

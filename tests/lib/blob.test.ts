@@ -1,0 +1,144 @@
+/** Blobs: contents outside the records, with the guarantees of the transaction. */
+import { createHash, randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import t from 'tap'
+import { Blob, type Connection, type Database } from '../../lib/index.ts'
+import { launch } from '../support/children.ts'
+import { codeOf, openTestDatabase, type Root } from '../support/database.ts'
+import { directory } from '../support/program.ts'
+
+/** Puts a new blob into the root. */
+function place(root: Root): Blob {
+  const blob = new Blob({ mediaType: 'image/png' })
+  root.any = blob
+  ;(root._p_jar as Connection).add(blob)
+  return blob
+}
+
+/** The names of all content files. */
+function contents(home: string): string[] {
+  return readdirSync(join(home, 'blobs'), { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+}
+
+const read = (db: Database<Root>) => db.transact(async root => String(await (root.any as Blob).bytes()))
+
+for (const where of ['on disk', 'in memory'])
+  t.test(`${where}: what is written is read back, in this transaction and in later ones`, async t => {
+    const db = await openTestDatabase(where === 'on disk' ? await directory(t) : undefined)
+    const large = randomBytes(3_000_000)
+    await db.transact(async root => {
+      const blob = place(root)
+      t.equal(blob.size, 0)
+      t.equal((await blob.bytes()).length, 0)
+      await blob.write(Readable.from([large.subarray(0, 1_000_000), large.subarray(1_000_000)]))
+      t.equal(blob.size, large.length)
+      t.ok(large.equals(await blob.bytes()))
+    })
+    await db.transact(async root => {
+      const hash = createHash('sha256')
+      for await (const chunk of (root.any as Blob).read()) hash.update(chunk as Buffer)
+      t.equal(hash.digest('hex'), createHash('sha256').update(large).digest('hex'))
+      t.equal((root.any as Blob).mediaType, 'image/png')
+    })
+    await db.close()
+  })
+
+t.test('abort, rollback and errors leave no content', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(home)
+  await db.transact(async root => void (await place(root).write('kept')))
+  await t.rejects(
+    db.transact(async root => {
+      await (root.any as Blob).write('aborted')
+      throw new Error('no')
+    }),
+  )
+  await db.transact(async (root, tx) => {
+    root.n = 1
+    const savepoint = tx.savepoint()
+    await (root.any as Blob).write('rolled back')
+    savepoint.rollback()
+    t.equal(String(await (root.any as Blob).bytes()), 'kept')
+  })
+  async function* failing() {
+    yield Buffer.from('some')
+    throw new Error('the source failed')
+  }
+  await t.rejects(
+    db.transact(async root => (root.any as Blob).write(failing())),
+    /source failed/,
+  )
+  t.equal(await codeOf(() => new Blob().write('x')), 'NOT_CONNECTED')
+  t.equal(await read(db), 'kept')
+  await db.close()
+  t.equal(contents(home).length, 1)
+})
+
+t.test(
+  'history has the earlier contents until a pack, undo brings one back, and an unlinked blob goes with its content',
+  async t => {
+    const home = await directory(t)
+    const db = await openTestDatabase(home)
+    await db.transact(async root => void (await place(root).write('one')))
+    const first = (await db.undoLog({ last: 1 }))[0]!.tid
+    await db.transact(async root => (root.any as Blob).write('two'))
+    const view = db.open({ at: first })
+    t.equal(String(await (view.root.any as Blob).bytes()), 'one')
+    view.close()
+    await db.undo((await db.undoLog())[0]!.tid)
+    t.equal(await read(db), 'one')
+    await db.pack()
+    t.equal(await read(db), 'one')
+    t.equal(contents(home).length, 1)
+    await db.transact(root => void (root.any = undefined))
+    await db.pack()
+    t.equal(contents(home).length, 0)
+    await db.close()
+  },
+)
+
+t.test('a content that is damaged or missing is an error, never other bytes', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(home)
+  await db.transact(async root => void (await place(root).write('the content')))
+  const [file] = contents(home)
+  const bytes = readFileSync(file!)
+  bytes[3]! ^= 1
+  writeFileSync(file!, bytes)
+  t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT')
+  writeFileSync(file!, 'the')
+  t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT')
+  const { rm } = await import('node:fs/promises')
+  await rm(file!)
+  t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT')
+  await db.close()
+})
+
+t.test('killed while writing blobs: every committed one is whole, and no other content is left', async t => {
+  const home = await directory(t)
+  for (let kill = 0; kill < 10; kill++) {
+    const writer = launch(t, 'tests/support/blobber.ts', [home])
+    while (!writer.output().includes('\n')) await new Promise(resolve => setTimeout(resolve, 2))
+    await new Promise(resolve => setTimeout(resolve, Math.random() * 80))
+    writer.process.kill('SIGKILL')
+    const { stdout } = await writer.ended
+    const acknowledged = stdout.slice(0, stdout.lastIndexOf('\n')).split('\n').length
+    const db = await openTestDatabase(home)
+    const blobs = await db.transact(async root => {
+      let whole = 0
+      for (const blob of root.tree.values() as Generator<Blob>) {
+        const text = String(await blob.bytes())
+        if (text === text[0]?.repeat(200_000)) whole += 1
+      }
+      return { whole, all: [...root.tree.keys()].length, committed: root.n }
+    })
+    t.equal(blobs.whole, blobs.all)
+    t.ok(blobs.committed >= acknowledged)
+    t.equal(contents(home).length, blobs.all, 'as many contents as blobs')
+    await db.close()
+  }
+})
