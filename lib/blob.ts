@@ -4,7 +4,7 @@
  * A content is written whole and never changed; writing again makes another one, and the one before stays for history until a pack. It is part
  * of the transaction: aborted or rolled back, nothing is left of it.
  */
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
@@ -62,19 +62,13 @@ export class Blob extends Persistent {
   read(): Readable {
     const { content } = this
     const { blobs } = connectionOf(this)
-    return blobs.read(content ?? EMPTY)
+    return content === undefined ? Readable.from([]) : blobs.read(content)
   }
 
   /** The whole content. @throws as `read` */
   bytes(): Promise<Buffer> {
     return buffer(this.read())
   }
-}
-
-const EMPTY: BlobContent = {
-  id: 'none',
-  size: 0,
-  sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
 }
 
 /** The connection of a blob, or of the tree that it was put in. */

@@ -1,4 +1,4 @@
-/** The storage contract over LevelDB on disk and over memory-level. */
+/** The storage contract over LevelDB on disk, over memory-level, and through a storage that wraps another. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import t from 'tap'
 import { openDirectory } from '../../lib/storage/directory.ts'
 import type { Level } from '../../lib/storage/level.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
+import type { Storage } from '../../lib/storage/storage.ts'
 import { newLevel } from '../support/database.ts'
 import { storageContract } from './storage.ts'
 
@@ -40,6 +41,64 @@ t.test('over memory-level', async t => {
       await storage.close()
       await level.open()
       return LevelStorage.open(level, storage.location, { create: false })
+    },
+  })
+})
+
+/** A storage that has nothing but the contract, and passes everything on. */
+function wrapping(inner: Storage): Storage {
+  return {
+    get location() {
+      return inner.location
+    },
+    get id() {
+      return inner.id
+    },
+    get lastTid() {
+      return inner.lastTid
+    },
+    get packed() {
+      return inner.packed
+    },
+    get damage() {
+      return inner.damage
+    },
+    get idle() {
+      return inner.idle
+    },
+    get blobs() {
+      return inner.blobs
+    },
+    snapshot: () => inner.snapshot(),
+    newOid: () => inner.newOid(),
+    commit: commit => inner.commit(commit),
+    onCommit: listener => inner.onCommit(listener),
+    records: () => inner.records(),
+    transaction: tid => inner.transaction(tid),
+    transactions: range => inner.transactions(range),
+    pack: options => inner.pack(options),
+    copyTo: (level, progress) => inner.copyTo(level, progress),
+    outboxRows: prefix => inner.outboxRows(prefix),
+    writeOutbox: (rows, options) => inner.writeOutbox(rows, options),
+    settled: () => inner.settled(),
+    close: () => inner.close(),
+  }
+}
+
+t.test('through a storage that wraps another', async t => {
+  const levels = new Map<string, Level>()
+  storageContract(t, {
+    async open() {
+      const level = newLevel()
+      const name = `wrapped-${levels.size}`
+      levels.set(name, level)
+      return wrapping(await LevelStorage.open(level, name, { create: true }))
+    },
+    async reopen(storage) {
+      const level = levels.get(storage.location)!
+      await storage.close()
+      await level.open()
+      return wrapping(await LevelStorage.open(level, storage.location, { create: false }))
     },
   })
 })

@@ -2,8 +2,11 @@
  * What every storage must do. Call `storageContract` with a way to open one; `reopen` closes and opens the same data again.
  */
 import type { Test } from 'tap'
+import { pickle, Reference } from '../../lib/pickle.ts'
+import { GONE } from '../../lib/record.ts'
+import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import type { Change, Storage } from '../../lib/storage/storage.ts'
-import { codeOf } from '../support/database.ts'
+import { codeOf, newLevel } from '../support/database.ts'
 
 export interface StorageFactory {
   open(): Promise<Storage>
@@ -219,6 +222,152 @@ export function storageContract(t: Test, factory: StorageFactory): void {
       ['other', 'c'],
     ])
     return again
+  })
+
+  const takenBack = (oid: number, serial: number): Change => ({ oid, serial, record: GONE, references: [] })
+  const referring = (oid: number, serial: number, ...references: number[]): Change => ({
+    ...change(oid, serial, 'refers'),
+    references,
+  })
+  /** A state that refers to other objects, as pack reads it. */
+  const linked = (oid: number, serial: number, ...others: number[]): Change => ({
+    ...change(oid, serial, ''),
+    record: {
+      className: 'Thing',
+      version: 1,
+      state: pickle(
+        { others: others.map(each => new Reference(each, 'Thing')) },
+        () => {
+          throw new Error('none')
+        },
+        'test',
+      ),
+    },
+    references: others,
+  })
+  const states = (storage: Storage, oid: number): string[] => {
+    const snapshot = storage.snapshot()
+    const found = Array.from(snapshot.revisions(oid), ({ state }) => Buffer.from(state).toString())
+    snapshot.release()
+    return found
+  }
+
+  test('each revision names the one before it, newest first, also after reopening', async (t, storage) => {
+    const oid = storage.newOid()
+    let { tid } = await commit(storage, [change(oid, 0, 'v0')])
+    for (let i = 1; i < 4; i++) tid = (await commit(storage, [change(oid, tid, `v${i}`)])).tid
+    t.same(states(storage, oid), ['v3', 'v2', 'v1', 'v0'])
+    const again = await factory.reopen(storage)
+    t.same(states(again, oid), ['v3', 'v2', 'v1', 'v0'])
+    return again
+  })
+
+  test('an object that is taken back is not there, though its revisions are; it can come again', async (t, storage) => {
+    const oid = storage.newOid()
+    const { tid } = await commit(storage, [change(oid, 0, 'here')])
+    const gone = await commit(storage, [takenBack(oid, tid)])
+    t.equal(read(storage, oid), undefined)
+    t.same(states(storage, oid), ['', 'here'])
+    t.equal(await codeOf(() => commit(storage, [change(oid, tid, 'stale')])), 'CONFLICT')
+    await commit(storage, [change(oid, gone.tid, 'again')])
+    t.equal(read(storage, oid), 'again')
+    return undefined
+  })
+
+  test('a transaction that refers to an object that was taken back is refused, unless it brings it again', async (t, storage) => {
+    const [a, b] = [storage.newOid(), storage.newOid()]
+    const { tid } = await commit(storage, [change(a, 0, 'a')])
+    const gone = await commit(storage, [takenBack(a, tid)])
+    t.equal(await codeOf(() => commit(storage, [referring(b, 0, a)])), 'DANGLING_REFERENCE')
+    t.equal(read(storage, b), undefined)
+    await commit(storage, [referring(b, 0, a), change(a, gone.tid, 'again')])
+    t.equal(read(storage, b), 'refers')
+    return undefined
+  })
+
+  test('an object that was relied on must still be at its revision', async (t, storage) => {
+    const [a, b] = [storage.newOid(), storage.newOid()]
+    const { tid } = await commit(storage, [change(a, 0, 'a'), change(b, 0, 'b')])
+    await commit(storage, [change(a, tid, 'a2')])
+    const relying = (serial: number) =>
+      storage.commit({
+        changes: [change(b, tid, 'b2')],
+        reads: new Map([[a, serial]]),
+        outbox: new Map(),
+        extension: {},
+        user: '',
+        note: '',
+        merge: () => undefined,
+      })
+    t.equal(await codeOf(() => relying(tid)), 'READ_CONFLICT')
+    t.equal(read(storage, b), 'b')
+    return undefined
+  })
+
+  test('the log has every transaction once, in either direction and by ranges', async (t, storage) => {
+    const oid = storage.newOid()
+    const tids = [(await commit(storage, [change(oid, 0, 'v')])).tid]
+    for (let i = 0; i < 5; i++) tids.push((await commit(storage, [change(oid, tids.at(-1)!, `v${i}`)])).tid)
+    const log = async (range = {}) => {
+      const found: number[] = []
+      for await (const { tid } of storage.transactions(range)) found.push(tid)
+      return found
+    }
+    t.same(await log(), tids)
+    t.same(await log({ reverse: true }), tids.toReversed())
+    t.same(await log({ after: tids[1], upTo: tids[3] }), tids.slice(2, 4))
+    t.same(await log({ after: tids[5] }), [])
+    t.match(await storage.transaction(tids[2]!), {
+      tid: tids[2],
+      user: 'ann',
+      note: 'a note',
+      oids: [oid],
+      classes: ['Thing'],
+    })
+    t.equal(await storage.transaction(12345), undefined)
+    return undefined
+  })
+
+  test('pack keeps what a view from its time on shows, and what is reachable', async (t, storage) => {
+    const [root, kept, lost] = [storage.newOid(), storage.newOid(), storage.newOid()]
+    const first = await commit(storage, [linked(root, 0, kept, lost), linked(kept, 0), linked(lost, 0, kept)])
+    const second = await commit(storage, [linked(root, first.tid, kept)])
+    const held = storage.snapshot()
+    t.match(await storage.pack({ before: first.tid }), { packed: first.tid, objects: 0, revisions: 0 })
+    t.match(await storage.pack({ before: second.tid }), { packed: second.tid, objects: 1, revisions: 1 })
+    t.equal(states(storage, lost).length, 0)
+    t.equal(states(storage, root).length, 1)
+    t.ok(held.load(lost), 'a snapshot goes on showing what it did')
+    held.release()
+    t.equal(await codeOf(() => commit(storage, [linked(root, second.tid, lost)])), 'DANGLING_REFERENCE')
+    const again = await factory.reopen(storage)
+    t.equal(again.packed, second.tid)
+    t.equal(states(again, lost).length, 0)
+    t.ok(states(again, kept).length === 1)
+    return again
+  })
+
+  test('records gives every record, and copyTo a copy of one state without the outbox', async (t, storage) => {
+    const [a, b] = [storage.newOid(), storage.newOid()]
+    const { tid } = await commit(storage, [change(a, 0, 'a'), change(b, 0, 'b')], [['row', 'x']])
+    await commit(storage, [change(a, tid, 'a2')])
+    const found: [number, boolean, string][] = []
+    for await (const { oid, current, record } of storage.records())
+      found.push([oid, current, Buffer.from(record!.state).toString()])
+    t.same(found, [
+      [a, true, 'a2'],
+      [b, true, 'b'],
+      [a, false, 'a'],
+    ])
+    const level = newLevel()
+    await level.open()
+    t.match(await storage.copyTo(level, undefined), { tid: storage.lastTid, records: 3 })
+    const copy = await LevelStorage.open(level, 'copy', { create: false })
+    t.same(states(copy, a), ['a2', 'a'])
+    t.same(await rows(copy, ''), [])
+    t.not(copy.id, storage.id)
+    await copy.close()
+    return undefined
   })
 
   test('a closed storage refuses everything, and closing twice is harmless', async (t, storage) => {
