@@ -1,194 +1,180 @@
 /**
- * An ordered mapping that is stored in pieces, so that a large one is never loaded or written whole.
+ * An ordered mapping that is stored in pieces, so that a large one is never loaded or written whole (BTrees' OOBTree).
  *
- * A B+ tree: entries lie in leaves of at most LEAF entries, branches of at most BRANCH children lead to them. Each node is a
- * persistent object of its own. Keys are strings or finite numbers; numbers come before strings, strings in the order of their UTF-16 code units.
+ * A B+ tree: entries lie in leaves, branches lead to them (lib/btree-nodes.ts). Each node is a persistent object of its own. What can be a
+ * key, and the order of keys, is said in lib/btree-keys.ts. It may be changed while it is walked through.
  *
- * Concurrent transactions that change different keys do not conflict, unless one of them splits or empties the leaf that
- * both changed: a leaf counts its splits, and a leaf that was emptied has left the tree.
+ * Concurrent transactions that change different keys do not conflict, with three exceptions, after which they have to run again:
+ * one of them split the leaf (or branch) and the other changed a key in the part that moved; both split it; or one of them removed
+ * the last entry of the leaf. `transact` runs them again by itself. A leaf has room for LEAF/2 more entries after it was split, so
+ * 50 transactions that insert an entry each cannot split what is at a key three times: the default of 3 attempts is enough for them.
+ * Two transactions that set the same key always conflict.
  */
-import { isDeepStrictEqual } from 'node:util'
-import { ObjectError } from './errors.ts'
-import type { ConflictResolver } from './merge.ts'
+import {
+  checkedKey,
+  compareKeys,
+  givenKey,
+  indexOfKey,
+  type Key,
+  lowerBound,
+  type Range,
+  rangeOf,
+} from './btree-keys.ts'
+import { BRANCH, Branch, LEAF, Leaf, type Node, type Piece } from './btree-nodes.ts'
+import { Counter } from './counter.ts'
 import { EXPLICIT, handOut, Persistent } from './persistent.ts'
-import { registerClass, type StateRecord } from './registry.ts'
+import { registerClass } from './registry.ts'
 
-export type Key = string | number
-
-const LEAF = 32
-const BRANCH = 128
-
-function compare(a: Key, b: Key): number {
-  if (a === b) return 0
-  if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1
-  return a < b ? -1 : 1
-}
-
-function checked(key: Key): Key {
-  if (typeof key === 'string' || (typeof key === 'number' && Number.isFinite(key))) return key
-  throw new ObjectError('INVALID_ARGUMENT', `a key must be a string or a finite number, found ${String(key)}`)
-}
-
-/** The first index whose key is not less than `key`. */
-function lowerBound(keys: readonly Key[], key: Key): number {
-  let low = 0
-  let high = keys.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compare(keys[middle]!, key) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
-class Leaf extends Persistent implements ConflictResolver {
-  get [EXPLICIT](): true {
-    return true
-  }
-
-  keys: Key[] = []
-  values: unknown[] = []
-  splits = 0
-
-  /** The upper half, in a leaf of its own. */
-  split(): { key: Key; right: Leaf } {
-    const right = new Leaf()
-    const half = this.keys.length >>> 1
-    right.keys = this.keys.splice(half)
-    right.values = this.values.splice(half)
-    for (const value of right.values) handOut(right, value)
-    this.splits += 1
-    return { key: right.keys[0]!, right }
-  }
-
-  _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord {
-    if (committed.splits !== old.splits || mine.splits !== old.splits) throw new Error('the leaf was split')
-    const [before, theirs, ours] = [old, committed, mine].map(entriesOf) as [Entries, Entries, Entries]
-    if (theirs.size === 0 || ours.size === 0) throw new Error('the leaf was emptied')
-    const merged = new Map(theirs)
-    for (const key of new Set([...before.keys(), ...ours.keys()])) {
-      if (same(before, ours, key)) continue
-      if (!same(before, theirs, key)) throw new Error(`both changed ${key}`)
-      if (ours.has(key)) merged.set(key, ours.get(key))
-      else merged.delete(key)
-    }
-    if (merged.size === 0) throw new Error('the leaf would be empty')
-    const entries = [...merged].sort(([a], [b]) => compare(a, b))
-    return { ...committed, keys: entries.map(([key]) => key), values: entries.map(([, value]) => value) }
-  }
-}
-
-type Entries = Map<Key, unknown>
-
-function entriesOf(state: StateRecord): Entries {
-  const values = state.values as unknown[]
-  return new Map((state.keys as Key[]).map((key, i) => [key, values[i]]))
-}
-
-function same(a: Entries, b: Entries, key: Key): boolean {
-  return a.has(key) === b.has(key) && isDeepStrictEqual(a.get(key), b.get(key))
-}
-
-/** `children[i]` holds the keys below `keys[i]`, the last child all others. */
-class Branch extends Persistent {
-  get [EXPLICIT](): true {
-    return true
-  }
-
-  keys: Key[] = []
-  children: Node[] = []
-
-  childFor(key: Key): number {
-    const index = lowerBound(this.keys, key)
-    return this.keys[index] === key ? index + 1 : index
-  }
-
-  split(): { key: Key; right: Branch } {
-    const right = new Branch()
-    const half = this.keys.length >>> 1
-    right.keys = this.keys.splice(half + 1)
-    right.children = this.children.splice(half + 1)
-    return { key: this.keys.pop()!, right }
-  }
-}
-
-type Node = Leaf | Branch
 type Step = { branch: Branch; index: number }
 
-/** An ordered mapping from strings or numbers to any values that can be stored. */
+/** An ordered mapping from keys to any values that can be stored. */
 export class BTree<V = unknown> extends Persistent {
   get [EXPLICIT](): true {
     return true
   }
 
   private top: Node = new Leaf()
+  private readonly count = new Counter()
+
+  /**
+   * A tree of these entries, with full leaves, in about linear time if they come in the order of their keys; otherwise they are sorted first.
+   * Of entries with the same key the last one counts.
+   * @throws {ObjectError} INVALID_ARGUMENT for what cannot be a key
+   */
+  static from<V>(entries: Iterable<readonly [Key, V]>): BTree<V> {
+    const tree = new BTree<V>()
+    const { keys, values } = inOrder(entries)
+    let nodes: Piece[] = []
+    for (let start = 0; start < keys.length; start += LEAF) {
+      const node = new Leaf()
+      node.keys = keys.slice(start, start + LEAF)
+      node.values = values.slice(start, start + LEAF)
+      for (const value of node.values) handOut(node, value)
+      nodes.push({ key: node.keys[0]!, node })
+    }
+    while (nodes.length > 1) nodes = Array.from({ length: Math.ceil(nodes.length / BRANCH) }, (_, i) => over(nodes, i))
+    if (nodes[0] !== undefined) tree.top = nodes[0].node
+    tree.count.change(keys.length)
+    return tree
+  }
+
+  /** The number of entries, known without looking at them. */
+  get size(): number {
+    return this.count.value
+  }
 
   /** @returns the value, or undefined */
   get(key: Key): V | undefined {
-    const { leaf } = this.find(checked(key))
-    const index = lowerBound(leaf.keys, key)
-    return leaf.keys[index] === key ? (handOut(leaf, leaf.values[index]) as V) : undefined
+    const { leaf } = this.find(checkedKey(key))
+    const index = indexOfKey(leaf.keys, key)
+    return index < 0 ? undefined : (handOut(leaf, leaf.values[index]) as V)
   }
 
   has(key: Key): boolean {
-    const { leaf } = this.find(checked(key))
-    return leaf.keys[lowerBound(leaf.keys, key)] === key
+    return indexOfKey(this.find(checkedKey(key)).leaf.keys, key) >= 0
   }
 
   /** Sets the value of `key`. @returns true if the key is new */
   set(key: Key, value: V): boolean {
-    const { leaf, path } = this.find(checked(key))
-    const index = lowerBound(leaf.keys, key)
-    const isNew = leaf.keys[index] !== key
+    const own = checkedKey(key)
+    const { leaf, path } = this.find(own)
+    const index = lowerBound(leaf.keys, own)
+    const isNew = index === leaf.keys.length || compareKeys(leaf.keys[index]!, own) !== 0
     leaf._p_changed = true
-    leaf.keys.splice(index, isNew ? 0 : 1, key)
+    if (isNew) leaf.keys.splice(index, 0, own)
     leaf.values.splice(index, isNew ? 0 : 1, handOut(leaf, value))
-    if (leaf.keys.length > LEAF) this.grow(path, leaf.split())
+    if (isNew) this.count.change(1)
+    this.grow(path, leaf.split())
     return isNew
   }
 
   /** @returns true if the key was there */
   delete(key: Key): boolean {
-    const { leaf, path } = this.find(checked(key))
-    const index = lowerBound(leaf.keys, key)
-    if (leaf.keys[index] !== key) return false
+    const { leaf, path } = this.find(checkedKey(key))
+    const index = indexOfKey(leaf.keys, key)
+    if (index < 0) return false
     leaf._p_changed = true
     leaf.keys.splice(index, 1)
     leaf.values.splice(index, 1)
+    this.count.change(-1)
     if (leaf.keys.length === 0) this.shrink(path)
     return true
   }
 
-  /** Keys in order, from `from` (included) up to `to` (not included). */
-  *keys(from?: Key, to?: Key): Generator<Key> {
-    for (const [leaf, index] of this.places(from, to)) yield leaf.keys[index]!
+  /** Removes all entries. It changes every leaf, so that it conflicts with whoever adds one meanwhile. */
+  clear(): void {
+    for (const leaf of leavesOf(this.top)) {
+      leaf.keys = []
+      leaf.values = []
+    }
+    this.count.change(-this.count.value)
+    if (this.top instanceof Branch) this.top = new Leaf()
   }
 
-  *values(from?: Key, to?: Key): Generator<V> {
-    for (const [leaf, index] of this.places(from, to)) yield handOut(leaf, leaf.values[index]) as V
+  /** The first key; or the first one not before `from`. Undefined if there is none. */
+  minKey(from?: Key): Key | undefined {
+    return this.keys({ from, limit: 1 }).next().value
   }
 
-  *entries(from?: Key, to?: Key): Generator<[Key, V]> {
-    for (const [leaf, index] of this.places(from, to)) yield [leaf.keys[index]!, handOut(leaf, leaf.values[index]) as V]
+  /** The last key; or the last one not after `to`. Undefined if there is none. */
+  maxKey(to?: Key): Key | undefined {
+    return this.keys({ to, includeTo: true, reverse: true, limit: 1 }).next().value
   }
 
-  [Symbol.iterator](): Generator<[Key, V]> {
+  /** Keys in order, from `from` (included) up to `to` (not included); or those of a range. */
+  keys(range: Range): Generator<Key, undefined>
+  keys(from?: Key, to?: Key): Generator<Key, undefined>
+  *keys(from?: Key | Range, to?: Key): Generator<Key, undefined> {
+    for (const [leaf, index] of this.places(rangeOf(from, to))) yield givenKey(leaf.keys[index]!)
+  }
+
+  values(range: Range): Generator<V, undefined>
+  values(from?: Key, to?: Key): Generator<V, undefined>
+  *values(from?: Key | Range, to?: Key): Generator<V, undefined> {
+    for (const [leaf, index] of this.places(rangeOf(from, to))) yield handOut(leaf, leaf.values[index]) as V
+  }
+
+  entries(range: Range): Generator<[Key, V], undefined>
+  entries(from?: Key, to?: Key): Generator<[Key, V], undefined>
+  *entries(from?: Key | Range, to?: Key): Generator<[Key, V], undefined> {
+    for (const [leaf, index] of this.places(rangeOf(from, to)))
+      yield [givenKey(leaf.keys[index]!), handOut(leaf, leaf.values[index]) as V]
+  }
+
+  [Symbol.iterator](): Generator<[Key, V], undefined> {
     return this.entries()
   }
 
-  /** Where the entries lie. The tree may be changed meanwhile: each leaf is found anew by its first key. */
-  private *places(from?: Key, to?: Key): Generator<[leaf: Leaf, index: number]> {
-    let start = from
+  /** Where the entries lie. The tree may be changed meanwhile: each leaf is found anew, and so is an entry that is no longer in its place. */
+  private *places(range: Range): Generator<[leaf: Leaf, index: number]> {
+    const { from, to, includeFrom = true, includeTo = false, reverse = false, limit = Number.POSITIVE_INFINITY } = range
+    const within = (key: Key) => {
+      const [low, high] = [
+        from === undefined ? 1 : compareKeys(key, from),
+        to === undefined ? -1 : compareKeys(key, to),
+      ]
+      return (low > 0 || (low === 0 && includeFrom)) && (high < 0 || (high === 0 && includeTo))
+    }
+    let left = limit
+    let start = reverse ? to : from
+    let inside = true
     for (;;) {
-      const { leaf, next } = this.leafFrom(start)
+      const { leaf, next } = reverse ? this.leafUpTo(start, inside) : this.leafFrom(start)
       const keys = [...leaf.keys]
-      for (let i = start === undefined ? 0 : lowerBound(keys, start); i < keys.length; i++) {
-        if (to !== undefined && compare(keys[i]!, to) >= 0) return
-        const index = leaf.keys[i] === keys[i] ? i : leaf.keys.indexOf(keys[i]!)
-        if (index >= 0) yield [leaf, index]
+      for (let n = 0; n < keys.length; n++) {
+        const i = reverse ? keys.length - 1 - n : n
+        const key = keys[i]!
+        if (!within(key)) continue
+        if (left-- < 1) return
+        const place = leaf.keys[i] === key ? leaf : this.find(key).leaf
+        const index = place === leaf && leaf.keys[i] === key ? i : indexOfKey(place.keys, key)
+        if (index >= 0) yield [place, index]
       }
-      if (next === undefined) return
+      if (next === undefined || left < 1) return
+      const end = reverse ? from : to
+      if (end !== undefined && (reverse ? compareKeys(next, end) <= 0 : compareKeys(next, end) > 0)) return
       start = next
+      inside = false
     }
   }
 
@@ -199,6 +185,19 @@ export class BTree<V = unknown> extends Persistent {
     while (node instanceof Branch) {
       const index = from === undefined ? 0 : node.childFor(from)
       next = node.keys[index] ?? next
+      node = node.children[index]!
+    }
+    return { leaf: node, next }
+  }
+
+  /** The leaf for the keys before `to` (with `inside` for `to` itself; without `to` the last one), and its lower bound. */
+  private leafUpTo(to: Key | undefined, inside: boolean): { leaf: Leaf; next: Key | undefined } {
+    let next: Key | undefined
+    let node = this.top
+    while (node instanceof Branch) {
+      const { keys } = node
+      const index: number = to === undefined ? keys.length : inside ? node.childFor(to) : lowerBound(keys, to)
+      next = keys[index - 1] ?? next
       node = node.children[index]!
     }
     return { leaf: node, next }
@@ -215,21 +214,24 @@ export class BTree<V = unknown> extends Persistent {
     return { leaf: node, path }
   }
 
-  /** Hangs the right half of a node that was split into its parent, and so on upward. */
-  private grow(path: Step[], half: { key: Key; right: Node }): void {
+  /** Hangs what was split off a node into its parent, and so on upward. */
+  private grow(path: Step[], pieces: readonly Piece[]): void {
+    if (pieces.length === 0) return
+    const keys = pieces.map(({ key }) => key)
+    const nodes = pieces.map(({ node }) => node)
     const step = path.pop()
     if (step === undefined) {
       const branch = new Branch()
-      branch.keys = [half.key]
-      branch.children = [this.top, half.right]
+      branch.keys = keys
+      branch.children = [this.top, ...nodes]
       this.top = branch
       return
     }
     const { branch, index } = step
     branch._p_changed = true
-    branch.keys.splice(index, 0, half.key)
-    branch.children.splice(index + 1, 0, half.right)
-    if (branch.children.length > BRANCH) this.grow(path, branch.split())
+    branch.keys.splice(index, 0, ...keys)
+    branch.children.splice(index + 1, 0, ...nodes)
+    this.grow(path, branch.split())
   }
 
   /** Takes an empty node out of its parent, and a parent that has become empty out of its own. */
@@ -246,6 +248,29 @@ export class BTree<V = unknown> extends Persistent {
   }
 }
 
+function* leavesOf(node: Node): Generator<Leaf> {
+  if (node instanceof Leaf) yield node
+  else for (const child of node.children) yield* leavesOf(child)
+}
+
+/** A branch over the `number`th group of nodes. */
+function over(nodes: readonly Piece[], number: number): Piece {
+  const group = nodes.slice(number * BRANCH, (number + 1) * BRANCH)
+  const node = new Branch()
+  node.keys = group.slice(1).map(({ key }) => key)
+  node.children = group.map(({ node }) => node)
+  return { key: group[0]!.key, node }
+}
+
+/** Keys in order, each once, and their values. */
+function inOrder<V>(entries: Iterable<readonly [Key, V]>): { keys: Key[]; values: V[] } {
+  let list = Array.from(entries, ([key, value]): [Key, V] => [checkedKey(key), value])
+  const follows = ([key]: [Key, V], i: number) => i === 0 || compareKeys(list[i - 1]![0], key) < 0
+  if (!list.every(follows)) {
+    list.sort(([a], [b]) => compareKeys(a, b))
+    list = list.filter(([key], i) => i + 1 === list.length || compareKeys(key, list[i + 1]![0]) !== 0)
+  }
+  return { keys: list.map(([key]) => key), values: list.map(([, value]) => value) }
+}
+
 registerClass('BTree', BTree)
-registerClass('BTreeLeaf', Leaf)
-registerClass('BTreeBranch', Branch)

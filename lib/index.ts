@@ -2,6 +2,7 @@
 export { type BackupResult, restoreDatabase } from './backup.ts'
 export { Blob } from './blob.ts'
 export { BTree } from './btree.ts'
+export type { Key, Range } from './btree-keys.ts'
 export type { ChangesOptions } from './changes.ts'
 export { Broken, Connection, type ConnectionOptions } from './connection.ts'
 export { Counter } from './counter.ts'

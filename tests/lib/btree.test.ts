@@ -1,7 +1,7 @@
 /** The BTree against a plain model. */
 import fc from 'fast-check'
 import t from 'tap'
-import { BTree } from '../../lib/index.ts'
+import { BTree, type Key } from '../../lib/index.ts'
 import { codeOf, openTestDatabase } from '../support/database.ts'
 
 const sorted = (keys: Iterable<string | number>) =>
@@ -52,8 +52,29 @@ t.test('it may be changed while it is walked through', async t => {
 
 t.test('keys that have no order are refused', async t => {
   const tree = new BTree()
-  for (const key of [undefined, null, {}, Number.NaN, true] as unknown as string[])
-    t.equal(await codeOf(() => tree.set(key, 1)), 'INVALID_ARGUMENT')
+  for (const key of [
+    undefined,
+    null,
+    {},
+    [],
+    Symbol('s'),
+    Number.NaN,
+    -Infinity,
+    new Date(Number.NaN),
+  ] as unknown as string[])
+    for (const attempt of [
+      () => tree.set(key, 1),
+      () => tree.get(key),
+      () => tree.has(key),
+      () => tree.delete(key),
+      () => BTree.from([[key, 1]]),
+    ])
+      t.equal(await codeOf(attempt), 'INVALID_ARGUMENT')
+  await t.rejects(async () => tree.set({ a: 1 } as unknown as string, 1), {
+    message: /a key must be .*, found \{ a: 1 \}/,
+  })
+  t.equal(tree.size, 0)
+  t.equal(await codeOf(() => tree.keys({ limit: -1 }).next()), 'INVALID_ARGUMENT')
 })
 
 t.test('100,000 entries: an insertion writes a few small records', async t => {
@@ -125,5 +146,305 @@ t.test('of two transactions that set one key, one conflicts; an emptied leaf doe
     'CONFLICT',
     'also with the same value',
   )
+  await db.close()
+})
+
+const anyKey = fc.oneof(
+  fc.string({ maxLength: 2, unit: 'binary' }),
+  fc.integer({ min: -20, max: 20 }),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.bigInt({ min: -20n, max: 20n }),
+  fc.bigInt(),
+  fc.boolean(),
+  fc.date({ noInvalidDate: true }),
+)
+
+t.test('property: any scalars have one total order, which ranges follow both ways, also after reopening', async t => {
+  const kinds = ['boolean', 'number', 'object', 'string']
+  const kind = (key: Key) => kinds.indexOf(typeof key === 'bigint' ? 'number' : typeof key)
+  const order = (a: Key, b: Key) => kind(a) - kind(b) || (a < b ? -1 : a > b ? 1 : 0)
+  const plain = (keys: Iterable<Key>) => Array.from(keys, key => (typeof key === 'object' ? +key : key))
+  const db = await openTestDatabase()
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(anyKey, { maxLength: 200, size: 'max' }),
+      fc.option(anyKey, { nil: undefined }),
+      fc.option(anyKey, { nil: undefined }),
+      fc.record({ includeFrom: fc.boolean(), includeTo: fc.boolean(), reverse: fc.boolean(), limit: fc.nat(300) }),
+      async (keys, from, to, options) => {
+        const model: Key[] = []
+        for (const key of keys) if (model.every(each => order(each, key) !== 0)) model.push(key)
+        model.sort(order)
+        const inRange = model.filter(key => {
+          const low = from === undefined ? 1 : order(key, from)
+          const high = to === undefined ? -1 : order(key, to)
+          return (low > 0 || (low === 0 && options.includeFrom)) && (high < 0 || (high === 0 && options.includeTo))
+        })
+        if (options.reverse) inRange.reverse()
+        await db.transact(root => {
+          root.tree = new BTree()
+          for (const key of keys) root.tree.set(key, String(key))
+        })
+        await db.transact(root => {
+          const { tree } = root
+          const built = BTree.from(keys.map(key => [key, String(key)]))
+          for (const each of [tree, built]) {
+            t.same(plain(each.keys({ from, to, ...options })), plain(inRange.slice(0, options.limit)))
+            t.equal(each.size, model.length)
+            t.same(plain(each.keys()), plain(model))
+          }
+          t.same([...built.values()], [...tree.values()])
+          if (from !== undefined) {
+            t.same(plain([tree.minKey(from) ?? 'none']), plain([model.find(key => order(key, from) >= 0) ?? 'none']))
+            t.same(
+              plain([tree.maxKey(from) ?? 'none']),
+              plain([model.findLast(key => order(key, from) <= 0) ?? 'none']),
+            )
+          }
+        })
+      },
+    ),
+    { numRuns: 150 },
+  )
+  await db.close()
+})
+
+t.test('1 and 1n, 0 and -0 are one key; a date given out is a copy', t => {
+  const tree = new BTree<string>()
+  const date = new Date(5)
+  tree.set(1, 'one').valueOf()
+  tree.set(-0, 'zero')
+  tree.set(date, 'then')
+  t.notOk(tree.set(1n, 'big one'))
+  t.equal(tree.get(1), 'big one')
+  t.ok(Object.is(tree.minKey(), 0))
+  date.setTime(0)
+  ;(tree.maxKey() as Date).setTime(0)
+  t.same([tree.has(new Date(5)), tree.has(new Date(0))], [true, false])
+  t.ok(tree.delete(1n))
+  t.equal(tree.size, 2)
+  t.end()
+})
+
+t.test('entries that move to another leaf while it is walked through are not missed', t => {
+  for (const reverse of [false, true]) {
+    const tree = BTree.from(Array.from({ length: 60 }, (_, i) => [i * 100, i]))
+    const seen: Key[] = []
+    for (const key of tree.keys({ reverse })) {
+      seen.push(key)
+      if (seen.length === 1) for (let i = 1; i < 99; i++) tree.set((reverse ? -100 : 6000) + i, i)
+      if (seen.length === 2) for (let i = 1; i < 99; i++) tree.set(3000 + i, i)
+    }
+    const old = seen.filter(key => (key as number) % 100 === 0)
+    t.same(
+      old,
+      Array.from({ length: 60 }, (_, i) => (reverse ? 59 - i : i) * 100),
+    )
+  }
+  t.end()
+})
+
+t.test('clear removes everything, and conflicts with an insertion made meanwhile', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    for (let i = 0; i < 500; i++) root.tree.set(i, i)
+  })
+  const [a, b] = [db.open(), db.open()]
+  a.root.tree.clear()
+  b.root.tree.set(1.5, 0)
+  t.same([a.root.tree.size, [...a.root.tree]], [0, []])
+  await a.transaction.commit()
+  t.equal(await codeOf(() => b.transaction.commit()), 'CONFLICT')
+  await b.transaction.abort()
+  t.equal(b.root.tree.size, 0)
+  b.root.tree.set('again', 1)
+  await b.transaction.commit()
+  a.sync()
+  t.same([...a.root.tree], [['again', 1]])
+  a.close()
+  b.close()
+  await db.close()
+})
+
+t.test('property: of two transactions beside each other, the second merges exactly or conflicts', async t => {
+  const db = await openTestDatabase()
+  const ops = fc.array(fc.tuple(fc.boolean(), fc.nat(150), fc.nat()), { maxLength: 60, size: 'max' })
+  let merges = 0
+  const apply = (to: { set(key: number, value: number): unknown; delete(key: number): unknown }, list: Ops) => {
+    for (const [add, key, value] of list) add ? to.set(key, value) : to.delete(key)
+  }
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(fc.nat(150), { maxLength: 150, size: 'max' }),
+      ops,
+      ops,
+      async (keys, first, second) => {
+        await db.transact(root => {
+          root.tree = BTree.from(keys.map(key => [key, -1]))
+        })
+        const base = new Map(keys.map(key => [key, -1]))
+        const [mine, theirs] = [new Map(base), new Map(base)]
+        apply(theirs, first)
+        apply(mine, second)
+        const [a, b] = [db.open(), db.open()]
+        apply(a.root.tree as BTree<number>, first)
+        apply(b.root.tree as BTree<number>, second)
+        await a.transaction.commit()
+        const code = await codeOf(() => b.transaction.commit())
+        if (code !== undefined) await b.transaction.abort()
+        else b.sync()
+        const expected = new Map(theirs)
+        if (code === undefined) {
+          merges += 1
+          for (const key of new Set([...base.keys(), ...mine.keys()]))
+            if (base.get(key) !== mine.get(key)) {
+              t.equal(theirs.get(key), base.get(key), 'nothing that both changed is merged')
+              const value = mine.get(key)
+              if (value === undefined) expected.delete(key)
+              else expected.set(key, value)
+            }
+        } else t.equal(code, 'CONFLICT')
+        const { tree } = b.root
+        t.same(
+          [...tree],
+          [...expected].sort(([x], [y]) => x - y),
+        )
+        t.equal(tree.size, expected.size)
+        for (const [key, value] of expected) t.equal(tree.get(key), value)
+        a.close()
+        b.close()
+      },
+    ),
+    { numRuns: 300, examples: [[[], [[true, 1, 1]], [[true, 2, 2]]]] },
+  )
+  t.ok(merges > 10, `${merges} merges`)
+  await db.close()
+})
+type Ops = [add: boolean, key: number, value: number][]
+
+t.test('a change below the cut merges with a split, whichever commits first', async t => {
+  for (const splitFirst of [true, false]) {
+    const db = await openTestDatabase()
+    await db.transact(root => {
+      root.tree = BTree.from(Array.from({ length: 64 }, (_, i) => [i * 2, i]))
+    })
+    const [splitter, other] = [db.open(), db.open()]
+    splitter.root.tree.set(127, 'splits')
+    other.root.tree.set(0, 'low')
+    other.root.tree.delete(2)
+    for (const each of splitFirst ? [splitter, other] : [other, splitter]) await each.transaction.commit()
+    await db.transact(root => {
+      t.same([root.tree.get(0), root.tree.get(127), root.tree.size], ['low', 'splits', 64])
+      t.same([...root.tree.keys()], [0, ...Array.from({ length: 62 }, (_, i) => i * 2 + 4), 127])
+    })
+    splitter.close()
+    other.close()
+    await db.close()
+  }
+})
+
+t.test('two transactions may split different leaves of one branch beside each other', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    root.tree = BTree.from(Array.from({ length: 640 }, (_, i) => [i * 2, i]))
+  })
+  const connections = [5, 401, 1201].map(key => {
+    const connection = db.open()
+    connection.root.tree.set(key, 'new')
+    return connection
+  })
+  for (const connection of connections) await connection.transaction.commit()
+  await db.transact(root => {
+    t.equal([...root.tree.keys()].length, 643)
+    for (const key of [5, 401, 1201]) t.equal(root.tree.get(key), 'new')
+  })
+  for (const connection of connections) connection.close()
+  await db.close()
+})
+
+t.test('writers that grow and empty a large tree beside each other leave what each of them did', async t => {
+  const db = await openTestDatabase()
+  const model = new Map<number, number>()
+  let seed = 1
+  const random = (below: number) => {
+    seed = (seed * 48_271) % 2_147_483_647
+    return seed % below
+  }
+  for (let round = 0; round < 40; round++)
+    await Promise.all(
+      Array.from({ length: 8 }, (_, writer) => {
+        const ops: Ops = Array.from({ length: 60 }, () => [round % 10 < 6, random(1500) * 8 + writer, random(100)])
+        for (const [add, key, value] of ops) add ? model.set(key, value) : model.delete(key)
+        const from = writer * 100 + 2000 * (round % 5)
+        const emptied =
+          round % 10 < 6 ? [] : [...model.keys()].filter(k => k % 8 === writer && k >= from && k < from + 800)
+        for (const key of emptied) model.delete(key)
+        return db.transact(
+          async root => {
+            await new Promise(setImmediate)
+            for (const [add, key, value] of ops) add ? root.tree.set(key, value) : root.tree.delete(key)
+            for (const key of emptied) root.tree.delete(key)
+          },
+          { attempts: 1000 },
+        )
+      }),
+    )
+  await db.transact(root => {
+    t.same(
+      [...root.tree],
+      [...model].sort(([a], [b]) => a - b),
+    )
+    t.equal(root.tree.size, model.size)
+    for (const [key, value] of model) t.equal(root.tree.get(key), value)
+  })
+  await db.close()
+})
+
+t.test('up to 50 concurrent writers never see a conflict, with the default attempts', async t => {
+  for (const writers of [2, 10, 50])
+    for (const key of [
+      (round: number, i: number) => round * 1000 + i,
+      (round: number, i: number) => ((round * 50 + i) * 7919) % 100_003,
+      (round: number, i: number) => `k${i % 7}-${round}-${i}`,
+    ]) {
+      const db = await openTestDatabase()
+      await db.transact(root => {
+        root.tree = BTree.from(Array.from({ length: 64 }, (_, i) => [-1 - i, 0]))
+      })
+      for (let round = 0; round < 12; round++)
+        await Promise.all(
+          Array.from({ length: writers }, (_, i) =>
+            db.transact(async root => {
+              if (i % 3 === 0) await new Promise(setImmediate)
+              root.tree.set(key(round, i), i)
+            }),
+          ),
+        )
+      await db.transact(root => t.equal([...root.tree.keys()].length, root.tree.size))
+      await db.transact(root => t.equal(root.tree.size, 64 + 12 * writers))
+      await db.close()
+    }
+})
+
+t.test('a million entries are built from sorted input, found, counted and stored', async t => {
+  const db = await openTestDatabase()
+  const began = performance.now()
+  await db.transact(root => {
+    root.tree = BTree.from(Array.from({ length: 1_000_000 }, (_, i) => [i, i]))
+  })
+  t.comment(`built and stored in ${Math.round(performance.now() - began)} ms`)
+  await db.transact(root => {
+    const { tree } = root
+    t.same([tree.size, tree.minKey(), tree.maxKey(), tree.get(777_777)], [1_000_000, 0, 999_999, 777_777])
+    t.same([...tree.keys({ to: 500_000, reverse: true, limit: 3 })], [499_999, 499_998, 499_997])
+    const walked = performance.now()
+    let count = 0
+    for (const _ of tree.keys()) count += 1
+    t.equal(count, 1_000_000)
+    t.comment(`walked through in ${Math.round(performance.now() - walked)} ms`)
+    const set = performance.now()
+    for (let i = 0; i < 100_000; i++) tree.set((i * 7919) % 1_000_000, 0)
+    t.comment(`100,000 values set in ${Math.round(performance.now() - set)} ms`)
+  })
   await db.close()
 })
