@@ -7,7 +7,8 @@
  * Concurrent transactions that change different keys do not conflict, with three exceptions, after which they have to run again:
  * one of them split the leaf (or branch) and the other changed a key in the part that moved; both split it; or one of them removed
  * the last entry of the leaf. `transact` runs them again by itself. A leaf has room for LEAF/2 more entries after it was split, so
- * 50 transactions that insert an entry each cannot split what is at a key three times: the default of 3 attempts is enough for them.
+ * 50 transactions that insert an entry each cannot split what is at a key three times: the default of 3 attempts is enough for them, as long as
+ * each attempt sees what the one before conflicted with.
  * Two transactions that set the same key always conflict.
  */
 import {

@@ -12,6 +12,9 @@ export type { LogEntry, Moment, Revision, UndoLogOptions } from './history.ts'
 export type { ConflictResolver } from './merge.ts'
 export type { CacheLimits } from './object-cache.ts'
 export { EXPLICIT, type Oid, Persistent, type Tid } from './persistent.ts'
+export { PersistentList } from './persistent-list.ts'
+export { PersistentMap } from './persistent-map.ts'
+export { PersistentRef } from './persistent-ref.ts'
 export {
   type ClassOptions,
   classNamed,

@@ -1,0 +1,117 @@
+/**
+ * A list that is an object of its own, stored as one record (ZODB's PersistentList).
+ *
+ * Methods have the names and the meaning of Array's; those that make a new list give a plain array. Items are whatever can be stored;
+ * a change inside one is noticed. It has no holes. Of two transactions that change the same list one conflicts: where things stand in a list
+ * depends on all of it.
+ */
+import { ObjectError } from './errors.ts'
+import { EXPLICIT, handOut, Persistent } from './persistent.ts'
+import { registerClass } from './registry.ts'
+
+export class PersistentList<T = unknown> extends Persistent {
+  get [EXPLICIT](): true {
+    return true
+  }
+
+  private items: T[]
+
+  constructor(items: Iterable<T> = []) {
+    super()
+    this.items = Array.from(items, item => handOut(this, item))
+  }
+
+  get length(): number {
+    return this.items.length
+  }
+
+  /** The item at an index; negative ones count from the end. */
+  at(index: number): T | undefined {
+    return handOut(this, this.items.at(index))
+  }
+
+  /** @throws {ObjectError} INVALID_ARGUMENT unless there is an item at `index` */
+  set(index: number, item: T): void {
+    if (!Number.isInteger(index) || index < 0 || index >= this.length)
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        `a list of ${this.length} has no item ${index} to be set; use push() or splice() to add one`,
+      )
+    this.changing()[index] = handOut(this, item)
+  }
+
+  /** @returns the new length */
+  push(...items: T[]): number {
+    this.splice(this.length, 0, ...items)
+    return this.length
+  }
+
+  pop(): T | undefined {
+    return this.changing().pop()
+  }
+
+  shift(): T | undefined {
+    return this.changing().shift()
+  }
+
+  /** @returns the new length */
+  unshift(...items: T[]): number {
+    this.splice(0, 0, ...items)
+    return this.length
+  }
+
+  /** Takes items out, puts others in. @returns those taken out */
+  splice(start: number, count = Number.POSITIVE_INFINITY, ...items: T[]): T[] {
+    for (const item of items) handOut(this, item)
+    return this.changing().splice(start, count, ...items)
+  }
+
+  clear(): void {
+    this.splice(0)
+  }
+
+  sort(compare?: (a: T, b: T) => number): this {
+    this.changing().sort(compare)
+    return this
+  }
+
+  reverse(): this {
+    this.changing().reverse()
+    return this
+  }
+
+  indexOf(item: T): number {
+    return this.items.indexOf(item)
+  }
+
+  includes(item: T): boolean {
+    return this.items.includes(item)
+  }
+
+  *[Symbol.iterator](): Generator<T> {
+    for (let i = 0; i < this.length; i++) yield this.at(i) as T
+  }
+
+  slice(start?: number, end?: number): T[] {
+    return [...this].slice(start, end)
+  }
+
+  map<U>(to: (item: T, index: number) => U): U[] {
+    return [...this].map((item, i) => to(item, i))
+  }
+
+  filter(wanted: (item: T, index: number) => boolean): T[] {
+    return [...this].filter((item, i) => wanted(item, i))
+  }
+
+  find(wanted: (item: T, index: number) => boolean): T | undefined {
+    return [...this].find((item, i) => wanted(item, i))
+  }
+
+  private changing(): T[] {
+    this._p_changed = true
+    return this.items
+  }
+}
+
+registerClass('PersistentList', PersistentList)

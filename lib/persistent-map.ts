@@ -1,0 +1,115 @@
+/**
+ * A Map that is an object of its own, stored as one record (ZODB's PersistentMapping). For many entries take a BTree.
+ *
+ * Keys are strings, numbers, bigints, booleans, null, undefined or persistent objects, told apart as Map does; other objects have no
+ * identity that outlives a transaction and are refused as keys. Values are whatever can be stored; a change inside one is noticed.
+ * Transactions that change different keys merge.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import { ObjectError } from './errors.ts'
+import type { ConflictResolver } from './merge.ts'
+import { cellOf, EXPLICIT, handOut, Persistent } from './persistent.ts'
+import { registerClass, type StateRecord } from './registry.ts'
+
+export class PersistentMap<K = unknown, V = unknown> extends Persistent implements ConflictResolver {
+  get [EXPLICIT](): true {
+    return true
+  }
+
+  private data = new Map<K, V>()
+
+  /** @throws {ObjectError} INVALID_ARGUMENT for what cannot be a key */
+  constructor(entries: Iterable<readonly [K, V]> = []) {
+    super()
+    for (const [key, value] of entries) this.set(key, value)
+  }
+
+  get size(): number {
+    return this.data.size
+  }
+
+  get(key: K): V | undefined {
+    return handOut(this, this.data.get(key))
+  }
+
+  has(key: K): boolean {
+    return this.data.has(key)
+  }
+
+  /** @throws {ObjectError} INVALID_ARGUMENT for what cannot be a key */
+  set(key: K, value: V): this {
+    checkKey(key)
+    this._p_changed = true
+    this.data.set(key, handOut(this, value))
+    return this
+  }
+
+  /** @returns true if the key was there */
+  delete(key: K): boolean {
+    if (!this.data.has(key)) return false
+    this._p_changed = true
+    return this.data.delete(key)
+  }
+
+  clear(): void {
+    this._p_changed = true
+    this.data.clear()
+  }
+
+  *keys(): Generator<K> {
+    yield* this.data.keys()
+  }
+
+  *values(): Generator<V> {
+    for (const value of this.data.values()) yield handOut(this, value)
+  }
+
+  *entries(): Generator<[K, V]> {
+    for (const [key, value] of this.data) yield [key, handOut(this, value)]
+  }
+
+  [Symbol.iterator](): Generator<[K, V]> {
+    return this.entries()
+  }
+
+  forEach(run: (value: V, key: K, map: this) => void): void {
+    for (const [key, value] of this) run(value, key, this)
+  }
+
+  _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord {
+    const attributes = (state: StateRecord) => new Map(Object.entries(state).filter(([name]) => name !== 'data'))
+    const others = mergeMaps(attributes(old), attributes(committed), attributes(mine))
+    return { ...Object.fromEntries(others), data: mergeMaps(dataOf(old), dataOf(committed), dataOf(mine)) }
+  }
+}
+
+type Data = ReadonlyMap<unknown, unknown>
+const dataOf = (state: StateRecord) => state.data as Data
+
+function mergeMaps<K>(old: ReadonlyMap<K, unknown>, theirs: ReadonlyMap<K, unknown>, ours: ReadonlyMap<K, unknown>) {
+  const merged = new Map(theirs)
+  for (const key of new Set([...old.keys(), ...ours.keys()])) {
+    if (same(old, ours, key)) continue
+    if (!same(old, theirs, key)) throw new Error(`both changed ${String(key)}`)
+    if (ours.has(key)) merged.set(key, ours.get(key))
+    else merged.delete(key)
+  }
+  return merged
+}
+
+function same<K>(a: ReadonlyMap<K, unknown>, b: ReadonlyMap<K, unknown>, key: K): boolean {
+  return a.has(key) === b.has(key) && isDeepStrictEqual(a.get(key), b.get(key))
+}
+
+function checkKey(key: unknown): void {
+  const fits = typeof key === 'object' ? key === null || cellOf(key) !== undefined : !/symbol|function/.test(typeof key)
+  if (!fits)
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `a key of a PersistentMap must be a scalar value or a persistent object, found ${
+        typeof key === 'object' ? `an object of class ${key?.constructor?.name}` : `a ${typeof key}`
+      }`,
+    )
+}
+
+registerClass('PersistentMap', PersistentMap)
