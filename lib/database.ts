@@ -7,7 +7,7 @@ import { type BackupResult, backup } from './backup.ts'
 import { settleStaged, sweepBlobs } from './blob-care.ts'
 import { type ChangesOptions, changes } from './changes.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
-import { isConflict, ObjectError } from './errors.ts'
+import { isRetryable, ObjectError } from './errors.ts'
 import {
   type LogEntry,
   lastSeen,
@@ -193,7 +193,7 @@ export class Database<Root extends Persistent = Persistent> {
         return result
       } catch (error) {
         await tx.abort()
-        if (attempt >= attempts || !isConflict(error)) throw error
+        if (attempt >= attempts || !isRetryable(error)) throw error
       } finally {
         connection.release()
       }

@@ -50,9 +50,10 @@ export class ObjectError extends Error {
   }
 }
 
-/** True for errors after which the same transaction, run again, may succeed. */
-export function isConflict(error: unknown): boolean {
-  return error instanceof ObjectError && (error.code === 'CONFLICT' || error.code === 'READ_CONFLICT')
+/** True for errors after which the same transaction, run again, may succeed: conflicts, and any error with `retryable: true`. */
+export function isRetryable(error: unknown): boolean {
+  if (error instanceof ObjectError) return error.code === 'CONFLICT' || error.code === 'READ_CONFLICT'
+  return error instanceof Error && (error as { retryable?: unknown }).retryable === true
 }
 
 /** The text of whatever was thrown. */

@@ -35,13 +35,16 @@ const KINDS = {
   map: (...entries: [unknown, unknown][]) => new Map(entries),
   set: (...values: unknown[]) => new Set(values),
   'minus zero': () => -0,
-  utf16: (bytes: Buffer) => bytes.toString('utf16le'),
-  bytes: (bytes: Buffer) => new Uint8Array(bytes),
+  utf16: (bytes: Buffer) => asBytes(bytes).toString('utf16le'),
+  bytes: (bytes: Buffer) => new Uint8Array(asBytes(bytes)),
   /** An array with holes. */
   sparse(length: number, ...entries: [number, unknown][]) {
     const array: unknown[] = []
     array.length = length
-    for (const [index, value] of entries) array[index] = value
+    for (const [index, value] of entries) {
+      if (!Number.isInteger(index) || index < 0 || index >= length) throw new Error(`index ${index} of ${length}`)
+      array[index] = value
+    }
     return array
   },
   /** An object with keys that a MessagePack map cannot hold, or without a prototype. */
@@ -49,10 +52,15 @@ const KINDS = {
     const object = Object.fromEntries(entries)
     return bare ? Object.setPrototypeOf(object, null) : object
   },
-  node: (number: number) => new Node(number),
+  node(number: number) {
+    loose += 1
+    return new Node(number)
+  },
   graph(nodes: unknown[], record: unknown) {
+    if (!Array.isArray(nodes) || !isPlain(record)) throw new Error('not a graph')
     for (const each of [...nodes, record]) link(each, nodes)
-    return record
+    loose = 0
+    return new Graph(record)
   },
 }
 type Kind = keyof typeof KINDS
@@ -72,9 +80,29 @@ class Node {
   }
 }
 
+/** A whole state, with its nodes in their places. */
+class Graph {
+  readonly record: Record<string, unknown>
+  constructor(record: Record<string, unknown>) {
+    this.record = record
+  }
+}
+
+/** How many nodes have been read that no graph has put in their places yet. */
+let loose = 0
+
+function asBytes(value: unknown): Buffer {
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  throw new Error('bytes expected')
+}
+
 /** Puts the nodes in the places of those that stand for them. */
 function link(holder: unknown, nodes: unknown[]): void {
-  const node = (value: unknown) => (value instanceof Node ? nodes[value.number] : value)
+  const node = (value: unknown) => {
+    if (!(value instanceof Node)) return value
+    if (!Object.hasOwn(nodes, value.number)) throw new Error(`no node ${value.number}`)
+    return nodes[value.number]
+  }
   if (holder instanceof Map) {
     const entries = [...holder]
     holder.clear()
@@ -142,13 +170,13 @@ export function pickle(state: State, refer: Refer, owner: string): Buffer {
 export function unpickle(bytes: Uint8Array, resolver: Resolve): Record<string, unknown> {
   const before = resolve
   resolve = resolver
+  loose = 0
   try {
     const record: unknown = packr.unpack(bytes)
-    if (isPlain(record)) {
-      const graph = record['']
-      return graph === undefined ? record : (graph as Record<string, unknown>)
-    }
-    throw new ObjectError('DATABASE_CORRUPT', 'a record holds no attributes')
+    if (loose > 0) throw new Error('a node outside of a graph')
+    if (!isPlain(record)) throw new Error('it holds no attributes')
+    const graph = record['']
+    return graph instanceof Graph ? graph.record : record
   } catch (error) {
     if (error instanceof ObjectError) throw error
     throw new ObjectError('DATABASE_CORRUPT', `a record cannot be decoded: ${messageOf(error)}`, { cause: error })
@@ -201,7 +229,7 @@ class Pickler {
     const record: Record<string, unknown> = {}
     for (const key in state) {
       if (key.startsWith('_v_')) continue
-      if (key === '__proto__') throw this.refuse('__proto__', 'an attribute of that name')
+      if (key === '__proto__' || key === '') throw this.refuse(`'${key}'`, 'something under a name')
       record[key] = this.value(state[key], key)
     }
     return this.graph === undefined ? record : { '': new Special('graph', this.nodes, record) }

@@ -1,13 +1,15 @@
 /** Opening a database whose root is an Application, with its mail. */
-import { type Database, type Level, openDatabase as open } from '../lib/index.ts'
+import { type CacheLimits, type Database, type Level, openDatabase as open } from '../lib/index.ts'
 import { Application } from './application.ts'
 import { createMailSystem } from './mail-system.ts'
 
-export interface OpenOptions {
+export interface OpenOptions extends CacheLimits {
   /** Whether a database may be created where there is none. Default true. */
   readonly create?: boolean
   /** The maildrop's configuration file. By default MAILDROP_CONFIG, or `maildrop/config` under the working directory, or the one shipped. */
   readonly maildropConfig?: string
+  /** Opens a damaged database for reading what is left of it; see lib/database.ts. Default false. */
+  readonly salvage?: boolean
 }
 
 /**
@@ -20,8 +22,10 @@ export async function openDatabase(
   location: string | Level,
   options: OpenOptions = {},
 ): Promise<Database<Application>> {
-  const { create = true, maildropConfig } = options
-  const database = await open(location, { root: () => new Application(), create })
-  await createMailSystem(database, maildropConfig).publisher.recover()
+  const { maildropConfig, ...others } = options
+  const database = await open(location, { root: () => new Application(), ...others })
+  const { publisher } = createMailSystem(database, maildropConfig)
+  // mail that a damaged database has waiting may have been published long ago
+  if (database.damage.length === 0) await publisher.recover()
   return database
 }

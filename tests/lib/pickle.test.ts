@@ -1,6 +1,7 @@
 /** States to bytes and back: exactly, or refused. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { Packr } from 'msgpackr'
 import t from 'tap'
 import { asState } from '../../lib/persistent.ts'
 import { pickle, unpickle } from '../../lib/pickle.ts'
@@ -166,5 +167,52 @@ t.test('property: a record with any bit changed, or under another oid, is notice
     const damaged = Buffer.from(bytes)
     damaged[bit >> 3]! ^= 1 << (bit & 7)
     if ((await codeOf(() => decodeRecord(7, damaged))) !== 'DATABASE_CORRUPT') t.fail(`bit ${bit}`)
+  }
+})
+
+t.test('hostile records are refused or give plain values: no code, no prototype, no huge allocation', async t => {
+  const special = (...content: unknown[]) =>
+    Buffer.concat([Buffer.from([0x81, 0xa1, 0x61, 0xd4, 2, 0]), new Packr({ useRecords: false }).pack(content)])
+  const under = (...bytes: number[]) => Buffer.from([0x81, 0xa1, 0x61, ...bytes])
+  const refused: Record<string, Uint8Array> = {
+    'nested deeper than the stack': Buffer.concat([under(), Buffer.alloc(300_000, 0x91), Buffer.from([0xc0])]),
+    'an array of four billion': under(0xdd, 0xff, 0xff, 0xff, 0xff),
+    'a map of four billion': Buffer.from([0xdf, 0xff, 0xff, 0xff, 0xff]),
+    'a text of four billion': under(0xdb, 0xff, 0xff, 0xff, 0xff, 0x61),
+    'bytes of two billion': under(0xc6, 0x7f, 0xff, 0xff, 0xff, 0x61),
+    'an extension of two billion': under(0xc9, 0x7f, 0xff, 0xff, 0xff, 2),
+    'bytes that are a number': special('bytes', 4_000_000_000),
+    'text that is a number': special('utf16', 5),
+    'a hole outside of its array': special('sparse', 5, [1e15, 1]),
+    'an array of negative length': special('sparse', -1),
+    'kind constructor': special('constructor', 'return process'),
+    'kind __proto__': special('__proto__'),
+    'kind toString': special('toString'),
+    'a map of numbers': special('map', 1, 2),
+    'a node outside of a graph': special('node', 0),
+    'a graph without nodes': special('graph', null, {}),
+    'a graph of a number': special('graph', [1], 5),
+    'no attributes': new Packr().pack([1]),
+  }
+  for (const [what, bytes] of Object.entries(refused))
+    t.equal(await codeOf(() => unpickle(bytes, reference => reference)), 'DATABASE_CORRUPT', what)
+  const harmless = {
+    __proto__: special('entries', false, ['__proto__', { polluted: 1 }]),
+    bare: special('entries', true, ['__proto__', { polluted: 1 }], ['constructor', 1]),
+    key: Buffer.concat([Buffer.from([0x81, 0xa9]), Buffer.from('__proto__'), Buffer.from([0x81, 0xa1, 0x78, 1])]),
+  }
+  for (const bytes of Object.values(harmless)) {
+    const record = unpickle(bytes, reference => reference)
+    t.notOk('polluted' in record || 'x' in record || 'polluted' in ((record.a as object) ?? {}), 'nothing is inherited')
+  }
+  t.notOk('polluted' in {} || 'x' in {})
+  t.same(unpickle(pickle({ a: 1 }, refer, 'x'), refer), { a: 1 }, 'the next record is read as ever')
+})
+
+t.test('attributes that records cannot name are refused', async t => {
+  for (const name of ['', '__proto__']) {
+    const state = Object.create(null)
+    state[name] = 1
+    t.equal(await codeOf(() => pickle(state, refer, 'x')), 'INVALID_VALUE', name)
   }
 })

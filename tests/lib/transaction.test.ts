@@ -397,3 +397,21 @@ t.test('a closed database refuses, after finishing what was under way', async t 
   t.equal(await codeOf(() => db.transact(() => 1)), 'DATABASE_CLOSED')
   t.ok(new ObjectError('CONFLICT', 'x') instanceof Error)
 })
+
+t.test('transact runs again for an error that is marked retryable, and for no other', async t => {
+  const db = await openTestDatabase()
+  for (const [retryable, attempts] of [
+    [true, 3],
+    [false, 1],
+    ['yes', 1],
+  ] as const) {
+    let count = 0
+    const work = () => {
+      count += 1
+      throw Object.assign(new Error('busy'), { retryable })
+    }
+    await t.rejects(db.transact(work), /busy/)
+    t.equal(count, attempts)
+  }
+  await db.close()
+})
