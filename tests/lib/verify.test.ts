@@ -1,0 +1,115 @@
+/** verify: finds what is wrong, and nothing where nothing is. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import t from 'tap'
+import type { Level, Tid } from '../../lib/index.ts'
+import { objectKey, revisionKey, transactionKey } from '../../lib/storage/keys.ts'
+import { Folder, openDatabase } from '../../objects/index.ts'
+import { Item, newLevel, openTestDatabase } from '../support/database.ts'
+
+const BINARY = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
+
+/** A database with some history, with two of its transactions. */
+async function sample(): Promise<{ level: Level; tids: Tid[]; oid: number }> {
+  const level = newLevel()
+  const db = await openTestDatabase(level)
+  await db.transact(root => void (root.any = new Item('a')))
+  for (const label of ['b', 'c', 'd']) await db.transact(root => void ((root.any as Item).label = label))
+  const tids = (await db.undoLog()).map(({ tid }) => tid)
+  const oid = await db.transact(root => (root.any as Item)._p_oid as number)
+  await db.close()
+  await level.open()
+  return { level, tids, oid }
+}
+
+async function problemsOf(level: Level): Promise<{ kind: string; message: string }[]> {
+  const db = await openTestDatabase(level)
+  const { ok, problems } = await db.verify()
+  await db.close()
+  t.equal(ok, problems.length === 0)
+  return [...problems]
+}
+
+t.test('nothing is found where nothing is, while others commit, and after packs and undos', async t => {
+  const db = await openTestDatabase()
+  let over = false
+  t.teardown(() => {
+    over = true
+  })
+  const writer = (async () => {
+    for (let i = 0; !over; i++) {
+      await db.transact(root => void root.tree.set(i % 200, new Item(`${i}`)))
+      await nextTurn()
+    }
+  })()
+  for (let i = 0; i < 10; i++) {
+    const { ok, problems } = await db.verify()
+    t.ok(ok, JSON.stringify(problems))
+    if (i % 4 === 1) await db.pack()
+    const [newest] = await db.undoLog({ last: 1 })
+    if (i % 4 === 3 && newest !== undefined) await db.undo(newest.tid).catch(() => undefined)
+  }
+  over = true
+  await writer
+  const seen: number[] = []
+  const { objects, transactions } = await db.verify({ progress: done => seen.push(done) })
+  t.ok(objects > 10 && transactions > 0 && seen.at(-1)! >= objects)
+  await db.close()
+})
+
+for (const [what, damage, expected] of [
+  [
+    'an object is missing',
+    ({ level, oid }) => level.del(objectKey(oid), BINARY),
+    { kind: 'reference', message: /refers to object \d+, which is not there/ },
+  ],
+  [
+    'a record is damaged',
+    async ({ level, oid }) => {
+      const bytes = Buffer.from((await level.get(objectKey(oid), BINARY)) as Buffer)
+      bytes[bytes.length - 1]! ^= 1
+      await level.put(objectKey(oid), bytes, BINARY)
+    },
+    { kind: 'record', message: /checksum/ },
+  ],
+  [
+    'an earlier revision is missing',
+    ({ level, oid, tids }) => level.del(revisionKey(oid, tids[1]!), BINARY),
+    { kind: 'transaction', message: /wrote to object \d+ is not there/ },
+  ],
+  [
+    'an older revision stands in the place of the newest',
+    async ({ level, oid, tids }) => {
+      const older = (await level.get(revisionKey(oid, tids[1]!), BINARY)) as Buffer
+      await level.put(objectKey(oid), older, BINARY)
+    },
+    { kind: 'transaction', message: /wrote to object \d+ is not there/ },
+  ],
+  [
+    'a transaction is missing',
+    ({ level, tids }) => level.del(transactionKey(tids[1]!), BINARY),
+    { kind: 'transaction', message: /transaction \d+ is missing/ },
+  ],
+] as [string, (found: Awaited<ReturnType<typeof sample>>) => Promise<void>, object][])
+  t.test(`found: ${what}`, async t => {
+    const found = await sample()
+    t.same(await problemsOf(found.level), [])
+    await found.level.open()
+    await damage(found)
+    const problems = await problemsOf(found.level)
+    t.ok(problems.length > 0)
+    t.match(problems[0], expected)
+  })
+
+t.test('found: an object that is not where it says it is', async t => {
+  const db = await openDatabase(newLevel())
+  await db.transact(app => app.create('/a/b', new Folder(), { parents: true }))
+  t.match(await db.verify(), { ok: true })
+  await db.transact(app => {
+    const folder = app.traverse('/a/b', Folder)
+    folder.__name__ = 'c'
+  })
+  const { ok, problems } = await db.verify()
+  t.notOk(ok)
+  t.match(problems, [{ kind: 'parent', message: /says it is 'c'/ }])
+  await db.close()
+})
