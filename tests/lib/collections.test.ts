@@ -1,7 +1,7 @@
 /** PersistentMap, PersistentList and PersistentRef against what they are named after. */
 import fc from 'fast-check'
 import t from 'tap'
-import { type Connection, isConflict, PersistentList, PersistentMap, PersistentRef } from '../../lib/index.ts'
+import { type Connection, isRetryable, PersistentList, PersistentMap, PersistentRef } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
 
 const mapOf = (root: Root) => root.any as PersistentMap
@@ -134,7 +134,7 @@ t.test('property: transactions that change different keys of a map merge, others
       const all = [...new Set([...base.keys(), ...theirs.keys(), ...ours.keys()])]
       const changed = (side: Map<number, number>) => all.filter(key => side.get(key) !== base.get(key))
       const both = changed(theirs).some(key => changed(ours).includes(key))
-      t.equal(isConflict(failure), both && failure !== undefined)
+      t.equal(isRetryable(failure), both && failure !== undefined)
       if (both) t.ok(failure)
       const expected = new Map(theirs)
       if (failure === undefined) {
