@@ -50,7 +50,8 @@ function applyEdit(edit: Buffer, live: Set<number>): void {
   const number = (): number => {
     let value = 0
     for (let scale = 1; ; scale *= 128) {
-      const byte = edit[at++]!
+      const byte = edit[at++]
+      if (byte === undefined) throw new Error('the edit ends within a number')
       value += (byte & 127) * scale
       if (byte < 128) return value
     }
