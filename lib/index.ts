@@ -26,6 +26,7 @@ export {
 export type { BlobSource } from './storage/blob-store.ts'
 export type { Level } from './storage/level.ts'
 export type { PackOptions, PackResult } from './storage/storage.ts'
+export { copyOf } from './subtree.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
 export {
   acquire,

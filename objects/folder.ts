@@ -7,14 +7,16 @@
 import {
   BTree,
   type Container,
-  Counter,
+  copyOf,
   ObjectError,
   Persistent,
   type PersistentClass,
   physicalPath,
+  type Range,
   registerClass,
   traverse,
 } from '../lib/index.ts'
+import { announce, connectionOf, type Place } from './events.ts'
 import { checkId } from './names.ts'
 import type { Properties } from './properties.ts'
 
@@ -23,7 +25,6 @@ export class Folder extends Persistent implements Container {
 
   title = ''
   protected readonly children = new BTree<Persistent>()
-  private readonly count = new Counter()
 
   get isContainer(): true {
     return true
@@ -31,7 +32,7 @@ export class Folder extends Persistent implements Container {
 
   /** The number of children. */
   get size(): number {
-    return this.count.value
+    return this.children.size
   }
 
   /** The child of that name; undefined if there is none. */
@@ -49,25 +50,13 @@ export class Folder extends Persistent implements Container {
    * @throws {ObjectError} INVALID_ID, DUPLICATE_ID; WRONG_TYPE if it is not Persistent; INVALID_ARGUMENT if it is in a folder already
    */
   add<T extends Persistent>(id: string, object: T): T {
-    checkId(id)
-    if (!(object instanceof Persistent))
-      throw new ObjectError('WRONG_TYPE', `'${id}' in ${this.physicalPath}: expected a Persistent object`)
-    if (object.__parent__ !== undefined)
-      throw new ObjectError(
-        'INVALID_ARGUMENT',
-        `${physicalPath(object)} is in the tree already; use move() to put it into ${this.physicalPath}`,
-      )
-    for (let at: Persistent | undefined = this; at !== undefined; at = at.__parent__ as Persistent | undefined)
-      if (at === object) throw new ObjectError('INVALID_ARGUMENT', `${this.physicalPath} cannot be put into itself`)
-    if (this.has(id))
-      throw new ObjectError(
-        'DUPLICATE_ID',
-        `${this.physicalPath} has an object '${id}' already; choose another name or delete that one`,
-      )
-    this.children.set(id, object)
-    this.count.change(1)
-    object.__parent__ = this
-    object.__name__ = id
+    this.put(id, object)
+    try {
+      announce(this, 'added', () => placesIn(object, object.physicalPath))
+    } catch (error) {
+      this.take(id)
+      throw error
+    }
     return object
   }
 
@@ -77,11 +66,14 @@ export class Folder extends Persistent implements Container {
    * @throws {ObjectError} NOT_FOUND
    */
   delete(id: string): Persistent {
-    const child = this.child(id)
-    this.children.delete(id)
-    this.count.change(-1)
-    child.__parent__ = undefined
-    child.__name__ = undefined
+    const { physicalPath } = this.child(id)
+    const child = this.take(id)
+    try {
+      announce(this, 'removed', () => placesIn(child, physicalPath))
+    } catch (error) {
+      this.put(id, child)
+      throw error
+    }
     return child
   }
 
@@ -97,26 +89,48 @@ export class Folder extends Persistent implements Container {
   move(id: string, folder: Folder, newId: string = id): void {
     const child = this.child(id)
     if (folder === this && newId === id) return
-    this.delete(id)
+    const oldPath = child.physicalPath
+    this.take(id)
     try {
-      folder.add(newId, child)
+      folder.put(newId, child)
+      announce(folder, 'moved', () => placesIn(child, child.physicalPath, oldPath))
     } catch (error) {
-      this.add(id, child)
+      if (child.__parent__ === folder) folder.take(newId)
+      this.put(id, child)
       throw error
     }
   }
 
-  /** The children's names in order, of all or of those of a class. */
-  ids(type?: PersistentClass): string[] {
-    return this.entries(type).map(([id]) => id)
+  /**
+   * Puts a deep copy of the child into a folder: new objects throughout. References that lead out of what is copied still lead there.
+   * @param folder by default this one
+   * @param newId by default `id`; where that name is taken, `copy_of_<name>`, `copy2_of_<name>` and so on (as Zope does)
+   * @returns the copy
+   * @throws {ObjectError} NOT_FOUND, INVALID_ID; UNKNOWN_CLASS if the class of something in it is not registered
+   */
+  copy(id: string, folder: Folder = this, newId: string = id): Persistent {
+    const child = this.child(id)
+    checkId(newId)
+    let name = newId
+    for (let n = 1; folder.has(name); n++) name = `copy${n === 1 ? '' : n}_of_${newId}`
+    return folder.add(name, copyOf(child, connectionOf(folder)))
   }
 
-  values<T extends Persistent = Persistent>(type?: PersistentClass<T>): T[] {
-    return this.entries(type).map(([, child]) => child)
+  /**
+   * The children's names in order, of all or of those of a class.
+   * @param range which names; its limit counts before those of other classes are left out
+   */
+  ids(type?: PersistentClass, range?: Range): string[] {
+    if (type === undefined && range !== undefined) return [...this.children.keys(range)] as string[]
+    return this.entries(type, range).map(([id]) => id)
   }
 
-  entries<T extends Persistent = Persistent>(type?: PersistentClass<T>): [id: string, child: T][] {
-    const found = [...this.children.entries()] as [string, T][]
+  values<T extends Persistent = Persistent>(type?: PersistentClass<T>, range?: Range): T[] {
+    return this.entries(type, range).map(([, child]) => child)
+  }
+
+  entries<T extends Persistent = Persistent>(type?: PersistentClass<T>, range: Range = {}): [id: string, child: T][] {
+    const found = [...this.children.entries(range)] as [string, T][]
     return type === undefined ? found : found.filter(([, child]) => child instanceof type)
   }
 
@@ -150,11 +164,50 @@ export class Folder extends Persistent implements Container {
     return at.add(id, object)
   }
 
+  /** Adds a child, and nobody hears of it. */
+  protected put(id: string, object: Persistent): void {
+    checkId(id)
+    if (!(object instanceof Persistent))
+      throw new ObjectError('WRONG_TYPE', `'${id}' in ${this.physicalPath}: expected a Persistent object`)
+    if (object.__parent__ !== undefined)
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        `${physicalPath(object)} is in the tree already; use move() to put it into ${this.physicalPath}`,
+      )
+    for (let at: Persistent | undefined = this; at !== undefined; at = at.__parent__ as Persistent | undefined)
+      if (at === object) throw new ObjectError('INVALID_ARGUMENT', `${this.physicalPath} cannot be put into itself`)
+    if (this.has(id))
+      throw new ObjectError(
+        'DUPLICATE_ID',
+        `${this.physicalPath} has an object '${id}' already; choose another name or delete that one`,
+      )
+    this.children.set(id, object)
+    object.__parent__ = this
+    object.__name__ = id
+  }
+
+  /** Takes a child out, and nobody hears of it. */
+  protected take(id: string): Persistent {
+    const child = this.child(id)
+    this.children.delete(id)
+    child.__parent__ = undefined
+    child.__name__ = undefined
+    return child
+  }
+
   private child(id: string): Persistent {
     const child = this.get(id)
     if (child === undefined) throw new ObjectError('NOT_FOUND', `${this.physicalPath} has no object '${id}'`)
     return child
   }
+}
+
+/** An object and all that is in it, the outer first, with their paths. */
+function* placesIn(object: Persistent, path: string, oldPath?: string): Generator<Place> {
+  yield { object, path, ...(oldPath !== undefined && { oldPath }) }
+  if (!(object instanceof Folder)) return
+  for (const [id, child] of object.entries())
+    yield* placesIn(child, `${path}/${id}`, oldPath === undefined ? undefined : `${oldPath}/${id}`)
 }
 
 function step(at: Persistent, name: string, path: string, parents: boolean): Persistent {

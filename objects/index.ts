@@ -23,7 +23,11 @@ export {
   type PackResult,
   Persistent,
   type PersistentClass,
+  PersistentList,
+  PersistentMap,
+  PersistentRef,
   type Problem,
+  type Range,
   type Revision,
   registerClass,
   restoreDatabase,
@@ -38,7 +42,9 @@ export { MaildropError } from '../maildrop/index.ts'
 export { type MailHost, renderFile, TemplateError } from '../templates/index.ts'
 export { Application } from './application.ts'
 export { type OpenOptions, openDatabase } from './database.ts'
+export { type SubscribeOptions, subscribe, type TreeEvent, type TreeListener } from './events.ts'
 export { Folder } from './folder.ts'
 export { MaildropHost, type SendOptions } from './maildrop-host.ts'
+export { OrderedFolder } from './ordered-folder.ts'
 export { type Properties, type PropertySpec, propertiesOf, setProperty } from './properties.ts'
 export { type ContentType, Template } from './template.ts'

@@ -4,9 +4,11 @@
  * A class declares them as `static properties`; a subclass inherits its parent's.
  */
 import { ObjectError, type Persistent } from '../lib/index.ts'
+import { announce } from './events.ts'
 
 export interface PropertySpec {
-  readonly type: 'string' | 'boolean' | 'choice'
+  /** Which texts are right, and what they become, is said at READERS below. */
+  readonly type: 'string' | 'boolean' | 'choice' | 'number' | 'integer' | 'date' | 'strings'
   /** For type `choice`. */
   readonly choices?: readonly string[]
   readonly description: string
@@ -37,16 +39,60 @@ export function setProperty(object: Persistent, name: string, text: string): voi
       `${object.constructor.name} has no property '${name}' that can be set; it has: ${known}`,
     )
   }
-  Reflect.set(object, name, fromText(spec, name, text))
-}
-
-function fromText(spec: PropertySpec, name: string, text: string): unknown {
-  if (spec.type === 'string') return text
-  const expected = spec.type === 'boolean' ? ['true', 'false'] : (spec.choices ?? [])
-  if (!expected.includes(text))
+  const value = READERS[spec.type](text.trim(), spec)
+  if (value === undefined)
     throw new ObjectError(
       'INVALID_ARGUMENT',
-      `property '${name}' must be ${expected.join(' or ')}, found ${JSON.stringify(text)}`,
+      `property '${name}' must be ${expected(spec)}, found ${JSON.stringify(text)}`,
     )
-  return spec.type === 'boolean' ? text === 'true' : text
+  Reflect.set(object, name, spec.type === 'string' ? text : value)
+  announce(object, 'modified', () => [{ object, path: object.physicalPath }])
+}
+
+const expected = ({ type, choices = [] }: PropertySpec): string =>
+  type === 'choice' ? choices.join(' or ') : EXPECTED[type]
+
+const EXPECTED = {
+  string: 'a text',
+  boolean: 'true or false',
+  number: 'a number, like -1.5 or 2e3',
+  integer: 'a whole number between -9007199254740991 and 9007199254740991',
+  date: 'a date like 2026-03-31 or 2026-03-31T12:00:00Z',
+  strings: 'texts with commas between them, or a JSON array of strings',
+}
+
+/** The value that a trimmed text stands for; undefined if it is of the wrong form. */
+const READERS: Record<PropertySpec['type'], (text: string, spec: PropertySpec) => unknown> = {
+  string: text => text,
+  boolean: text => (text === 'true' ? true : text === 'false' ? false : undefined),
+  choice: (text, { choices = [] }) => (choices.includes(text) ? text : undefined),
+  number: text => {
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
+    return Number.isFinite(value) ? value : undefined
+  },
+  integer: text => {
+    const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN
+    return Number.isSafeInteger(value) ? value : undefined
+  },
+  date: dateOf,
+  strings: text =>
+    text.startsWith('[') ? fromJson(text) : text === '' ? [] : text.split(',').map(each => each.trim()),
+}
+
+/** ISO 8601: a day (which begins at midnight UTC), or a time with its zone. Days that are in no calendar are refused. */
+function dateOf(text: string): Date | undefined {
+  const found = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.exec(text)
+  const date = new Date(text)
+  const day = new Date(found?.[1] ?? Number.NaN)
+  if (found === null || Number.isNaN(date.getTime()) || Number.isNaN(day.getTime())) return undefined
+  return day.toISOString().startsWith(found[1] as string) ? date : undefined
+}
+
+function fromJson(text: string): string[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return Array.isArray(value) && value.every(each => typeof each === 'string') ? value : undefined
+  } catch {
+    return undefined
+  }
 }

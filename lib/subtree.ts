@@ -1,0 +1,133 @@
+/**
+ * What belongs to an object: its subtree, as it is copied and exported.
+ *
+ * An object is inside if its containers (`__parent__`) lead up to the top of the subtree, or end at an object that is in no container: that
+ * one is a part of whatever refers to it (a BTree's node, a PersistentMap). The root of the tree is inside nothing but itself.
+ */
+import type { Connection } from './connection.ts'
+import { ObjectError } from './errors.ts'
+import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
+import { PersistentRef } from './persistent-ref.ts'
+import { pickle, Reference, unpickle } from './pickle.ts'
+import { rootOf } from './traversal.ts'
+
+/** Is told of a reference that leads out of the subtree: from an object, at an attribute path, to another object. */
+export type Outward = (from: Persistent, path: string, to: Persistent) => void
+
+/** The objects of a subtree, by number: the top is 1, the others follow as they are found. */
+export class Subtree {
+  readonly members: Persistent[] = []
+  private readonly numbers = new Map<Persistent, number>()
+  private readonly decided = new Map<Persistent, boolean>()
+  private readonly top: Persistent
+  private readonly root: unknown
+
+  constructor(top: Persistent) {
+    this.top = top
+    this.root = rootOf(top)
+    this.decided.set(top, true)
+    this.enter(top)
+  }
+
+  /** The number of a member; undefined for an object that is not one, or has not been found yet. */
+  numberOf(object: Persistent): number | undefined {
+    return this.numbers.get(object)
+  }
+
+  /** The number of an object if it is inside, which makes it a member; undefined if it is outside. */
+  reach(object: Persistent): number | undefined {
+    return this.numbers.get(object) ?? (this.isInside(object) ? this.enter(object) : undefined)
+  }
+
+  /** Finds all members, by following their references. Loads each once. */
+  explore(outward: Outward): void {
+    for (const from of this.members)
+      pickle(
+        this.stateOf(from),
+        (object, path) => {
+          if (this.reach(object) === undefined) outward(from, path, object)
+          return NOWHERE
+        },
+        describe(from),
+      )
+  }
+
+  /** A member's attributes as they are copied: the top's are without its place. */
+  stateOf(member: Persistent): State {
+    const state = (cellOf(member) as Cell).loaded()
+    return member === this.top ? asState({ ...state, __parent__: undefined, __name__: undefined }) : state
+  }
+
+  private enter(object: Persistent): number {
+    const number = this.members.push(object)
+    this.numbers.set(object, number)
+    return number
+  }
+
+  private isInside(object: Persistent): boolean {
+    const asked: Persistent[] = []
+    let answer: boolean | undefined
+    for (let at = object; answer === undefined; ) {
+      answer = this.decided.get(at)
+      if (answer !== undefined) break
+      asked.push(at)
+      const parent = (cellOf(at) as Cell).loaded().__parent__ as Persistent | undefined
+      if (parent === undefined) answer = at !== this.root
+      else at = parent
+    }
+    for (const each of asked) this.decided.set(each, answer)
+    return answer
+  }
+}
+
+const NOWHERE = new Reference(0, '')
+
+/** An object's class and oid, for messages. */
+export function describe(object: Persistent): string {
+  const { brokenName, oid } = cellOf(object) as Cell
+  return `${brokenName ?? object.constructor.name}${oid === 0 ? '' : ` (object ${oid})`}`
+}
+
+/**
+ * A deep copy of an object's subtree: new objects throughout, which share nothing with the original. References that lead out of it
+ * still lead there. The copy is in no container.
+ *
+ * @param connection the one that the copy will be stored in; needed if a PersistentRef leads to something that is copied
+ * @throws {ObjectError} UNKNOWN_CLASS if the class of an object inside is not registered; INVALID_VALUE for what cannot be stored
+ */
+export function copyOf<T extends Persistent>(top: T, connection: Connection | undefined): T {
+  const subtree = new Subtree(top)
+  const copies: Cell[] = []
+  const copy = (number: number): Persistent => {
+    copies[number] ??= new Cell(Object.getPrototypeOf(subtree.members[number - 1]), undefined)
+    return copies[number].proxy
+  }
+  const copiesByOid = new Map<number, Persistent>()
+  copy(1)
+  for (const [i, original] of subtree.members.entries()) {
+    const { oid, brokenName } = cellOf(original) as Cell
+    if (brokenName !== undefined)
+      throw new ObjectError(
+        'UNKNOWN_CLASS',
+        `object ${oid} cannot be copied: its class '${brokenName}' is not registered; register it first`,
+      )
+    const outside: Persistent[] = []
+    const bytes = pickle(
+      subtree.stateOf(original),
+      object => {
+        const number = subtree.reach(object)
+        return new Reference(number ?? -outside.push(object), '')
+      },
+      describe(original),
+    )
+    const state = unpickle(bytes, ({ oid: number }) => (number > 0 ? copy(number) : outside[-number - 1]))
+    copy(i + 1)
+    copies[i + 1]!.state = asState(state)
+    if (oid !== 0) copiesByOid.set(oid, copies[i + 1]!.proxy)
+  }
+  for (const { proxy, state } of copies.slice(1)) {
+    const target = proxy instanceof PersistentRef ? copiesByOid.get(proxy.oid) : undefined
+    if (target !== undefined && connection !== undefined) (state as State).oid = connection.add(target)
+  }
+  return copies[1]!.proxy as T
+}
