@@ -22,7 +22,7 @@ import {
   ROOT_OID,
   type Tid,
 } from './persistent.ts'
-import { pickle, Reference as Ref, type Reference, unpickle } from './pickle.ts'
+import { type Place, pickle, Reference as Ref, type Refer, type Reference, unpickle } from './pickle.ts'
 import type { RecordBody, StoredRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
 import type { BlobStore } from './storage/blob-store.ts'
@@ -216,10 +216,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   register(cell: Cell): void {
     this.assertOpen()
     if (this.readOnly)
-      throw new ObjectError(
-        'READ_ONLY',
-        `${describe(cell)} cannot be changed: the connection was opened for reading only`,
-      )
+      throw new ObjectError('READ_ONLY', `${cell} cannot be changed: the connection was opened for reading only`)
     if (cell.brokenName !== undefined)
       throw new ObjectError(
         'UNKNOWN_CLASS',
@@ -228,7 +225,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     if (this.storing)
       throw new ObjectError(
         'TRANSACTION_FAILED',
-        `${describe(cell)} cannot be changed while its transaction is being committed; await the commit first`,
+        `${cell} cannot be changed while its transaction is being committed; await the commit first`,
       )
     this.changed.add(cell)
   }
@@ -362,7 +359,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const undo = this.savepoints.at(-1)
     for (const cell of this.changed) {
       if (cell.changed) {
-        const encoded = this.encode(cell, (object, path) => this.refer(object, path, cell))
+        const encoded = this.encode(cell, (object, place) => this.refer(object, place, cell))
         if (undo !== undefined && !undo.has(cell)) undo.set(cell, this.overlay.get(cell.oid))
         this.overlay.set(cell.oid, { cell, ...encoded })
         cell.changed = false
@@ -376,20 +373,21 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     }
   }
 
-  private encode(cell: Cell, refer: (object: Persistent, path: string) => Reference): Encoded {
+  private encode(cell: Cell, refer: Refer): Encoded {
     const { name, version } = classOf(cell)
     const references: Oid[] = []
-    const noted = (object: Persistent, path: string): Reference => {
-      const reference = refer(object, path)
+    const noted: Refer = (object, place) => {
+      const reference = refer(object, place)
       references.push(reference.oid)
       return reference
     }
-    const state = pickle(cell.loaded(), noted, describe(cell))
+    const state = pickle(cell.loaded(), noted, cell)
     return { record: { className: name, version, state }, references }
   }
 
-  private refer(object: Persistent, path: string, owner: Cell): Reference {
-    const cell = this.adopt(object, `attribute ${path} of ${describe(owner)}`)
+  private refer(object: Persistent, place: Place, owner: Cell): Reference {
+    const known = cellOf(object) as Cell
+    const cell = known.jar === this ? known : this.adopt(object, `attribute ${place.path} of ${owner}`)
     return new Ref(cell.oid, cell.brokenName ?? classOf(cell).name)
   }
 
@@ -400,7 +398,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     if (cell.jar !== undefined)
       throw new ObjectError(
         'INVALID_REFERENCE',
-        `${where} refers to ${describe(cell)} at ${object.physicalPath}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
+        `${where} refers to ${cell} at ${object.physicalPath}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
       )
     classOf(cell)
     cell.jar = this
@@ -422,7 +420,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     try {
       const now = this.encode(cell, known).record
       const before =
-        now.version === stored.version ? stored.state : pickle(asState(this.attributes(stored)), known, describe(cell))
+        now.version === stored.version ? stored.state : pickle(asState(this.attributes(stored)), known, cell)
       return Buffer.compare(now.state, before) !== 0
     } catch {
       return true
@@ -494,8 +492,4 @@ function classOf(cell: Cell): { name: string; version: number } {
     'UNKNOWN_CLASS',
     `class ${name} is not registered, its objects cannot be stored; call registerClass('${name}', ${name}) first`,
   )
-}
-
-function describe(cell: Cell): string {
-  return `${cell.brokenName ?? cell.proxy.constructor.name}${cell.oid === 0 ? '' : ` (object ${cell.oid})`}`
 }

@@ -96,6 +96,12 @@ export class Cell implements ProxyHandler<object> {
     this.proxy = new Proxy(targetFor(prototype), this) as Persistent
   }
 
+  /** What messages call the object. */
+  toString(): string {
+    const name = this.brokenName ?? this.proxy.constructor.name
+    return this.oid === 0 ? name : `${name} (object ${this.oid})`
+  }
+
   /** The state, loaded if need be. */
   loaded(): State {
     if (this.state === undefined) {

@@ -25,8 +25,13 @@ export class Reference {
   }
 }
 
-/** Gives the reference to store for `object`; `path` is the attribute path at which it was met. */
-export type Refer = (object: Persistent, path: string) => Reference
+/** Where in a state a value was met. */
+export interface Place {
+  /** The attribute path, as `items[3].price`. */
+  readonly path: string
+}
+/** Gives the reference to store for `object`. */
+export type Refer = (object: Persistent, place: Place) => Reference
 /** Gives the object that a reference stands for. */
 export type Resolve = (reference: Reference) => unknown
 
@@ -151,10 +156,10 @@ const packr = new Packr({
 
 /**
  * @param state attributes; those that begin with `_v_` are left out
- * @param owner what the state belongs to, for messages
+ * @param owner what the state belongs to; its `toString` is used in messages
  * @throws {ObjectError} INVALID_VALUE naming the attribute path; whatever `refer` throws
  */
-export function pickle(state: State, refer: Refer, owner: string): Buffer {
+export function pickle(state: State, refer: Refer, owner: unknown): Buffer {
   const tree = new Pickler(refer, owner, false)
   try {
     return packr.pack(tree.attributes(state))
@@ -211,18 +216,27 @@ const AS_THEY_ARE = new Set<unknown>(
   ].map(each => each.prototype),
 )
 
-/** One walk through one state: checks every value and replaces what MessagePack cannot say. */
-class Pickler {
+/**
+ * One walk through one state: checks every value and replaces what MessagePack cannot say. Scalars and arrays of them are passed on as they
+ * are, and paths are put together only for messages: this is the inner loop of every commit.
+ */
+class Pickler implements Place {
   private readonly refer: Refer
-  private readonly owner: string
+  private readonly owner: unknown
   private readonly graph: Map<object, number> | undefined
   private readonly nodes: unknown[] = []
-  private readonly seen = new Set<object>()
+  private seen: Set<object> | undefined
+  /** What leads to the value in hand: names, and numbers in arrays. */
+  private readonly trail: (string | number)[] = []
 
-  constructor(refer: Refer, owner: string, graph: boolean) {
+  constructor(refer: Refer, owner: unknown, graph: boolean) {
     this.refer = refer
     this.owner = owner
     this.graph = graph ? new Map() : undefined
+  }
+
+  get path(): string {
+    return this.trail.map((each, i) => (typeof each === 'number' ? `[${each}]` : i === 0 ? each : `.${each}`)).join('')
   }
 
   attributes(state: State): Record<string, unknown> {
@@ -235,81 +249,98 @@ class Pickler {
     return this.graph === undefined ? record : { '': new Special('graph', this.nodes, record) }
   }
 
-  private value(value: unknown, path: string): unknown {
+  private value(value: unknown, key: string | number): unknown {
     switch (typeof value) {
       case 'string':
         return value.isWellFormed() ? value : new Special('utf16', Buffer.from(value, 'utf16le'))
       case 'number':
-        return Object.is(value, -0) ? new Special('minus zero') : value
+        return value === 0 && Object.is(value, -0) ? new Special('minus zero') : value
       case 'boolean':
       case 'undefined':
       case 'bigint':
         return value
-      case 'object':
-        return value === null ? null : this.object(value, path)
-      default:
-        throw this.refuse(path, `a ${typeof value}`)
     }
+    if (value === null) return null
+    this.trail.push(key)
+    if (typeof value !== 'object') throw this.refuse(this.path, `a ${typeof value}`)
+    const stored = this.object(value)
+    this.trail.pop()
+    return stored
   }
 
-  private object(value: object, path: string): unknown {
-    if (cellOf(value) !== undefined) return this.refer(value as Persistent, path)
+  private object(value: object): unknown {
+    if (cellOf(value) !== undefined) return this.refer(value as Persistent, this)
     if (value instanceof Reference) return value
-    const known = this.graph?.get(value)
-    if (known !== undefined) return new Special('node', known)
     if (this.graph === undefined) {
+      this.seen ??= new Set()
       if (this.seen.has(value)) throw SHARED
       this.seen.add(value)
-      return this.content(value, path)
+      return this.content(value)
     }
+    const known = this.graph.get(value)
+    if (known !== undefined) return new Special('node', known)
     const number = this.nodes.length
     this.graph.set(value, number)
     this.nodes.push(undefined)
-    this.nodes[number] = this.content(value, path)
+    this.nodes[number] = this.content(value)
     return new Special('node', number)
   }
 
-  private content(value: object, path: string): unknown {
+  private content(value: object): unknown {
     const prototype: unknown = Object.getPrototypeOf(value)
-    if (prototype === Array.prototype) return this.array(value as unknown[], path)
+    if (prototype === Array.prototype) return this.array(value as unknown[])
     if (prototype === Object.prototype || prototype === null)
-      return this.plain(value as Record<string, unknown>, path, prototype === null)
+      return this.plain(value as Record<string, unknown>, prototype === null)
     if (prototype === Map.prototype)
       return new Special(
         'map',
         ...[...(value as Map<unknown, unknown>)].map(([k, v], i) => [
-          this.value(k, `${path}.keys[${i}]`),
-          this.value(v, `${path}.get(${typeof k === 'object' ? i : String(k)})`),
+          this.value(k, `keys[${i}]`),
+          this.value(v, `get(${typeof k === 'object' ? i : String(k)})`),
         ]),
       )
     if (prototype === Set.prototype)
-      return new Special('set', ...[...(value as Set<unknown>)].map((v, i) => this.value(v, `${path}.values[${i}]`)))
+      return new Special('set', ...[...(value as Set<unknown>)].map((v, i) => this.value(v, `values[${i}]`)))
     if (AS_THEY_ARE.has(prototype)) return value
     if (prototype === Uint8Array.prototype) return new Special('bytes', Buffer.from(value as Uint8Array))
-    throw this.refuse(path, `an object of class ${(prototype as object).constructor?.name ?? '(unknown)'}`)
+    throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name ?? '(unknown)'}`)
   }
 
-  private array(value: unknown[], path: string): unknown {
+  private array(value: unknown[]): unknown {
+    const { length } = value
     const keys = Object.keys(value)
-    if (keys.length > value.length || keys.some((key, i) => key !== String(i) && !/^\d+$/.test(key)))
-      throw this.refuse(path, 'an array with named properties')
-    if (keys.length === value.length) return value.map((each, i) => this.value(each, `${path}[${i}]`))
+    // indices come first and in order, so the last key tells
+    if (keys.length !== length || (length > 0 && keys[length - 1] !== String(length - 1)))
+      return this.sparse(value, keys)
+    let copy: unknown[] | undefined
+    for (let i = 0; i < length; i++) {
+      const stored = this.value(value[i], i)
+      if (stored === value[i]) continue
+      copy ??= [...value]
+      copy[i] = stored
+    }
+    return copy ?? value
+  }
+
+  private sparse(value: unknown[], keys: string[]): Special {
+    if (keys.some(key => !/^\d+$/.test(key))) throw this.refuse(this.path, 'an array with named properties')
     return new Special(
       'sparse',
       value.length,
-      ...keys.map(key => [Number(key), this.value(value[Number(key)], `${path}[${key}]`)]),
+      ...keys.map(key => [Number(key), this.value(value[Number(key)], Number(key))]),
     )
   }
 
-  private plain(value: Record<string, unknown>, path: string, bare: boolean): unknown {
-    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(path, 'an object with symbols as keys')
-    const entries = Object.entries(value).map(([key, each]): [string, unknown] => [
-      key,
-      this.value(each, `${path}.${key}`),
-    ])
-    const odd = bare || entries.some(([key]) => key === '__proto__' || !key.isWellFormed())
+  private plain(value: Record<string, unknown>, bare: boolean): unknown {
+    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, 'an object with symbols as keys')
+    const entries = Object.entries(value)
+    let odd = bare
+    for (const entry of entries) {
+      entry[1] = this.value(entry[1], entry[0])
+      odd ||= entry[0] === '__proto__' || !entry[0].isWellFormed()
+    }
     return odd
-      ? new Special('entries', bare, ...entries.map(([key, each]) => [this.value(key, path), each]))
+      ? new Special('entries', bare, ...entries.map(([key, each]) => [this.value(key, key), each]))
       : Object.fromEntries(entries)
   }
 

@@ -44,8 +44,8 @@ export class Subtree {
     for (const from of this.members)
       pickle(
         this.stateOf(from),
-        (object, path) => {
-          if (this.reach(object) === undefined) outward(from, path, object)
+        (object, place) => {
+          if (this.reach(object) === undefined) outward(from, place.path, object)
           return NOWHERE
         },
         describe(from),
