@@ -359,9 +359,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const undo = this.savepoints.at(-1)
     for (const cell of this.changed) {
       if (cell.changed) {
-        const encoded = this.encode(cell, (object, place) => this.refer(object, place, cell))
+        const { record, references } = this.encode(cell, (object, place) => this.refer(object, place, cell))
         if (undo !== undefined && !undo.has(cell)) undo.set(cell, this.overlay.get(cell.oid))
-        this.overlay.set(cell.oid, { cell, ...encoded })
+        this.overlay.set(cell.oid, { cell, record, references })
         cell.changed = false
         cell.watch()
         if (cell.mayChangeUnseen()) {
@@ -369,20 +369,21 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
           this.touched.add(cell)
         }
       }
-      this.changed.delete(cell)
     }
+    this.changed.clear()
   }
 
   private encode(cell: Cell, refer: Refer): Encoded {
     const { name, version } = classOf(cell)
-    const references: Oid[] = []
+    let references: Oid[] | undefined
     const noted: Refer = (object, place) => {
       const reference = refer(object, place)
+      references ??= []
       references.push(reference.oid)
       return reference
     }
     const state = pickle(cell.loaded(), noted, cell)
-    return { record: { className: name, version, state }, references }
+    return { record: { className: name, version, state }, references: references ?? NONE }
   }
 
   private refer(object: Persistent, place: Place, owner: Cell): Reference {
@@ -482,10 +483,11 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 }
 
+const NONE: readonly Oid[] = []
 const DIFFERENT = new Error('refers to a new object')
 
 function classOf(cell: Cell): { name: string; version: number } {
-  const entry = entryOf(cell.proxy.constructor)
+  const entry = entryOf((Object.getPrototypeOf(cell.proxy) as object).constructor)
   if (entry !== undefined) return entry
   const { name } = cell.proxy.constructor
   throw new ObjectError(

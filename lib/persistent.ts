@@ -123,7 +123,7 @@ export class Cell implements ProxyHandler<object> {
   /** Looks for inner values, so that reading one is noticed. */
   watch(): void {
     this.watched = false
-    if (EXPLICIT in this.proxy) return
+    if (EXPLICIT in Object.getPrototypeOf(this.proxy)) return
     for (const key in this.state) {
       if (isInner(this.state[key])) {
         this.watched = true
@@ -183,7 +183,7 @@ export class Cell implements ProxyHandler<object> {
   set(target: object, key: string | symbol, value: unknown, receiver: unknown): boolean {
     if (receiver !== this.proxy) return Reflect.set({}, key, value, receiver)
     if (isProtocol(key)) return Reflect.set(target, key, value, receiver)
-    const accessor = key in this.loaded() ? undefined : inherited(target, key)
+    const accessor = key in target && !(key in this.loaded()) ? inherited(target, key) : undefined
     if (accessor === undefined) this.assign(key, value)
     else if (accessor.set === undefined) return false
     else accessor.set.call(receiver, value)

@@ -184,7 +184,8 @@ export class LevelStorage implements Storage {
     const operations: Operation[] = []
     const classes = new Set<string>()
     for (const { oid, record, before } of writes) {
-      const stored = { ...record, serial: tid, previous: before?.serial ?? 0 }
+      const { className, version, state } = record
+      const stored: StoredRecord = { className, version, state, serial: tid, previous: before?.serial ?? 0 }
       if (before !== undefined) operations.push([revisionKey(oid, before.serial), encodeRecord(oid, before)])
       operations.push([objectKey(oid), encodeRecord(oid, stored)])
       this.unwritten.set(oid, stored)
