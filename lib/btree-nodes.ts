@@ -7,7 +7,8 @@
  * node that a resolver does not see. A node that one of them emptied has left the tree, so nothing is merged into it.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { compareKeys, indexOfKey, type Key, lowerBound } from './btree-keys.ts'
+import { checkedKey, compareKeys, indexOfKey, type Key, lowerBound } from './btree-keys.ts'
+import { messageOf } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
 import { EXPLICIT, handOut, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
@@ -103,6 +104,22 @@ export class Branch extends Persistent implements ConflictResolver {
     const first = firsts[0] === firsts[1] ? firsts[2] : firsts[1]
     return { ...states[1], ...merged, children: [first, ...values] }
   }
+}
+
+/** What is wrong with a node by itself; undefined if nothing is. */
+export function problemOf(node: Node): string | undefined {
+  const { keys } = node
+  const places: unknown = node instanceof Leaf ? node.values : node.children
+  if (!Array.isArray(keys) || !Array.isArray(places)) return 'it is no node of a tree'
+  if (places.length !== keys.length + (node instanceof Leaf ? 0 : 1)) return 'it has more or fewer keys than places'
+  if (node instanceof Branch && !places.every(each => each instanceof Leaf || each instanceof Branch))
+    return 'it leads to something else than nodes'
+  try {
+    keys.forEach(checkedKey)
+  } catch (error) {
+    return messageOf(error)
+  }
+  return keys.every((key, i) => i === 0 || compareKeys(keys[i - 1]!, key) < 0) ? undefined : 'its keys are in disorder'
 }
 
 interface Side {

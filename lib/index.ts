@@ -28,6 +28,7 @@ export type { Level } from './storage/level.ts'
 export type { PackOptions, PackResult } from './storage/storage.ts'
 export { copyOf } from './subtree.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
+export { type ExportSource, readExport, type Staged, writeExport } from './transfer.ts'
 export {
   acquire,
   type Container,

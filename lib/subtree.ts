@@ -4,6 +4,7 @@
  * An object is inside if its containers (`__parent__`) lead up to the top of the subtree, or end at an object that is in no container: that
  * one is a part of whatever refers to it (a BTree's node, a PersistentMap). The root of the tree is inside nothing but itself.
  */
+import { Blob } from './blob.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
 import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
@@ -18,6 +19,8 @@ export type Outward = (from: Persistent, path: string, to: Persistent) => void
 export class Subtree {
   readonly members: Persistent[] = []
   private readonly numbers = new Map<Persistent, number>()
+  /** By which member each other one was found. */
+  private readonly finders = new Map<Persistent, Persistent>()
   private readonly decided = new Map<Persistent, boolean>()
   private readonly top: Persistent
   private readonly root: unknown
@@ -35,8 +38,19 @@ export class Subtree {
   }
 
   /** The number of an object if it is inside, which makes it a member; undefined if it is outside. */
-  reach(object: Persistent): number | undefined {
-    return this.numbers.get(object) ?? (this.isInside(object) ? this.enter(object) : undefined)
+  reach(object: Persistent, from: Persistent): number | undefined {
+    const known = this.numbers.get(object)
+    if (known !== undefined || !this.isInside(object)) return known
+    this.finders.set(object, from)
+    return this.enter(object)
+  }
+
+  /** Where a member is, for messages: its path, or that of what it is a part of. */
+  whereabouts(member: Persistent): string {
+    let at = member
+    for (let next = this.finders.get(at); at.__name__ === undefined && next !== undefined; next = this.finders.get(at))
+      at = next
+    return at === member ? at.physicalPath : `${at.physicalPath} (${describe(member)})`
   }
 
   /** Finds all members, by following their references. Loads each once. */
@@ -45,7 +59,7 @@ export class Subtree {
       pickle(
         this.stateOf(from),
         (object, place) => {
-          if (this.reach(object) === undefined) outward(from, place.path, object)
+          if (this.reach(object, from) === undefined) outward(from, place.path, object)
           return NOWHERE
         },
         describe(from),
@@ -55,7 +69,8 @@ export class Subtree {
   /** A member's attributes as they are copied: the top's are without its place. */
   stateOf(member: Persistent): State {
     const state = (cellOf(member) as Cell).loaded()
-    return member === this.top ? asState({ ...state, __parent__: undefined, __name__: undefined }) : state
+    if (member !== this.top) return state
+    return asState(Object.fromEntries(Object.entries(state).filter(([name]) => !PLACE.includes(name))))
   }
 
   private enter(object: Persistent): number {
@@ -80,6 +95,7 @@ export class Subtree {
   }
 }
 
+const PLACE = ['__parent__', '__name__']
 const NOWHERE = new Reference(0, '')
 
 /** An object's class and oid, for messages. */
@@ -93,7 +109,8 @@ export function describe(object: Persistent): string {
  * still lead there. The copy is in no container.
  *
  * @param connection the one that the copy will be stored in; needed if a PersistentRef leads to something that is copied
- * @throws {ObjectError} UNKNOWN_CLASS if the class of an object inside is not registered; INVALID_VALUE for what cannot be stored
+ * @throws {ObjectError} UNKNOWN_CLASS if the class of an object inside is not registered; INVALID_VALUE for a blob with a content, and
+ *   for what cannot be stored
  */
 export function copyOf<T extends Persistent>(top: T, connection: Connection | undefined): T {
   const subtree = new Subtree(top)
@@ -106,6 +123,11 @@ export function copyOf<T extends Persistent>(top: T, connection: Connection | un
   copy(1)
   for (const [i, original] of subtree.members.entries()) {
     const { oid, brokenName } = cellOf(original) as Cell
+    if (original instanceof Blob && original.size > 0)
+      throw new ObjectError(
+        'INVALID_VALUE',
+        `${subtree.whereabouts(original)} cannot be copied: it is a blob; make a new one and write its content`,
+      )
     if (brokenName !== undefined)
       throw new ObjectError(
         'UNKNOWN_CLASS',
@@ -115,7 +137,7 @@ export function copyOf<T extends Persistent>(top: T, connection: Connection | un
     const bytes = pickle(
       subtree.stateOf(original),
       object => {
-        const number = subtree.reach(object)
+        const number = subtree.reach(object, original)
         return new Reference(number ?? -outside.push(object), '')
       },
       describe(original),

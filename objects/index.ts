@@ -14,6 +14,7 @@ export {
   type DataManager,
   ERROR_CODES,
   type ErrorCode,
+  type ExportSource,
   isRetryable,
   type LogEntry,
   type Moment,
@@ -43,6 +44,7 @@ export { type MailHost, renderFile, TemplateError } from '../templates/index.ts'
 export { Application } from './application.ts'
 export { type OpenOptions, openDatabase } from './database.ts'
 export { type SubscribeOptions, subscribe, type TreeEvent, type TreeListener } from './events.ts'
+export { exportTree, importTree } from './export.ts'
 export { Folder } from './folder.ts'
 export { MaildropHost, type SendOptions } from './maildrop-host.ts'
 export { OrderedFolder } from './ordered-folder.ts'

@@ -1,0 +1,60 @@
+/**
+ * Moving parts of the tree between places and databases by file. The format is specified in lib/transfer.ts.
+ *
+ * An export is what the transaction sees. An import is part of the transaction: all of it is there, or nothing.
+ */
+import { type ExportSource, ObjectError, type Persistent, readExport, type Staged, writeExport } from '../lib/index.ts'
+import { connectionOf } from './events.ts'
+import { Folder } from './folder.ts'
+import { checkId } from './names.ts'
+
+/**
+ * The bytes of an export file with `object` and everything in it, in pieces. Its place in the tree is left out.
+ * @throws {ObjectError} (at the first piece) INVALID_REFERENCE naming the references that lead out of it; INVALID_VALUE for a blob with a content
+ */
+export function exportTree(object: Persistent): AsyncIterable<Uint8Array> {
+  return writeExport(object)
+}
+
+/**
+ * Puts what an export file holds into a folder, as new objects. The file is read to its end and checked before anything changes; a file that
+ * is damaged, incomplete or made up is refused whole.
+ *
+ * @param source a stream, an iterable of pieces, or the whole file
+ * @returns the object at the top
+ * @throws {ObjectError} INVALID_ARGUMENT for the file; UNKNOWN_CLASS if newer code wrote it; INVALID_ID, DUPLICATE_ID; NOT_CONNECTED if the
+ *   folder is in no database
+ */
+export async function importTree(folder: Folder, id: string, source: ExportSource): Promise<Persistent> {
+  checkId(id)
+  const staged = await readExport(source)
+  checkFolders(staged)
+  const connection = connectionOf(folder)
+  if (connection === undefined)
+    throw new ObjectError('NOT_CONNECTED', `'${id}' cannot be imported: the folder is in no database yet; add it first`)
+  folder.add(id, staged.top)
+  staged.settle(connection)
+  return staged.top
+}
+
+/** Folders and what is in them agree, and names are names. */
+function checkFolders({ objects }: Staged): void {
+  for (const [i, object] of objects.entries()) {
+    if (!(object instanceof Folder)) continue
+    try {
+      const entries = object.entries()
+      if (entries.length !== object.size) throw new Error(`it has ${entries.length} children and counts ${object.size}`)
+      for (const [id, child] of entries) {
+        checkId(id)
+        if (child.__parent__ !== object || child.__name__ !== id) throw new Error(`its child '${id}' does not know it`)
+        if (object.get(id) !== child) throw new Error(`its child '${id}' is not found by name`)
+      }
+    } catch (cause) {
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        `the export cannot be read: object ${i + 1} is no sound folder: ${(cause as Error).message}; nothing was imported`,
+        { cause },
+      )
+    }
+  }
+}
