@@ -24,13 +24,13 @@ export async function* committedContents(storage: Storage): AsyncGenerator<{ id:
 
 /** Removes the contents that no revision of their blob names any more. */
 export async function sweepBlobs(storage: Storage): Promise<void> {
-  const unused: string[] = []
+  const known: { id: string; oid: Oid }[] = []
+  for await (const content of committedContents(storage)) known.push(content)
+  // from here on the snapshot shows every revision that came with these rows
+  while (!storage.idle) await storage.settled()
   const snapshot = storage.snapshot()
-  try {
-    for await (const { id, oid } of committedContents(storage)) if (!isNamed(snapshot, oid, id)) unused.push(id)
-  } finally {
-    snapshot.release()
-  }
+  const unused = known.filter(({ id, oid }) => !isNamed(snapshot, oid, id)).map(({ id }) => id)
+  snapshot.release()
   if (unused.length === 0) return
   // the rows first: without them, what is left of the files is garbage, never a blob without its content
   await storage.writeOutbox(

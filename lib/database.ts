@@ -68,6 +68,7 @@ export class Database<Root extends Persistent = Persistent> {
   readonly outbox: Outbox
   private readonly storage: Storage
   private readonly closers: (() => Promise<void>)[] = []
+  private readonly copies = new Set<Promise<BackupResult>>()
   private closing: Promise<void> | undefined
 
   private readonly limits: CacheLimits
@@ -136,6 +137,8 @@ export class Database<Root extends Persistent = Persistent> {
   async pack({ before = new Date(), ...options }: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
     this.assertOpen()
     const result = await this.storage.pack({ ...options, before: tidOf(before, 'pack') })
+    // a copy that began before the pack has the history, and needs its blobs
+    await Promise.allSettled(this.copies)
     await sweepBlobs(this.storage)
     return result
   }
@@ -220,7 +223,9 @@ export class Database<Root extends Persistent = Persistent> {
     { progress }: { readonly progress?: (records: number) => void } = {},
   ): Promise<BackupResult> {
     this.assertOpen()
-    return backup(this.storage, directory, progress)
+    const copy = backup(this.storage, directory, progress)
+    this.copies.add(copy)
+    return copy.finally(() => this.copies.delete(copy))
   }
 
   /** Reads everything and tells what is wrong; see lib/verify.ts for what is checked. */

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import t from 'tap'
 import { Blob, type Connection, type Database } from '../../lib/index.ts'
 import { launch } from '../support/children.ts'
-import { codeOf, openTestDatabase, type Root } from '../support/database.ts'
+import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
 import { directory } from '../support/program.ts'
 
 /** Puts a new blob into the root. */
@@ -141,4 +141,39 @@ t.test('killed while writing blobs: every committed one is whole, and no other c
     t.equal(contents(home).length, blobs.all, 'as many contents as blobs')
     await db.close()
   }
+})
+
+t.test('blobs that are committed while a pack sweeps stay, and so do those that a backup copies meanwhile', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(join(home, 'live'))
+  await db.transact(async root => void (await place(root).write('one')))
+  await db.transact(async root => (root.any as Blob).write('two'))
+  const first = (await db.undoLog())[1]!.tid
+  await db.transact(root => void (root.list = Array.from({ length: 1500 }, (_, i) => new Item(`${i}`))))
+  let packing: Promise<unknown> | undefined
+  const copying = db.backup(join(home, 'backup'), {
+    progress: () => {
+      packing ??= db.pack()
+    },
+  })
+  for (let i = 0; i < 20; i++)
+    await db.transact(async root => {
+      const blob = new Blob()
+      root.tree.set(i, blob)
+      ;(root._p_jar as Connection).add(blob)
+      await blob.write(`blob ${i}`)
+    })
+  await copying
+  await packing
+  t.ok(packing)
+  await db.transact(async root => {
+    for (const [i, blob] of root.tree.entries() as Generator<[number, Blob]>)
+      t.equal(String(await blob.bytes()), `blob ${i}`)
+  })
+  await db.close()
+  const copy = await openTestDatabase(join(home, 'backup'))
+  const view = copy.open({ at: first })
+  t.equal(String(await (view.root.any as Blob).bytes()), 'one', 'the history of the copy has its contents')
+  view.close()
+  await copy.close()
 })
