@@ -27,7 +27,7 @@ export async function sweepBlobs(storage: Storage): Promise<void> {
   const known: { id: string; oid: Oid }[] = []
   for await (const content of committedContents(storage)) known.push(content)
   // from here on the snapshot shows every revision that came with these rows
-  while (!storage.idle) await storage.settled()
+  await storage.settled()
   const snapshot = storage.snapshot()
   const unused = known.filter(({ id, oid }) => !isNamed(snapshot, oid, id)).map(({ id }) => id)
   snapshot.release()

@@ -27,26 +27,27 @@ export async function undo(
   const entries = await Promise.all([...new Set(tids)].sort((a, b) => b - a).map(tid => entryOf(storage, tid)))
   if (entries.length === 0) throw new ObjectError('INVALID_ARGUMENT', 'undo: no transaction was named')
   const since: TransactionEntry[] = []
-  const newer = { after: entries.at(-1)!.tid }
-  for (;;) {
-    await storage.settled()
-    for await (const entry of storage.transactions(newer)) since.push(entry)
-    newer.after = since.at(-1)?.tid ?? newer.after
-    if (storage.idle && storage.lastTid === newer.after) break
+  const readOn = async () => {
+    const after = since.at(-1)?.tid ?? entries.at(-1)!.tid
+    for await (const entry of storage.transactions({ after })) since.push(entry)
   }
-  const changes = planned(storage, entries, since)
-  const { tid } = await storage.commit({
-    ...options,
-    changes,
-    extension: {},
-    reads: new Map(),
-    outbox: new Map(),
-    merge: () => undefined,
+  // most of it is read before others are held back
+  await readOn()
+  const { tid } = await storage.commitAtRest(async () => {
+    await readOn()
+    return {
+      ...options,
+      changes: planned(storage, entries, since),
+      extension: {},
+      reads: new Map(),
+      outbox: new Map(),
+      merge: () => undefined,
+    }
   })
   return tid
 }
 
-/** What the undo changes. Synchronous, with the database at rest: nothing can happen between this and the commit. */
+/** What the undo changes, with the database at rest: nothing can happen between this and the commit. */
 function planned(storage: Storage, entries: TransactionEntry[], since: TransactionEntry[]): Change[] {
   const snapshot = storage.snapshot()
   try {

@@ -88,6 +88,8 @@ export class LevelStorage implements Storage {
   private readonly witness: Witness | undefined
   private readonly suspicion: Suspicion | undefined
   private writing: Promise<void> | undefined
+  /** While there is one, new transactions wait for it. */
+  private gate: Promise<void> | undefined
   private closed = false
 
   private constructor(level: Level, location: string, id: string, found: Found) {
@@ -142,10 +144,6 @@ export class LevelStorage implements Storage {
     return this.packedTo
   }
 
-  get idle(): boolean {
-    return this.writing === undefined
-  }
-
   get lastTid(): Tid {
     return this.current.tid
   }
@@ -178,6 +176,30 @@ export class LevelStorage implements Storage {
   }
 
   async commit(commit: Commit): Promise<Committed> {
+    while (this.gate !== undefined) await this.gate
+    return this.accept(commit)
+  }
+
+  async commitAtRest(plan: () => Promise<Commit>): Promise<Committed> {
+    while (this.gate !== undefined) await this.gate
+    let opened = () => {}
+    this.gate = new Promise(resolve => {
+      opened = resolve
+    })
+    let accepted: Promise<Committed>
+    try {
+      await this.drained()
+      const commit = await plan()
+      accepted = this.accept(commit)
+    } finally {
+      this.gate = undefined
+      opened()
+    }
+    return await accepted
+  }
+
+  /** Decides, and has what was decided written. */
+  private async accept(commit: Commit): Promise<Committed> {
     this.assertWritable()
     const { writes, merged } = this.decide(commit)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
@@ -257,7 +279,6 @@ export class LevelStorage implements Storage {
     progress: ((records: number) => void) | undefined,
   ): Promise<{ tid: Tid; records: number }> {
     this.assertOpen()
-    while (!this.idle) await this.settled()
     const shared = this.current
     shared.readers += 1
     let records = 0
@@ -298,7 +319,8 @@ export class LevelStorage implements Storage {
       throw new ObjectError('PACK_RUNNING', `${this.location} is being packed already; wait until that has ended`)
     const referred = new Set<Oid>()
     this.referred = referred
-    while (!this.idle) await this.settled()
+    // what was accepted before is in the snapshot; what comes from now on tells what it refers to
+    await this.settled()
     const snapshot = this.current
     snapshot.readers += 1
     try {
@@ -366,12 +388,17 @@ export class LevelStorage implements Storage {
   }
 
   async settled(): Promise<void> {
+    if (this.writing !== undefined) await this.enqueue([], undefined).catch(() => undefined)
+  }
+
+  /** Waits until nothing is being written. It may never be so, unless new transactions are held back. */
+  private async drained(): Promise<void> {
     while (this.writing !== undefined) await this.writing
   }
 
   async close(): Promise<void> {
     if (this.closed) return
-    await this.settled()
+    await this.drained()
     this.closed = true
     await this.level.close()
     this.witness?.close()

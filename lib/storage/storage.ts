@@ -116,12 +116,15 @@ export interface Storage {
   readonly packed: Tid
   /** Files that were found damaged when it was opened. If there are any, it can only be read, and what cannot be relied on is an error. */
   readonly damage: readonly string[]
-  /** True while no accepted transaction waits to become durable. */
-  readonly idle: boolean
   snapshot(): StorageSnapshot
   newOid(): Oid
   /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED (at once); DATABASE_FAILED (by rejection) */
   commit(commit: Commit): Promise<Committed>
+  /**
+   * Commits what `plan` gives, which it works out while every accepted transaction is durable and no other one is accepted.
+   * @throws as `commit`; what `plan` throws
+   */
+  commitAtRest(plan: () => Promise<Commit>): Promise<Committed>
   onCommit(listener: (entry: TransactionEntry) => void): () => void
   /** Every record of one state: the current ones in the order of oids, then the earlier ones. A damaged one comes without `record`. */
   records(): AsyncIterable<RecordEntry>
@@ -148,7 +151,7 @@ export interface Storage {
     rows: Iterable<readonly [key: string, value: Uint8Array | undefined]>,
     options: { sync: boolean },
   ): Promise<void>
-  /** Waits until every accepted transaction is durable, or has failed. */
+  /** Waits until every transaction accepted so far is durable, or has failed. */
   settled(): Promise<void>
   /** Waits for the commits under way, then lets go of everything. */
   close(): Promise<void>

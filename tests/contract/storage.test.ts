@@ -63,15 +63,13 @@ function wrapping(inner: Storage): Storage {
     get damage() {
       return inner.damage
     },
-    get idle() {
-      return inner.idle
-    },
     get blobs() {
       return inner.blobs
     },
     snapshot: () => inner.snapshot(),
     newOid: () => inner.newOid(),
     commit: commit => inner.commit(commit),
+    commitAtRest: plan => inner.commitAtRest(plan),
     onCommit: listener => inner.onCommit(listener),
     records: () => inner.records(),
     transaction: tid => inner.transaction(tid),

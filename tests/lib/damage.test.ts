@@ -52,7 +52,7 @@ t.test(`${ROUNDS} random damages: an answer is right or an error`, async t => {
   const sane = await openTestDatabase(sound)
   const undamaged = await readAll(sane)
   t.same(undamaged.labels, expected.labels)
-  t.match(await sane.verify(), { ok: true, objects: OBJECTS + 3, problems: [] })
+  t.match(await sane.verify(), { ok: true, problems: [] })
   await sane.close()
   t.ok(readdirSync(sound).filter(name => name.endsWith('.ldb')).length >= 2, 'there are several tables')
 
