@@ -3,7 +3,7 @@
  *
  * - Reads are synchronous, from a snapshot. A snapshot shows every transaction with a tid up to its own, whole, and none after, and goes
  *   on showing the same whatever is committed or packed meanwhile.
- * - `commit` decides at once, synchronously, whether the transaction conflicts; what it accepts gets the next tid. Its promise resolves
+ * - `commit` decides in one turn whether the transaction conflicts; what it accepts gets the next tid. Its promise resolves
  *   when the transaction is durable, all of it or nothing of it, and never before all transactions with smaller tids are.
  *   Transactions that wait together become durable together (group commit), in the order of their tids.
  * - If writing fails, every transaction of that write, and every one accepted since, is rejected with DATABASE_FAILED and none of them is visible.
@@ -118,7 +118,7 @@ export interface Storage {
   readonly damage: readonly string[]
   snapshot(): StorageSnapshot
   newOid(): Oid
-  /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED (at once); DATABASE_FAILED (by rejection) */
+  /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED, DATABASE_FAILED */
   commit(commit: Commit): Promise<Committed>
   /**
    * Commits what `plan` gives, which it works out while every accepted transaction is durable and no other one is accepted.

@@ -1,6 +1,7 @@
 /**
  * What every storage must do. Call `storageContract` with a way to open one; `reopen` closes and opens the same data again.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { pickle, Reference } from '../../lib/pickle.ts'
 import { GONE } from '../../lib/record.ts'
@@ -367,6 +368,47 @@ export function storageContract(t: Test, factory: StorageFactory): void {
     t.same(await rows(copy, ''), [])
     t.not(copy.id, storage.id)
     await copy.close()
+    return undefined
+  })
+
+  test('what is planned at rest is committed with nothing between; others go on before and after', async (t, storage) => {
+    const oid = storage.newOid()
+    let { tid } = await commit(storage, [change(oid, 0, '0')])
+    let over = false
+    const writer = (async () => {
+      for (let n = 1; !over; n++) {
+        const result = await commit(storage, [change(oid, tid, `${n}`)]).catch(() => undefined)
+        tid = result?.tid ?? storage.lastTid
+        await nextTurn()
+      }
+    })()
+    for (let i = 0; i < 20; i++) {
+      const { tid: own } = await storage.commitAtRest(async () => {
+        await new Promise(resolve => setTimeout(resolve, 1))
+        const snapshot = storage.snapshot()
+        const serial = snapshot.load(oid)?.serial ?? 0
+        snapshot.release()
+        return {
+          changes: [change(oid, serial, `at rest ${i}`)],
+          reads: new Map(),
+          outbox: new Map(),
+          extension: {},
+          user: '',
+          note: '',
+          merge: () => undefined,
+        }
+      })
+      t.ok(own > 0)
+      await new Promise(resolve => setTimeout(resolve, 1))
+    }
+    over = true
+    await writer
+    await t.rejects(
+      storage.commitAtRest(() => Promise.reject(new Error('no plan'))),
+      /no plan/,
+    )
+    const { tid: after } = await commit(storage, [change(oid, storage.lastTid, 'after')])
+    t.equal(after, storage.lastTid, 'a plan that fails holds nobody up')
     return undefined
   })
 
