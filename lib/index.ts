@@ -28,7 +28,8 @@ export type { Level } from './storage/level.ts'
 export type { PackOptions, PackResult } from './storage/storage.ts'
 export { copyOf } from './subtree.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'
-export { type ExportSource, readExport, type Staged, writeExport } from './transfer.ts'
+export { writeExport } from './transfer.ts'
+export { type ExportSource, readExport, type Staged } from './transfer-reading.ts'
 export {
   acquire,
   type Container,

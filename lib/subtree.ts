@@ -10,6 +10,7 @@ import { ObjectError } from './errors.ts'
 import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference, unpickle } from './pickle.ts'
+import { entryOf } from './registry.ts'
 import { rootOf } from './traversal.ts'
 
 /** Is told of a reference that leads out of the subtree: from an object, at an attribute path, to another object. */
@@ -102,6 +103,17 @@ const NOWHERE = new Reference(0, '')
 export function describe(object: Persistent): string {
   const { brokenName, oid } = cellOf(object) as Cell
   return `${brokenName ?? object.constructor.name}${oid === 0 ? '' : ` (object ${oid})`}`
+}
+
+/** The name under which records know the class of an object. */
+export function classNameOf(object: Persistent): string {
+  const name = cellOf(object)?.brokenName ?? entryOf(object.constructor)?.name
+  if (name !== undefined) return name
+  const { name: unknown } = object.constructor
+  throw new ObjectError(
+    'UNKNOWN_CLASS',
+    `class ${unknown} is not registered, its objects cannot be exported; call registerClass('${unknown}', ${unknown}) first`,
+  )
 }
 
 /**

@@ -194,11 +194,15 @@ t.test('objects of classes that are not registered go through as they are', asyn
     secret.friend = folder.add('friend', new Box())
     secret.child = new Secret()
     ;(secret.friend as Box).friend = secret
+    for (let i = 0; i < 300; i++) folder.add(`more${i}`, new Secret())
   })
   const known = await exported(db, '/f')
   unregisterClass('Secret')
   const unknown = await exported(db, '/f')
   t.ok(unknown.equals(known), 'byte for byte')
+  const small = db.open({ cacheSize: 1 })
+  t.ok((await bytesOf(small.root.traverse('/f'))).equals(known), 'also where few stay loaded')
+  small.close()
   const other = await openDatabase(newLevel())
   await other.transact(async (app, tx) => {
     const point = tx.savepoint()

@@ -1,0 +1,231 @@
+/**
+ * Reading an export file (the format is specified in lib/transfer.ts). Nothing in it is trusted.
+ */
+import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { addBroken, type StagedObject } from './broken-transfer.ts'
+import { Branch, Leaf, problemOf } from './btree-nodes.ts'
+import { Broken, type Connection } from './connection.ts'
+import { messageOf, ObjectError } from './errors.ts'
+import { asState, Cell, cellOf, Persistent, type State } from './persistent.ts'
+import { PersistentRef } from './persistent-ref.ts'
+import { unpickle } from './pickle.ts'
+import { classNamed } from './registry.ts'
+import { soundState } from './sound-pickle.ts'
+import { MAGIC, RECORD, TRAILER, VERSION } from './transfer.ts'
+
+const MAX_BODY = 256 * 1024 * 1024
+
+export type ExportSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
+/** The objects of an export file, checked and complete, and part of no transaction yet. */
+export interface Staged {
+  readonly top: Persistent
+  readonly objects: readonly Persistent[]
+  /** To be called when `top` has been put into a tree of that connection: for what needs its oid at once. */
+  settle(connection: Connection): void
+}
+
+/**
+ * Reads an export file to its end.
+ * @throws {ObjectError} INVALID_ARGUMENT if the file is damaged, incomplete or no export file; UNKNOWN_CLASS if it was written by newer code;
+ *   whatever the source throws
+ */
+export async function readExport(source: ExportSource): Promise<Staged> {
+  const reader = new Reader(source)
+  const header = await reader.take(MAGIC.length + 2)
+  if (!header.subarray(0, MAGIC.length).equals(MAGIC)) throw reader.refuse('it is no export file')
+  const version = header.readUInt16BE(MAGIC.length)
+  if (version !== VERSION) throw reader.refuse(`it has version ${version} of the format, only ${VERSION} can be read`)
+  const stage = new Stage()
+  for (let tag = await reader.take(1); tag[0] !== TRAILER; tag = await reader.take(1)) {
+    if (tag[0] !== RECORD) throw reader.refuse('neither a record nor the trailer begins here')
+    const head = await reader.take(8)
+    const length = head.readUInt32BE(0)
+    if (length > MAX_BODY) throw reader.refuse(`a record of ${length} bytes is larger than any that is written`)
+    const body = await reader.take(length)
+    if (crc32(body) !== head.readUInt32BE(4)) throw reader.refuse('the checksum of a record does not agree')
+    try {
+      stage.add(body)
+    } catch (error) {
+      throw reader.refuse(`object ${stage.objects.length + 1}: ${messageOf(error)}`, error)
+    }
+  }
+  const count = (await reader.take(4)).readUInt32BE(0)
+  const digest = reader.digest()
+  if (!(await reader.take(digest.length)).equals(digest))
+    throw reader.refuse('the checksum of the whole does not agree')
+  await reader.end()
+  try {
+    return stage.complete(count)
+  } catch (error) {
+    throw reader.refuse(messageOf(error), error)
+  }
+}
+
+/** Collects the objects of a file. What it throws is an error of the file. */
+class Stage {
+  readonly objects: StagedObject[] = []
+  /** Objects by number, of which some have only been referred to so far. */
+  private readonly cells = new Map<number, { readonly cell: Cell; readonly className: string }>()
+  /** How many references lead to each. */
+  private readonly referred = new Map<number, number>()
+
+  add(body: Buffer): void {
+    const number = this.objects.length + 1
+    const nameEnd = 7 + (body[6] ?? 0)
+    if (body.length < nameEnd || nameEnd === 7) throw new Error('its header is cut off')
+    if (body.readUInt32BE(0) !== number) throw new Error(`it has number ${body.readUInt32BE(0)}`)
+    const version = body.readUInt16BE(4)
+    const className = body.toString('utf8', 7, nameEnd)
+    if (Buffer.byteLength(className) !== nameEnd - 7) throw new Error('the name of its class is not UTF-8')
+    const bytes = body.subarray(nameEnd)
+    for (const { oid, className } of soundState(bytes).references) {
+      this.cell(oid, className)
+      this.referred.set(oid, (this.referred.get(oid) ?? 0) + 1)
+    }
+    const cell = this.cell(number, className)
+    const state = unpickle(bytes, ({ oid, className }) => this.cell(oid, className).proxy)
+    cell.state = asState(upgraded(state, className, version))
+    this.objects.push({ cell, className, version })
+  }
+
+  complete(count: number): Staged {
+    const { objects } = this
+    if (count !== objects.length || count === 0)
+      throw new Error(`it has ${objects.length} objects and says that it has ${count}`)
+    for (const number of this.cells.keys())
+      if (number > count) throw new Error(`object ${number} is referred to and not there`)
+    const refs: { state: State; target: Cell }[] = []
+    for (const [i, { cell, className }] of objects.entries()) {
+      const state = cell.state as State
+      const problem = placeProblem(state, i === 0) ?? this.shapeProblem(cell.proxy, i + 1)
+      if (problem !== undefined) throw new Error(`object ${i + 1}, a ${className}: ${problem}`)
+      if (!(cell.proxy instanceof PersistentRef) || state.database !== '') continue
+      const target = objects[Number(state.oid) - 1]?.cell
+      if (target === undefined)
+        throw new Error(`object ${i + 1} is a reference to object ${state.oid}, which is not there`)
+      refs.push({ state, target })
+    }
+    assertNoLoops(objects)
+    return {
+      top: objects[0]!.cell.proxy,
+      objects: objects.map(({ cell }) => cell.proxy),
+      settle: connection => {
+        addBroken(
+          connection,
+          objects.filter(({ cell }) => cell.brokenName !== undefined),
+        )
+        for (const { state, target } of refs) {
+          state.oid = connection.add(target.proxy)
+          state.database = connection.database.id
+        }
+      },
+    }
+  }
+
+  private cell(number: number, className: string): Cell {
+    if (!Number.isInteger(number) || number < 1 || number > 0xffff_ffff)
+      throw new Error(`it refers to object ${number}`)
+    const known = this.cells.get(number)
+    if (known !== undefined) {
+      if (known.className !== className)
+        throw new Error(`object ${number} is a ${known.className} here and a ${className} there`)
+      return known.cell
+    }
+    const entry = classNamed(className)
+    const cell = new Cell((entry?.ctor ?? Broken).prototype, undefined)
+    if (entry === undefined) cell.brokenName = className
+    this.cells.set(number, { cell, className })
+    return cell
+  }
+
+  private shapeProblem(object: Persistent, number: number): string | undefined {
+    if (!(object instanceof Leaf || object instanceof Branch)) return undefined
+    return (this.referred.get(number) ?? 0) > 1 ? 'it is in two places' : problemOf(object)
+  }
+}
+
+function upgraded(state: Record<string, unknown>, className: string, version: number): Record<string, unknown> {
+  const entry = classNamed(className)
+  if (entry === undefined || entry.version === version) return state
+  if (entry.version < version)
+    throw new ObjectError(
+      'UNKNOWN_CLASS',
+      `its class '${className}' has version ${version} in the file, newer than the registered ${entry.version}; run newer code`,
+    )
+  return entry.upgrade === undefined ? state : entry.upgrade(state, version)
+}
+
+function placeProblem({ __parent__: parent, __name__: name }: State, isTop: boolean): string | undefined {
+  if (isTop) return parent === undefined && name === undefined ? undefined : 'the top has a container'
+  if (parent !== undefined && !(parent instanceof Persistent)) return 'its container is no object'
+  return name === undefined || typeof name === 'string' ? undefined : 'its name is no text'
+}
+
+/** Checks that the containers of every object lead to an end. */
+function assertNoLoops(objects: readonly StagedObject[]): void {
+  const ends = new Set<Persistent>()
+  for (const { cell } of objects) {
+    const way = new Set<Persistent>()
+    for (let at: unknown = cell.proxy; at instanceof Persistent && !ends.has(at); ) {
+      if (way.has(at)) throw new Error('an object is in itself')
+      way.add(at)
+      at = (cellOf(at) as Cell).state?.__parent__
+    }
+    for (const each of way) ends.add(each)
+  }
+}
+
+/** The bytes of a source, in pieces of the size that is asked for. Holds no more than the piece and what came with it. */
+class Reader {
+  private readonly source: AsyncIterator<Uint8Array> | Iterator<Uint8Array>
+  private pending: Buffer[] = []
+  private available = 0
+  private offset = 0
+  private readonly hash = createHash('sha256')
+
+  constructor(source: ExportSource) {
+    if (source instanceof Uint8Array) this.source = [source][Symbol.iterator]()
+    else this.source = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+  }
+
+  async take(count: number): Promise<Buffer> {
+    while (this.available < count) if (!(await this.more())) throw this.refuse('it ends too early')
+    const all = this.pending.length === 1 ? this.pending[0]! : Buffer.concat(this.pending)
+    const piece = all.subarray(0, count)
+    this.pending = [all.subarray(count)]
+    this.available -= count
+    this.offset += count
+    this.hash.update(piece)
+    return piece
+  }
+
+  /** The checksum of all that was taken. */
+  digest(): Buffer {
+    return this.hash.copy().digest()
+  }
+
+  async end(): Promise<void> {
+    while (this.available === 0) if (!(await this.more())) return
+    throw this.refuse('something follows the trailer')
+  }
+
+  refuse(what: string, cause?: unknown): ObjectError {
+    const code = cause instanceof ObjectError && cause.code === 'UNKNOWN_CLASS' ? cause.code : 'INVALID_ARGUMENT'
+    return new ObjectError(
+      code,
+      `the export cannot be read at byte ${this.offset}: ${what}; nothing was imported, export it again`,
+      { cause },
+    )
+  }
+
+  private async more(): Promise<boolean> {
+    const { value, done } = await this.source.next()
+    if (done) return false
+    if (!(value instanceof Uint8Array)) throw this.refuse('the source gives something else than bytes')
+    this.pending.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
+    this.available += value.byteLength
+    return true
+  }
+}
