@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { BLOB_ROWS } from './blob.ts'
+import { blobRow } from './blob.ts'
 import { committedContents } from './blob-care.ts'
 import { messageOf, ObjectError } from './errors.ts'
 import type { Tid } from './persistent.ts'
@@ -63,24 +63,24 @@ async function copy(
 ): Promise<Omit<BackupResult, 'directory'>> {
   const { level } = await openDirectory(directory, { create: true })
   let counts: { tid: Tid; records: number }
-  const contents: string[] = []
+  const contents = new Set<string>()
   try {
     counts = await storage.copyTo(level, progress)
     const rows: Operation[] = []
     for await (const { id, oid } of committedContents(storage)) {
-      contents.push(id)
-      rows.push([outboxKey(BLOB_ROWS + id), Buffer.from(String(oid))])
+      contents.add(id)
+      rows.push([outboxKey(blobRow(id, oid)), Buffer.alloc(0)])
     }
     await writeBatch(level, rows, { sync: true })
   } finally {
     await level.close()
   }
-  await storage.blobs.copyTo(directory, contents)
+  await storage.blobs.copyTo(directory, [...contents])
   // opened once as what it is: its chain is checked, and the witness knows it
   const { level: again, witness } = await openDirectory(directory, { create: false })
   const copied = await LevelStorage.open(again, directory, { create: false, witness })
   await copied.close()
-  return { ...counts, blobs: contents.length }
+  return { ...counts, blobs: contents.size }
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Keeping the contents of blobs in step with the database: at open, and after a pack. */
-import { BLOB_ROWS } from './blob.ts'
+import { BLOB_ROWS, blobRow } from './blob.ts'
 import type { Oid } from './persistent.ts'
 import { unpickle } from './pickle.ts'
 import { isGone } from './record.ts'
@@ -10,16 +10,21 @@ import type { Storage, StorageSnapshot } from './storage/storage.ts'
 export async function settleStaged(storage: Storage): Promise<void> {
   const { blobs } = storage
   for (const id of await blobs.staged()) {
-    let committed = false
-    for await (const [key] of storage.outboxRows(BLOB_ROWS + id)) committed ||= key === BLOB_ROWS + id
-    await (committed ? blobs.keep([id]) : blobs.remove([id]))
+    await ((await hasOwner(storage, id)) ? blobs.keep([id]) : blobs.remove([id]))
   }
 }
 
-/** The committed contents, each with the blob that it belongs to. */
+async function hasOwner(storage: Storage, id: string): Promise<boolean> {
+  for await (const _ of storage.outboxRows(`${BLOB_ROWS}${id}/`)) return true
+  return false
+}
+
+/** The committed contents, each with the blobs that have it. */
 export async function* committedContents(storage: Storage): AsyncGenerator<{ id: string; oid: Oid }> {
-  for await (const [key, value] of storage.outboxRows(BLOB_ROWS))
-    yield { id: key.slice(BLOB_ROWS.length), oid: Number(Buffer.from(value).toString()) }
+  for await (const [key] of storage.outboxRows(BLOB_ROWS)) {
+    const [id = '', oid = ''] = key.slice(BLOB_ROWS.length).split('/')
+    yield { id, oid: Number(oid) }
+  }
 }
 
 /** Removes the contents that no revision of their blob names any more. */
@@ -29,15 +34,16 @@ export async function sweepBlobs(storage: Storage): Promise<void> {
   // from here on the snapshot shows every revision that came with these rows
   await storage.settled()
   const snapshot = storage.snapshot()
-  const unused = known.filter(({ id, oid }) => !isNamed(snapshot, oid, id)).map(({ id }) => id)
+  const unused = known.filter(({ id, oid }) => !isNamed(snapshot, oid, id))
   snapshot.release()
   if (unused.length === 0) return
   // the rows first: without them, what is left of the files is garbage, never a blob without its content
   await storage.writeOutbox(
-    unused.map(id => [BLOB_ROWS + id, undefined]),
+    unused.map(({ id, oid }) => [blobRow(id, oid), undefined]),
     { sync: true },
   )
-  await storage.blobs.remove(unused)
+  for (const id of new Set(unused.map(each => each.id)))
+    if (!(await hasOwner(storage, id))) await storage.blobs.remove([id])
 }
 
 function isNamed(snapshot: StorageSnapshot, oid: Oid, id: string): boolean {

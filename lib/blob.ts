@@ -8,13 +8,13 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
-import { Persistent } from './persistent.ts'
+import { type Oid, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
 import type { BlobContent, BlobSource, BlobStore } from './storage/blob-store.ts'
 import type { DataManager, Transaction } from './transaction.ts'
 import { type Located, parents } from './traversal.ts'
 
-/** The outbox rows that say which contents are committed; they stay as long as these. The value is the blob's oid. */
+/** The outbox rows `blob/<content id>/<oid>` say which committed blob has which content; they stay as long as it does. */
 export const BLOB_ROWS = 'blob/'
 
 export class Blob extends Persistent {
@@ -51,8 +51,25 @@ export class Blob extends Persistent {
         'the transaction ended before the content of the blob was written; await write()',
       )
     }
-    contents.add(content.id, this)
+    contents.add(content.id, this, true)
     this.content = content
+  }
+
+  /**
+   * Takes over the content of another blob of the same database. Contents never change, so nothing is copied.
+   * @throws {ObjectError} NOT_CONNECTED, INVALID_REFERENCE for a blob of another database
+   */
+  share(other: Blob): void {
+    const connection = connectionOf(this)
+    if (connectionOf(other).database !== connection.database)
+      throw new ObjectError(
+        'INVALID_REFERENCE',
+        'the blobs are of different databases; copy the content with write(other.read())',
+      )
+    connection.add(this)
+    const { content } = other
+    if (content !== undefined) StagedContents.of(connection.transaction, connection.blobs).add(content.id, this, false)
+    this.content = content === undefined ? undefined : { ...content }
   }
 
   /**
@@ -80,11 +97,20 @@ function connectionOf(blob: Blob): Connection {
 
 const staged = new WeakMap<Transaction, StagedContents>()
 
-/** The contents written in a transaction. */
+/** A content that a blob gets in a transaction; `fresh` if it was written in it. */
+interface Staged {
+  readonly id: string
+  readonly blob: Blob
+  readonly fresh: boolean
+}
+
+const freshIds = (contents: readonly Staged[]): string[] => contents.filter(({ fresh }) => fresh).map(({ id }) => id)
+
+/** The contents that blobs get in a transaction. */
 class StagedContents implements DataManager {
   readonly sortKey = 'blobs'
   private readonly store: BlobStore
-  private contents: { readonly id: string; readonly blob: Blob }[] = []
+  private readonly contents: Staged[] = []
 
   private constructor(store: BlobStore) {
     this.store = store
@@ -100,20 +126,20 @@ class StagedContents implements DataManager {
     return contents
   }
 
-  add(id: string, blob: Blob): void {
-    this.contents.push({ id, blob })
+  add(id: string, blob: Blob, fresh: boolean): void {
+    this.contents.push({ id, blob, fresh })
   }
 
   prepare(tx: Transaction): void {
-    for (const { id, blob } of this.contents) tx.outbox.set(BLOB_ROWS + id, Buffer.from(String(blob._p_oid)))
+    for (const { id, blob } of this.contents) tx.outbox.set(blobRow(id, blob._p_oid as Oid), new Uint8Array())
   }
 
   finish(): void {
-    this.store.keep(this.contents.map(({ id }) => id)).catch(() => undefined) // done at the next opening; until then it is read where it is
+    this.store.keep(freshIds(this.contents)).catch(() => undefined) // done at the next opening; until then it is read where it is
   }
 
   async abort(): Promise<void> {
-    await this.store.remove(this.contents.map(({ id }) => id))
+    await this.store.remove(freshIds(this.contents))
   }
 
   savepoint(): { rollback(): void } {
@@ -121,10 +147,12 @@ class StagedContents implements DataManager {
     return {
       rollback: () => {
         const dropped = this.contents.splice(count)
-        void this.store.remove(dropped.map(({ id }) => id)).catch(() => undefined) // removed at the next opening
+        void this.store.remove(freshIds(dropped)).catch(() => undefined) // removed at the next opening
       },
     }
   }
 }
+
+export const blobRow = (id: string, oid: Oid): string => `${BLOB_ROWS}${id}/${oid}`
 
 registerClass('Blob', Blob)

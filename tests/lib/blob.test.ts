@@ -177,3 +177,34 @@ t.test('blobs that are committed while a pack sweeps stay, and so do those that 
   view.close()
   await copy.close()
 })
+
+t.test('a blob can take over the content of another one, which stays as long as one of them has it', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(home)
+  await db.transact(async root => void (await place(root).write('shared')))
+  await t.rejects(
+    db.transact(root => {
+      const copy = new Blob()
+      root.tree.set('copy', copy)
+      ;(root._p_jar as Connection).add(copy)
+      copy.share(root.any as Blob)
+      throw new Error('no')
+    }),
+  )
+  t.equal(await read(db), 'shared', 'an abort takes nothing away')
+  await db.transact(root => {
+    const copy = new Blob()
+    root.tree.set('copy', copy)
+    ;(root._p_jar as Connection).add(copy)
+    copy.share(root.any as Blob)
+  })
+  t.equal(contents(home).length, 1)
+  await db.transact(async root => (root.any as Blob).write('other'))
+  await db.pack()
+  t.equal(await read(db), 'other')
+  t.equal(String(await db.transact(async root => (root.tree.get('copy') as Blob).bytes())), 'shared')
+  await db.transact(root => void root.tree.delete('copy'))
+  await db.pack()
+  t.equal(contents(home).length, 1)
+  await db.close()
+})
