@@ -363,14 +363,18 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         if (undo !== undefined && !undo.has(cell)) undo.set(cell, this.overlay.get(cell.oid))
         this.overlay.set(cell.oid, { cell, record, references })
         cell.changed = false
-        cell.watch()
-        if (cell.mayChangeUnseen()) {
-          cell.watched = false
-          this.touched.add(cell)
-        }
+        if (!cell.watched) this.follow(cell)
       }
     }
     this.changed.clear()
+  }
+
+  /** Enters an object whose inner values may be known outside in the list of touched ones. */
+  private follow(cell: Cell): void {
+    cell.watch()
+    if (!cell.mayChangeUnseen()) return
+    cell.watched = false
+    this.touched.add(cell)
   }
 
   private encode(cell: Cell, refer: Refer): Encoded {

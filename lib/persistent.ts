@@ -77,7 +77,7 @@ const isInner = (value: unknown): boolean =>
 export class Cell implements ProxyHandler<object> {
   /** The attributes; undefined for a ghost. */
   state: State | undefined
-  /** True until an inner value is read. False also where there is none. */
+  /** True until an inner value is read or set. False also where there is none. */
   watched = false
   oid: Oid = 0
   serial: Tid = 0
@@ -152,11 +152,14 @@ export class Cell implements ProxyHandler<object> {
 
   private read(state: State, key: string): unknown {
     const value = state[key]
-    if (this.watched && isInner(value)) {
-      this.watched = false
-      this.jar?.touch(this)
-    }
+    if (this.watched && isInner(value)) this.expose()
     return value
+  }
+
+  /** An inner value is known outside from now on. */
+  private expose(): void {
+    this.watched = false
+    this.jar?.touch(this)
   }
 
   /** True for a stored object whose inner values may be known outside. */
@@ -192,7 +195,10 @@ export class Cell implements ProxyHandler<object> {
 
   private assign(key: string, value: unknown): void {
     if (key.startsWith('_v_')) this.loaded()[key] = value
-    else this.change()[key] = value
+    else {
+      this.change()[key] = value
+      if (this.watched && isInner(value)) this.expose()
+    }
   }
 
   defineProperty(_target: object, key: string | symbol, descriptor: PropertyDescriptor): boolean {
