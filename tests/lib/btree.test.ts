@@ -1,7 +1,8 @@
 /** The BTree against a plain model. */
 import fc from 'fast-check'
 import t from 'tap'
-import { BTree, type Key } from '../../lib/index.ts'
+import { Branch } from '../../lib/btree-nodes.ts'
+import { BTree, type Key, type StateRecord } from '../../lib/index.ts'
 import { codeOf, openTestDatabase } from '../support/database.ts'
 
 const sorted = (keys: Iterable<string | number>) =>
@@ -341,6 +342,38 @@ t.test('a change below the cut merges with a split, whichever commits first', as
     other.close()
     await db.close()
   }
+})
+
+t.test('two transactions that split the same leaf conflict, though each only added keys', async t => {
+  for (const sparseFirst of [true, false]) {
+    const db = await openTestDatabase()
+    await db.transact(root => {
+      root.tree = BTree.from(Array.from({ length: 640 }, (_, i) => [i * 1000, i]))
+      for (let i = 202; i < 256; i++) root.tree.delete(i * 1000)
+    })
+    const [sparse, dense] = [db.open(), db.open()]
+    for (let i = 0; i < 60; i++) sparse.root.tree.set(210_000 + i * 2, i)
+    for (let i = 0; i < 80; i++) dense.root.tree.set(210_001 + i * 2, i)
+    const [first, second] = sparseFirst ? [sparse, dense] : [dense, sparse]
+    await first.transaction.commit()
+    t.equal(await codeOf(() => second.transaction.commit()), 'CONFLICT')
+    await second.transaction.abort()
+    t.equal([...second.root.tree.keys()].length, second.root.tree.size)
+    for (const each of [first, second]) each.close()
+    await db.close()
+  }
+})
+
+t.test('nothing is merged into a branch that was emptied, or whose first child both changed', t => {
+  const branch = (...children: string[]) => ({ keys: children.slice(1).map((_, i) => i), children, splits: 0 })
+  const merged = (...states: [object, object, object]) =>
+    Branch.prototype._p_resolveConflict(...(states as [StateRecord, StateRecord, StateRecord])).children
+  t.throws(() => merged(branch('a', 'b'), branch(), branch('a', 'b', 'c')), /emptied/)
+  t.throws(() => merged(branch('a', 'b'), branch('a', 'b', 'c'), branch()), /emptied/)
+  t.throws(() => merged(branch('a', 'b'), branch('x', 'b'), branch('y', 'b')), /first child/)
+  t.same(merged(branch('a', 'b'), branch('x', 'b'), branch('a', 'b', 'c')), ['x', 'b', 'c'])
+  t.same(merged(branch('a', 'b'), branch('a', 'b', 'c'), branch('x', 'b')), ['x', 'b', 'c'])
+  t.end()
 })
 
 t.test('two transactions may split different leaves of one branch beside each other', async t => {

@@ -364,6 +364,8 @@ t.test('what was made up is refused, with valid checksums too', async t => {
   const inPlace = (name: string, parent: unknown = to(1, 'Folder')) => ({ __parent__: parent, __name__: name })
   const good = folderOf(record(3, 'BTreeLeaf', leaf('x', to(5, 'Box'))), one, record(5, 'Box', inPlace('x')))
   t.equal(await attempt(connection, good), undefined, 'the test can make a good file')
+  const flipped = Buffer.from(file)
+  flipped[200]! ^= 1
   const nested = (depth: number) => Buffer.concat([Buffer.alloc(depth, 0x91), Buffer.of(0xc0)])
   const raw = (hex: string, ...more: Buffer[]) =>
     sealed([body(1, 'Box', Buffer.concat([Buffer.from(hex, 'hex'), ...more]))])
@@ -373,6 +375,12 @@ t.test('what was made up is refused, with valid checksums too', async t => {
     ['another version', Buffer.from('894f54580d0a1a0a0002', 'hex'), /has version 2 of the format/],
     ['no objects', sealed([]), /0 objects/],
     ['a wrong count', sealed(bodiesOf(file), 5), /says that it has 5/],
+    ['a flipped bit', flipped, /at byte \d{3}: the checksum of a record does not agree/],
+    [
+      'a flipped bit in the trailer',
+      Buffer.from(file).fill(0, file.length - 33, file.length - 32),
+      /checksum of the whole/,
+    ],
     ['more behind', Buffer.concat([file, Buffer.of(0)]), /something follows/],
     ['twice', Buffer.concat([file, file]), /something follows/],
     ['a huge record', Buffer.from('894f54580d0a1a0a000152ffffffff00000000', 'hex'), /a record of 4294967295 bytes/],
