@@ -29,9 +29,13 @@ export async function commits({ quick, peers, newDirectory }: Setting): Promise<
     return Math.ceil((count * 4) / CONCURRENT) * CONCURRENT
   }
   const put = (peer: Peer) => (number: number) => peer.put(number, record())
+  // what a commit writes: the object's record, the one it replaces, and the transaction's
+  const rows = [record(), record(), Buffer.alloc(60)]
+  const sameRows = (number: number) => others[0]!.putAll(CONCURRENT + number * rows.length, rows)
   const { ours: one, ...oneOthers } = await perSecond(
     [
       { name: 'ours', run: () => serial(change) },
+      { name: 'level, 3 rows', run: () => serial(sameRows) },
       ...others.map(peer => ({ name: peer.name, run: () => serial(put(peer)) })),
     ],
     rounds,
