@@ -68,7 +68,7 @@ export class Blob extends Persistent {
       )
     connection.add(this)
     const { content } = other
-    if (content !== undefined) StagedContents.of(connection.transaction, connection.blobs).add(content.id, this, false)
+    if (content !== undefined) adoptContent(connection, this, content, false)
     this.content = content === undefined ? undefined : { ...content }
   }
 
@@ -86,6 +86,12 @@ export class Blob extends Persistent {
   bytes(): Promise<Buffer> {
     return buffer(this.read())
   }
+}
+
+/** Makes a new blob an owner of the content that its state names already (a copy's, an import's). */
+export function adoptContent(connection: Connection, blob: Blob, content: BlobContent, fresh: boolean): void {
+  connection.add(blob)
+  StagedContents.of(connection.transaction, connection.blobs).add(content.id, blob, fresh)
 }
 
 /** The connection of a blob, or of the tree that it was put in. */

@@ -1,8 +1,7 @@
 /**
  * Objects of classes that are not registered, on their way through an export file.
  *
- * A connection makes new objects of registered classes only. What is done here for the others, with what is private to it, is the same:
- * an oid, a place among its objects and in the overlay, and an end with savepoint or transaction.
+ * Their records are made here, since a connection makes those of registered classes only.
  */
 import type { Connection } from './connection.ts'
 import { type Cell, cellOf, type Oid, type Persistent, type State } from './persistent.ts'
@@ -13,7 +12,7 @@ import { classNameOf } from './subtree.ts'
 /** The version of its class with which a stored object was written. */
 export function brokenVersion(object: Persistent): number {
   const { oid, jar } = cellOf(object) as Cell
-  return (jar as Connection)['stored'](oid)?.version ?? 1
+  return (jar as Connection).storedVersion(oid)
 }
 
 /** A new object, and how its record knows its class. */
@@ -25,12 +24,7 @@ export interface StagedObject {
 
 /** Makes these objects part of the connection's transaction. */
 export function addBroken(connection: Connection, broken: readonly StagedObject[]): void {
-  for (const { cell } of broken) {
-    cell.oid = connection['storage'].newOid()
-    cell.jar = connection
-    connection['objects'].add(cell)
-    connection['added'].add(cell)
-  }
+  for (const { cell } of broken) connection.addBroken(cell)
   for (const { cell, className, version } of broken) {
     const references: Oid[] = []
     const refer = (object: Persistent): Reference => {
@@ -38,8 +32,6 @@ export function addBroken(connection: Connection, broken: readonly StagedObject[
       return new Reference(references.at(-1) as Oid, classNameOf(object))
     }
     const record: RecordBody = { className, version, state: pickle(cell.state as State, refer, className) }
-    connection['savepoints'].at(-1)?.set(cell, undefined)
-    const entry = { cell, oid: cell.oid, serial: 0, record, references }
-    connection['overlay'].set(cell.oid, entry)
+    connection.storeBroken(cell, record, references)
   }
 }

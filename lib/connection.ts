@@ -200,6 +200,26 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     return this.objects.stats
   }
 
+  // --- objects of classes that are not registered, for import (lib/broken-transfer.ts)
+
+  /** The version of its class with which a stored object was written. */
+  storedVersion(oid: Oid): number {
+    return this.stored(oid)?.version ?? 1
+  }
+
+  /** Gives a new object of an unknown class its oid. `storeBroken` has to follow. */
+  addBroken(cell: Cell): void {
+    cell.oid = this.storage.newOid()
+    cell.jar = this
+    this.objects.add(cell)
+    this.added.add(cell)
+  }
+
+  storeBroken(cell: Cell, record: RecordBody, references: readonly Oid[]): void {
+    this.savepoints.at(-1)?.set(cell, undefined)
+    this.overlay.set(cell.oid, { cell, record, references })
+  }
+
   // --- what the objects ask of their jar
 
   load(cell: Cell): void {

@@ -1,5 +1,6 @@
 /** A number that concurrent transactions can change without conflict: their differences add up (BTrees' Length). */
 import type { ConflictResolver } from './merge.ts'
+import { mergeAttributes } from './merge-maps.ts'
 import { Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
 
@@ -18,7 +19,8 @@ export class Counter extends Persistent implements ConflictResolver {
   }
 
   _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord {
-    return { ...committed, value: (committed.value as number) + (mine.value as number) - (old.value as number) }
+    const value = (committed.value as number) + (mine.value as number) - (old.value as number)
+    return { ...mergeAttributes(old, committed, mine, 'value'), value }
   }
 }
 

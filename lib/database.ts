@@ -201,6 +201,8 @@ export class Database<Root extends Persistent = Persistent> {
         connection.release()
       }
       await delay(Math.random() * 2 ** attempt)
+      // what it conflicted with may not be durable yet; until then a new attempt would not see it
+      await this.storage.settled()
     }
   }
 

@@ -5,9 +5,9 @@
  * identity that outlives a transaction and are refused as keys. Values are whatever can be stored; a change inside one is noticed.
  * Transactions that change different keys merge.
  */
-import { isDeepStrictEqual } from 'node:util'
 import { ObjectError } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
+import { mergeAttributes, mergeMaps } from './merge-maps.ts'
 import { cellOf, EXPLICIT, handOut, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
 
@@ -77,29 +77,13 @@ export class PersistentMap<K = unknown, V = unknown> extends Persistent implemen
   }
 
   _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord {
-    const attributes = (state: StateRecord) => new Map(Object.entries(state).filter(([name]) => name !== 'data'))
-    const others = mergeMaps(attributes(old), attributes(committed), attributes(mine))
-    return { ...Object.fromEntries(others), data: mergeMaps(dataOf(old), dataOf(committed), dataOf(mine)) }
+    const data = mergeMaps(dataOf(old), dataOf(committed), dataOf(mine))
+    return { ...mergeAttributes(old, committed, mine, 'data'), data }
   }
 }
 
 type Data = ReadonlyMap<unknown, unknown>
 const dataOf = (state: StateRecord) => state.data as Data
-
-function mergeMaps<K>(old: ReadonlyMap<K, unknown>, theirs: ReadonlyMap<K, unknown>, ours: ReadonlyMap<K, unknown>) {
-  const merged = new Map(theirs)
-  for (const key of new Set([...old.keys(), ...ours.keys()])) {
-    if (same(old, ours, key)) continue
-    if (!same(old, theirs, key)) throw new Error(`both changed ${String(key)}`)
-    if (ours.has(key)) merged.set(key, ours.get(key))
-    else merged.delete(key)
-  }
-  return merged
-}
-
-function same<K>(a: ReadonlyMap<K, unknown>, b: ReadonlyMap<K, unknown>, key: K): boolean {
-  return a.has(key) === b.has(key) && isDeepStrictEqual(a.get(key), b.get(key))
-}
 
 function checkKey(key: unknown): void {
   const fits = typeof key === 'object' ? key === null || cellOf(key) !== undefined : !/symbol|function/.test(typeof key)

@@ -4,13 +4,14 @@
  * An object is inside if its containers (`__parent__`) lead up to the top of the subtree, or end at an object that is in no container: that
  * one is a part of whatever refers to it (a BTree's node, a PersistentMap). The root of the tree is inside nothing but itself.
  */
-import { Blob } from './blob.ts'
+import { adoptContent, Blob } from './blob.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
 import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference, unpickle } from './pickle.ts'
 import { entryOf } from './registry.ts'
+import type { BlobContent } from './storage/blob-store.ts'
 import { rootOf } from './traversal.ts'
 
 /** Is told of a reference that leads out of the subtree: from an object, at an attribute path, to another object. */
@@ -120,9 +121,8 @@ export function classNameOf(object: Persistent): string {
  * A deep copy of an object's subtree: new objects throughout, which share nothing with the original. References that lead out of it
  * still lead there. The copy is in no container.
  *
- * @param connection the one that the copy will be stored in; needed if a PersistentRef leads to something that is copied
- * @throws {ObjectError} UNKNOWN_CLASS if the class of an object inside is not registered; INVALID_VALUE for a blob with a content, and
- *   for what cannot be stored
+ * @param connection the one that the copy will be stored in; needed if there are blobs, or a PersistentRef leads to something that is copied
+ * @throws {ObjectError} UNKNOWN_CLASS if the class of an object inside is not registered; INVALID_VALUE for what cannot be stored
  */
 export function copyOf<T extends Persistent>(top: T, connection: Connection | undefined): T {
   const subtree = new Subtree(top)
@@ -135,11 +135,6 @@ export function copyOf<T extends Persistent>(top: T, connection: Connection | un
   copy(1)
   for (const [i, original] of subtree.members.entries()) {
     const { oid, brokenName } = cellOf(original) as Cell
-    if (original instanceof Blob && original.size > 0)
-      throw new ObjectError(
-        'INVALID_VALUE',
-        `${subtree.whereabouts(original)} cannot be copied: it is a blob; make a new one and write its content`,
-      )
     if (brokenName !== undefined)
       throw new ObjectError(
         'UNKNOWN_CLASS',
@@ -160,6 +155,8 @@ export function copyOf<T extends Persistent>(top: T, connection: Connection | un
     if (oid !== 0) copiesByOid.set(oid, copies[i + 1]!.proxy)
   }
   for (const { proxy, state } of copies.slice(1)) {
+    if (proxy instanceof Blob && state?.content !== undefined && connection !== undefined)
+      adoptContent(connection, proxy, state.content as BlobContent, false)
     const target = proxy instanceof PersistentRef ? copiesByOid.get(proxy.oid) : undefined
     if (target !== undefined && connection !== undefined) (state as State).oid = connection.add(target)
   }

@@ -3,6 +3,7 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { adoptContent, Blob } from './blob.ts'
 import { addBroken, type StagedObject } from './broken-transfer.ts'
 import { Branch, Leaf, problemOf } from './btree-nodes.ts'
 import { Broken, type Connection } from './connection.ts'
@@ -12,7 +13,8 @@ import { PersistentRef } from './persistent-ref.ts'
 import { unpickle } from './pickle.ts'
 import { classNamed } from './registry.ts'
 import { soundState } from './sound-pickle.ts'
-import { MAGIC, RECORD, TRAILER, VERSION } from './transfer.ts'
+import type { BlobContent, BlobStore } from './storage/blob-store.ts'
+import { CONTENT, MAGIC, RECORD, TRAILER, VERSION } from './transfer.ts'
 
 const MAX_BODY = 256 * 1024 * 1024
 
@@ -24,15 +26,35 @@ export interface Staged {
   readonly objects: readonly Persistent[]
   /** To be called when `top` has been put into a tree of that connection: for what needs its oid at once. */
   settle(connection: Connection): void
+  /** To be called instead if it is not: removes the contents of blobs. */
+  discard(): Promise<void>
 }
 
 /**
  * Reads an export file to its end.
+ * @param blobs where the contents of blobs go; if the file is refused nothing of them is left
  * @throws {ObjectError} INVALID_ARGUMENT if the file is damaged, incomplete or no export file; UNKNOWN_CLASS if it was written by newer code;
  *   whatever the source throws
  */
-export async function readExport(source: ExportSource): Promise<Staged> {
-  const reader = new Reader(source)
+export async function readExport(source: ExportSource, blobs: BlobStore): Promise<Staged> {
+  const contents: BlobContent[] = []
+  const discard = () => blobs.remove(contents.map(({ id }) => id))
+  try {
+    const staged = await readFile(new Reader(source), async pieces => {
+      const content = await blobs.stage(pieces)
+      contents.push(content)
+      return content
+    })
+    return { ...staged, discard }
+  } catch (error) {
+    await discard()
+    throw error
+  }
+}
+
+type StageContent = (pieces: AsyncIterable<Uint8Array>) => Promise<BlobContent>
+
+async function readFile(reader: Reader, stageContent: StageContent): Promise<Omit<Staged, 'discard'>> {
   const header = await reader.take(MAGIC.length + 2)
   if (!header.subarray(0, MAGIC.length).equals(MAGIC)) throw reader.refuse('it is no export file')
   const version = header.readUInt16BE(MAGIC.length)
@@ -50,6 +72,8 @@ export async function readExport(source: ExportSource): Promise<Staged> {
     } catch (error) {
       throw reader.refuse(`object ${stage.objects.length + 1}: ${messageOf(error)}`, error)
     }
+    const size = stage.awaitedContent()
+    if (size > 0) stage.setContent(await stageContent(contentPieces(reader, size)), reader)
   }
   const count = (await reader.take(4)).readUInt32BE(0)
   const digest = reader.digest()
@@ -63,9 +87,24 @@ export async function readExport(source: ExportSource): Promise<Staged> {
   }
 }
 
+/** The content of a blob. */
+async function* contentPieces(reader: Reader, size: number): AsyncGenerator<Uint8Array> {
+  for (let left = size; left > 0; ) {
+    const head = await reader.take(9)
+    const length = head.readUInt32BE(1)
+    if (head[0] !== CONTENT || length === 0 || length > left)
+      throw reader.refuse(`the content of a blob is expected, ${left} bytes of it`)
+    const piece = await reader.take(length)
+    if (crc32(piece) !== head.readUInt32BE(5)) throw reader.refuse('the checksum of a content does not agree')
+    left -= length
+    yield piece
+  }
+}
+
 /** Collects the objects of a file. What it throws is an error of the file. */
 class Stage {
   readonly objects: StagedObject[] = []
+  private readonly contents: { readonly blob: Blob; readonly content: BlobContent }[] = []
   /** Objects by number, of which some have only been referred to so far. */
   private readonly cells = new Map<number, { readonly cell: Cell; readonly className: string }>()
   /** How many references lead to each. */
@@ -90,7 +129,31 @@ class Stage {
     this.objects.push({ cell, className, version })
   }
 
-  complete(count: number): Staged {
+  /** How many bytes of content have to follow the object that was added last. */
+  awaitedContent(): number {
+    const { cell } = this.objects.at(-1)!
+    const content = cell.state?.content
+    if (!(cell.proxy instanceof Blob) || content === undefined) return 0
+    const { id, size, sha256 } = content as Partial<BlobContent>
+    if (typeof id !== 'string' || typeof sha256 !== 'string' || !Number.isSafeInteger(size) || (size as number) < 0)
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        'the export cannot be read: a blob has no sound content; nothing was imported',
+      )
+    if (size === 0) (cell.state as State).content = undefined
+    return size as number
+  }
+
+  setContent(content: BlobContent, reader: Reader): void {
+    const { cell } = this.objects.at(-1)!
+    const state = cell.state as State
+    if ((state.content as BlobContent).sha256 !== content.sha256)
+      throw reader.refuse('the checksum of a content does not agree')
+    state.content = content
+    this.contents.push({ blob: cell.proxy as Blob, content })
+  }
+
+  complete(count: number): Omit<Staged, 'discard'> {
     const { objects } = this
     if (count !== objects.length || count === 0)
       throw new Error(`it has ${objects.length} objects and says that it has ${count}`)
@@ -116,6 +179,7 @@ class Stage {
           connection,
           objects.filter(({ cell }) => cell.brokenName !== undefined),
         )
+        for (const { blob, content } of this.contents) adoptContent(connection, blob, content, true)
         for (const { state, target } of refs) {
           state.oid = connection.add(target.proxy)
           state.database = connection.database.id

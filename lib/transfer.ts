@@ -11,13 +11,17 @@
  *                       1  length of the class name, at least 1
  *                       n  class name, UTF-8
  *                          the state (lib/pickle.ts), in which references hold numbers for oids
+ *   content   1         42 ("B"); follows the record of a blob that has a content, as often as that needs
+ *             4         length of the piece
+ *             4         CRC-32 of the piece
+ *             n         the piece
  *   trailer   1         45 ("E")
  *             4         how many records there are
  *             32        SHA-256 of everything before these 32 bytes
  *
  * Numbers are big endian. Nothing follows the trailer. The top's place (`__parent__`, `__name__`) is not in the file. The state of
  * a PersistentRef that leads to an object of the file has its number as `oid` and no database. An object whose class is
- * not registered is carried with its state as it is. Blobs that have a content are refused.
+ * not registered is carried with its state as it is.
  *
  * Reading trusts nothing: all is checked, down to the trailer, before the first object becomes part of a transaction. No constructor and
  * no method of a class runs; only its upgrade function, if the state is of an older version.
@@ -36,6 +40,7 @@ import { classNameOf, describe, Subtree } from './subtree.ts'
 export const MAGIC = Buffer.from('894f54580d0a1a0a', 'hex')
 export const VERSION = 1
 export const RECORD = 0x52
+export const CONTENT = 0x42
 export const TRAILER = 0x45
 const CHUNK = 64 * 1024
 /** At most so many references are named when they are why an export is refused. */
@@ -43,7 +48,7 @@ const NAMED = 10
 
 /**
  * The file, in pieces. The whole subtree is looked through before the first one; states are loaded as they are needed.
- * @throws {ObjectError} INVALID_REFERENCE naming the references that lead out of the subtree; INVALID_VALUE
+ * @throws {ObjectError} INVALID_REFERENCE naming the references that lead out of the subtree; DATABASE_CORRUPT for a damaged blob
  */
 export async function* writeExport(top: Persistent): AsyncGenerator<Uint8Array, undefined> {
   const subtree = new Subtree(top)
@@ -63,6 +68,11 @@ export async function* writeExport(top: Persistent): AsyncGenerator<Uint8Array, 
     pieces.push(Buffer.of(RECORD), uint(body.length, 4), uint(crc32(body), 4), body)
     size += body.length
     if (size >= CHUNK) yield chunk()
+    if (!(member instanceof Blob) || member.size === 0) continue
+    for await (const piece of member.read() as AsyncIterable<Buffer>) {
+      pieces.push(Buffer.of(CONTENT), uint(piece.length, 4), uint(crc32(piece), 4), piece)
+      yield chunk()
+    }
   }
   pieces.push(Buffer.of(TRAILER), uint(subtree.members.length, 4))
   yield chunk()
@@ -81,12 +91,6 @@ function explore(subtree: Subtree, top: Persistent): void {
       `${top.physicalPath} cannot be exported, because references lead out of it: ${outward.slice(0, NAMED).join('; ')}${more}; export a common container, or take them out`,
     )
   }
-  const blob = subtree.members.find(member => member instanceof Blob && member.size > 0)
-  if (blob !== undefined)
-    throw new ObjectError(
-      'INVALID_VALUE',
-      `${top.physicalPath} cannot be exported: ${subtree.whereabouts(blob)} is a blob, whose content an export file cannot hold`,
-    )
 }
 
 function encodeBody(subtree: Subtree, member: Persistent, number: number): Buffer {

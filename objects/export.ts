@@ -10,7 +10,7 @@ import { checkId } from './names.ts'
 
 /**
  * The bytes of an export file with `object` and everything in it, in pieces. Its place in the tree is left out.
- * @throws {ObjectError} (at the first piece) INVALID_REFERENCE naming the references that lead out of it; INVALID_VALUE for a blob with a content
+ * @throws {ObjectError} (at the first piece) INVALID_REFERENCE naming the references that lead out of it; DATABASE_CORRUPT for a damaged blob
  */
 export function exportTree(object: Persistent): AsyncIterable<Uint8Array> {
   return writeExport(object)
@@ -27,13 +27,18 @@ export function exportTree(object: Persistent): AsyncIterable<Uint8Array> {
  */
 export async function importTree(folder: Folder, id: string, source: ExportSource): Promise<Persistent> {
   checkId(id)
-  const staged = await readExport(source)
-  checkFolders(staged)
   const connection = connectionOf(folder)
   if (connection === undefined)
     throw new ObjectError('NOT_CONNECTED', `'${id}' cannot be imported: the folder is in no database yet; add it first`)
-  folder.add(id, staged.top)
-  staged.settle(connection)
+  const staged = await readExport(source, connection.blobs)
+  try {
+    checkFolders(staged)
+    folder.add(id, staged.top)
+    staged.settle(connection)
+  } catch (error) {
+    await staged.discard()
+    throw error
+  }
   return staged.top
 }
 

@@ -4,6 +4,7 @@ import t from 'tap'
 import { Branch } from '../../lib/btree-nodes.ts'
 import { BTree, type Key, type StateRecord } from '../../lib/index.ts'
 import { codeOf, openTestDatabase } from '../support/database.ts'
+import { directory } from '../support/program.ts'
 
 const sorted = (keys: Iterable<string | number>) =>
   [...keys].sort((a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === 'number' ? -1 : 1))
@@ -479,5 +480,15 @@ t.test('a million entries are built from sorted input, found, counted and stored
     for (let i = 0; i < 100_000; i++) tree.set((i * 7919) % 1_000_000, 0)
     t.comment(`100,000 values set in ${Math.round(performance.now() - set)} ms`)
   })
+  await db.close()
+})
+
+t.test('on disk, 50 writers beside each other never see a conflict', async t => {
+  const db = await openTestDatabase(await directory(t))
+  for (let round = 0; round < 10; round++)
+    await Promise.all(
+      Array.from({ length: 50 }, (_, i) => db.transact(root => void root.tree.set(`${i * 7919} ${round}`, i))),
+    )
+  t.equal(await db.transact(root => root.tree.size), 500)
   await db.close()
 })
