@@ -35,15 +35,15 @@ export type Refer = (object: Persistent, place: Place) => Reference
 /** Gives the object that a reference stands for. */
 export type Resolve = (reference: Reference) => unknown
 
-/** What a special stands for, by its kind and what follows the kind in it. */
+/** What a special stands for, by its kind and what follows the kind in it. That may be any number of values, too many for arguments. */
 const KINDS = {
-  map: (...entries: [unknown, unknown][]) => new Map(entries),
-  set: (...values: unknown[]) => new Set(values),
+  map: (entries: [unknown, unknown][]) => new Map(entries),
+  set: (values: unknown[]) => new Set(values),
   'minus zero': () => -0,
-  utf16: (bytes: Buffer) => asBytes(bytes).toString('utf16le'),
-  bytes: (bytes: Buffer) => new Uint8Array(asBytes(bytes)),
+  utf16: ([bytes]: [Buffer]) => asBytes(bytes).toString('utf16le'),
+  bytes: ([bytes]: [Buffer]) => new Uint8Array(asBytes(bytes)),
   /** An array with holes. */
-  sparse(length: number, ...entries: [number, unknown][]) {
+  sparse([length, ...entries]: [number, ...[number, unknown][]]) {
     const array: unknown[] = []
     array.length = length
     for (const [index, value] of entries) {
@@ -53,15 +53,15 @@ const KINDS = {
     return array
   },
   /** An object with keys that a MessagePack map cannot hold, or without a prototype. */
-  entries(bare: boolean, ...entries: [string, unknown][]) {
+  entries([bare, ...entries]: [boolean, ...[string, unknown][]]) {
     const object = Object.fromEntries(entries)
     return bare ? Object.setPrototypeOf(object, null) : object
   },
-  node(number: number) {
+  node([number]: [number]) {
     loose += 1
     return new Node(number)
   },
-  graph(nodes: unknown[], record: unknown) {
+  graph([nodes, record]: [unknown[], unknown]) {
     if (!Array.isArray(nodes) || !isPlain(record)) throw new Error('not a graph')
     for (const each of [...nodes, record]) link(each, nodes)
     loose = 0
@@ -72,8 +72,8 @@ type Kind = keyof typeof KINDS
 
 class Special {
   readonly content: [Kind, ...unknown[]]
-  constructor(...content: [Kind, ...unknown[]]) {
-    this.content = content
+  constructor(kind: Kind, content: readonly unknown[]) {
+    this.content = [kind, ...content]
   }
 }
 
@@ -142,7 +142,7 @@ addExtension({ Class: Special, type: 2, write: (special: Special) => special.con
 
 function readSpecial([kind, ...content]: [Kind, ...unknown[]]): unknown {
   if (!Object.hasOwn(KINDS, kind)) throw new Error(`unknown kind of value '${kind}'`)
-  return (KINDS[kind] as (...content: unknown[]) => unknown)(...content)
+  return (KINDS[kind] as (content: unknown[]) => unknown)(content)
 }
 
 const packr = new Packr({
@@ -197,6 +197,10 @@ export function referencesOf(state: Uint8Array): Oid[] {
   return [...oids]
 }
 
+/** The most keys that a MessagePack map of msgpackr's has. */
+const MAX_KEYS = 0xffff
+/** How deep values may be nested: what could be stored must be loaded on a much fuller stack. */
+const MAX_DEPTH = 200
 const SHARED = new Error('an inner value is met twice')
 const AS_THEY_ARE = new Set<unknown>(
   [
@@ -241,20 +245,23 @@ class Pickler implements Place {
 
   attributes(state: State): Record<string, unknown> {
     const record: Record<string, unknown> = {}
+    let count = 0
     for (const key in state) {
       if (key.startsWith('_v_')) continue
-      if (key === '__proto__' || key === '') throw this.refuse(`'${key}'`, 'something under a name')
+      if (key === '__proto__' || key === '' || !key.isWellFormed())
+        throw this.refuse(`'${key}'`, 'something under a name')
+      if (++count > MAX_KEYS) throw this.refuse(key, `more than the ${MAX_KEYS} that an object can have`)
       record[key] = this.value(state[key], key)
     }
-    return this.graph === undefined ? record : { '': new Special('graph', this.nodes, record) }
+    return this.graph === undefined ? record : { '': new Special('graph', [this.nodes, record]) }
   }
 
   private value(value: unknown, key: string | number): unknown {
     switch (typeof value) {
       case 'string':
-        return value.isWellFormed() ? value : new Special('utf16', Buffer.from(value, 'utf16le'))
+        return value.isWellFormed() ? value : new Special('utf16', [Buffer.from(value, 'utf16le')])
       case 'number':
-        return value === 0 && Object.is(value, -0) ? new Special('minus zero') : value
+        return value === 0 && Object.is(value, -0) ? new Special('minus zero', []) : value
       case 'boolean':
       case 'undefined':
       case 'bigint':
@@ -263,6 +270,8 @@ class Pickler implements Place {
     if (value === null) return null
     this.trail.push(key)
     if (typeof value !== 'object') throw this.refuse(this.path, `a ${typeof value}`)
+    if (this.trail.length > MAX_DEPTH)
+      throw this.refuse(String(this.trail[0]), `values nested more than ${MAX_DEPTH} deep`)
     const stored = this.object(value)
     this.trail.pop()
     return stored
@@ -278,12 +287,12 @@ class Pickler implements Place {
       return this.content(value)
     }
     const known = this.graph.get(value)
-    if (known !== undefined) return new Special('node', known)
+    if (known !== undefined) return new Special('node', [known])
     const number = this.nodes.length
     this.graph.set(value, number)
     this.nodes.push(undefined)
     this.nodes[number] = this.content(value)
-    return new Special('node', number)
+    return new Special('node', [number])
   }
 
   private content(value: object): unknown {
@@ -294,15 +303,18 @@ class Pickler implements Place {
     if (prototype === Map.prototype)
       return new Special(
         'map',
-        ...[...(value as Map<unknown, unknown>)].map(([k, v], i) => [
+        Array.from(value as Map<unknown, unknown>, ([k, v], i) => [
           this.value(k, `keys[${i}]`),
           this.value(v, `get(${typeof k === 'object' ? i : String(k)})`),
         ]),
       )
     if (prototype === Set.prototype)
-      return new Special('set', ...[...(value as Set<unknown>)].map((v, i) => this.value(v, `values[${i}]`)))
+      return new Special(
+        'set',
+        Array.from(value as Set<unknown>, (v, i) => this.value(v, `values[${i}]`)),
+      )
     if (AS_THEY_ARE.has(prototype)) return value
-    if (prototype === Uint8Array.prototype) return new Special('bytes', Buffer.from(value as Uint8Array))
+    if (prototype === Uint8Array.prototype) return new Special('bytes', [Buffer.from(value as Uint8Array)])
     throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name ?? '(unknown)'}`)
   }
 
@@ -324,23 +336,22 @@ class Pickler implements Place {
 
   private sparse(value: unknown[], keys: string[]): Special {
     if (keys.some(key => !/^\d+$/.test(key))) throw this.refuse(this.path, 'an array with named properties')
-    return new Special(
-      'sparse',
+    return new Special('sparse', [
       value.length,
       ...keys.map(key => [Number(key), this.value(value[Number(key)], Number(key))]),
-    )
+    ])
   }
 
   private plain(value: Record<string, unknown>, bare: boolean): unknown {
     if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, 'an object with symbols as keys')
     const entries = Object.entries(value)
-    let odd = bare
+    let odd = bare || entries.length > MAX_KEYS
     for (const entry of entries) {
       entry[1] = this.value(entry[1], entry[0])
       odd ||= entry[0] === '__proto__' || !entry[0].isWellFormed()
     }
     return odd
-      ? new Special('entries', bare, ...entries.map(([key, each]) => [this.value(key, key), each]))
+      ? new Special('entries', [bare, ...entries.map(([key, each]) => [this.value(key, key), each])])
       : Object.fromEntries(entries)
   }
 

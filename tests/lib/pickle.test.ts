@@ -1,5 +1,6 @@
 /** States to bytes and back: exactly, or refused. */
 import assert from 'node:assert/strict'
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { Packr } from 'msgpackr'
 import t from 'tap'
@@ -209,8 +210,47 @@ t.test('hostile records are refused or give plain values: no code, no prototype,
   t.same(unpickle(pickle({ a: 1 }, refer, 'x'), refer), { a: 1 }, 'the next record is read as ever')
 })
 
+t.test('collections may have any number of members', async t => {
+  const count = 200_000
+  const numbers = Array.from({ length: count }, (_, i) => i)
+  const sparse: unknown[] = []
+  for (const i of numbers) sparse[2 * i] = i
+  const collections = {
+    map: new Map(numbers.map(i => [i, i])),
+    set: new Set(numbers),
+    object: Object.fromEntries(numbers.map(i => [`key ${i}`, i])),
+    sparse,
+  }
+  for (const [name, collection] of Object.entries(collections))
+    t.ok(isDeepStrictEqual(round(collection), collection), name)
+})
+
+t.test('values nested deeper than they could be loaded are refused, and those that are not are loaded', async t => {
+  const nestings: Record<string, (value: unknown) => unknown> = {
+    array: value => [value],
+    object: value => ({ value }),
+    map: value => new Map([['value', value]]),
+  }
+  for (const [name, nest] of Object.entries(nestings)) {
+    const nested = (depth: number) => {
+      let value: unknown = 1
+      for (let i = 0; i < depth; i++) value = nest(value)
+      return value
+    }
+    t.ok(isDeepStrictEqual(round(nested(200)), nested(200)), name)
+    for (const depth of [201, 100_000])
+      t.equal(await codeOf(() => dump(nested(depth))), 'INVALID_VALUE', `${name}, ${depth} deep`)
+  }
+})
+
+t.test('more attributes than a record can have are refused', async t => {
+  const state = (count: number) => asState(Object.fromEntries(Array.from({ length: count }, (_, i) => [`a${i}`, i])))
+  t.equal(Object.keys(unpickle(pickle(state(65_535), refer, 'x'), reference => reference)).length, 65_535)
+  t.equal(await codeOf(() => pickle(state(65_536), refer, 'x')), 'INVALID_VALUE')
+})
+
 t.test('attributes that records cannot name are refused', async t => {
-  for (const name of ['', '__proto__']) {
+  for (const name of ['', '__proto__', 'half of a pair: \ud800']) {
     const state = Object.create(null)
     state[name] = 1
     t.equal(await codeOf(() => pickle(state, refer, 'x')), 'INVALID_VALUE', name)
