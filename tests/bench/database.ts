@@ -40,9 +40,11 @@ const { values: options } = parseArgs({
   },
 })
 const chosen = options.only.split(',')
-for (const name of chosen)
-  if (FAMILIES[name] === undefined)
-    throw new Error(`--only: there is no family '${name}'; there are ${Object.keys(FAMILIES).join(', ')}`)
+for (const name of chosen) {
+  if (FAMILIES[name] !== undefined) continue
+  console.error(`bench:db: there is no family '${name}'; there are ${Object.keys(FAMILIES).join(', ')}`)
+  process.exit(2)
+}
 
 const directories: string[] = []
 process.on('exit', () => {
