@@ -1,11 +1,20 @@
 /** The types of objects that `add` can make. */
 import { entryOf } from '../lib/index.ts'
-import { Broken, Folder, MaildropHost, ObjectError, type Persistent, Template } from '../objects/index.ts'
+import {
+  Broken,
+  Folder,
+  MaildropHost,
+  ObjectError,
+  OrderedFolder,
+  type Persistent,
+  Template,
+} from '../objects/index.ts'
 
 const TYPES: Readonly<Record<string, () => Persistent>> = {
   Folder: () => new Folder(),
   MaildropHost: () => new MaildropHost(),
   Template: () => new Template(),
+  OrderedFolder: () => new OrderedFolder(),
 }
 
 export const typeNames = Object.keys(TYPES)
