@@ -89,6 +89,7 @@ async function deliverFrom(config: MaildropConfig, log: Log): Promise<Daemon> {
 
   return {
     async stop() {
+      log.line('stopping', { pid: process.pid })
       stopping = true
       clearInterval(scanning)
       await ticking.stop()

@@ -233,7 +233,7 @@ t.test('stop lets the message in transfer finish, and begins no other', async t 
   const held = new Promise<undefined>(resolve => {
     release = () => resolve(undefined)
   })
-  const { server, run, begin, spool, submit } = await setUp(t, { dot: () => held })
+  const { server, run, begin, spool, logFile, submit } = await setUp(t, { dot: () => held })
   await run('start_maildrop', [], { MAILDROP_CONNECTIONS: '1' })
   await submit('ann@example.org')
   await waitFor('the final dot', () =>
@@ -241,7 +241,8 @@ t.test('stop lets the message in transfer finish, and begins no other', async t 
   )
   const waiting = await submit('bob@example.org')
   const stopping = begin('stop_maildrop')
-  t.equal(await Promise.race([stopping.ended.then(() => 'stopped'), sleep(1000, 'still stopping')]), 'still stopping')
+  await waitFor('the daemon to be told', () => / stopping pid=/.test(readFileSync(logFile, 'utf8')))
+  t.equal(await Promise.race([stopping.ended.then(() => 'stopped'), sleep(300, 'still stopping')]), 'still stopping')
   release()
   t.match(await stopping.ended, { end: 0, stdout: /^stopped, pid was \d+\n$/ })
   t.strictSame(server.recipients(), ['ann@example.org'])
