@@ -92,6 +92,7 @@ export async function restoreDatabase(from: string, to: string): Promise<BackupR
   const { level, witness } = await openDirectory(resolve(from), { create: false })
   const storage = await LevelStorage.open(level, resolve(from), { create: false, witness }).catch(async error => {
     await level.close()
+    witness.close()
     throw error
   })
   try {

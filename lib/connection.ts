@@ -22,7 +22,15 @@ import {
   ROOT_OID,
   type Tid,
 } from './persistent.ts'
-import { type Place, pickle, Reference as Ref, type Refer, type Reference, unpickle } from './pickle.ts'
+import {
+  claimExtensions,
+  type Place,
+  pickle,
+  Reference as Ref,
+  type Refer,
+  type Reference,
+  unpickle,
+} from './pickle.ts'
 import type { RecordBody, StoredRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
 import type { BlobStore } from './storage/blob-store.ts'
@@ -87,6 +95,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.database = database
     this.objects = new ObjectCache(options)
     this.readOnly = past !== undefined || (options.readOnly ?? false)
+    claimExtensions()
     this.snapshot = this.view()
     this.stopListening =
       past !== undefined

@@ -280,6 +280,7 @@ export async function openDatabase<Root extends Persistent>(
     return database
   } catch (error) {
     await level.close()
+    witness?.close()
     throw error
   }
 }

@@ -4,8 +4,8 @@
  * Format: one MessagePack map from attribute names to values. Strings, finite numbers, booleans, null, undefined, bigints, dates,
  * arrays, plain objects, Buffers and typed arrays are MessagePack's and msgpackr's own. Two extension types are ours:
  *
- *   1  reference   [oid, class name]: another persistent object
- *   2  special     [kind, …]: what MessagePack cannot say exactly, see KINDS below
+ *   82  reference   [oid, class name]: another persistent object
+ *   83  special     [kind, …]: what MessagePack cannot say exactly, see KINDS below
  *
  * Nothing in a record is code, and none of its names is followed as one: a class is known by the name it was registered under.
  * A state is encoded as a tree; where an inner value is shared or contains itself, the whole state is a `graph` instead: a list of all
@@ -132,13 +132,20 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 
 let resolve: Resolve = reference => reference
 
-addExtension({
-  Class: Reference,
-  type: 1,
-  write: (reference: Reference) => [reference.oid, reference.className],
-  read: ([oid, className]: [Oid, string]) => resolve(new Reference(oid, className)),
-})
-addExtension({ Class: Special, type: 2, write: (special: Special) => special.content, read: readSpecial })
+/** The numbers of our extension types, chosen such that others will hardly choose them. */
+export const REFERENCE = 82
+export const SPECIAL = 83
+
+function registerExtensions(): void {
+  addExtension({
+    Class: Reference,
+    type: REFERENCE,
+    write: (reference: Reference) => [reference.oid, reference.className],
+    read: ([oid, className]: [Oid, string]) => resolve(new Reference(oid, className)),
+  })
+  addExtension({ Class: Special, type: SPECIAL, write: (special: Special) => special.content, read: readSpecial })
+}
+registerExtensions()
 
 function readSpecial([kind, ...content]: [Kind, ...unknown[]]): unknown {
   if (!Object.hasOwn(KINDS, kind)) throw new Error(`unknown kind of value '${kind}'`)
@@ -153,6 +160,26 @@ const packr = new Packr({
   useBigIntExtension: true,
   copyBuffers: true,
 })
+
+const SAMPLE = packr.pack({ reference: new Reference(1, ''), special: new Special('minus zero', []) })
+
+/**
+ * Makes sure that our extension types are ours: msgpackr has one table of them for the whole process, and anything in it may have taken
+ * a number since.
+ */
+export function claimExtensions(): void {
+  const before = resolve
+  resolve = reference => reference
+  try {
+    const { reference, special } = packr.unpack(SAMPLE) as { reference: unknown; special: unknown }
+    if (reference instanceof Reference && Object.is(special, -0)) return
+  } catch {
+    // theirs cannot make anything of it
+  } finally {
+    resolve = before
+  }
+  registerExtensions()
+}
 
 /**
  * @param state attributes; those that begin with `_v_` are left out

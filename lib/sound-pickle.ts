@@ -7,7 +7,7 @@
  */
 import { ObjectError } from './errors.ts'
 import { asState } from './persistent.ts'
-import { pickle, type Reference, unpickle } from './pickle.ts'
+import { pickle, REFERENCE, type Reference, SPECIAL, unpickle } from './pickle.ts'
 
 /**
  * The attributes, with references as they stand, and each reference once.
@@ -34,8 +34,6 @@ function encoded(state: Record<string, unknown>): Buffer {
   }
 }
 
-const REFERENCE = 1
-const SPECIAL = 2
 /** msgpackr's extension types for undefined, bigints, typed arrays and dates. */
 const PLAIN_TYPES = [0x00, 0x42, 0x74, 0xff]
 

@@ -45,7 +45,10 @@ export async function openDirectory(
     )
   const witness = new Witness(directory)
   // LevelDB would read on without a word, or end the process
-  if (witness.damaged.length > 0 && !salvage) throw damagedTable(directory, witness.damaged)
+  if (witness.damaged.length > 0 && !salvage) {
+    witness.close()
+    throw damagedTable(directory, witness.damaged)
+  }
   openHere.add(real)
   const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
@@ -57,6 +60,7 @@ export async function openDirectory(
     await level.open()
   } catch (error) {
     openHere.delete(real)
+    witness.close()
     throw openFailure(directory, error)
   }
   return { level, witness }

@@ -131,7 +131,7 @@ export class LevelStorage implements Storage {
     if (suspicion === undefined && witness !== undefined) {
       await storage.assertWhole(witness.checkpoint)
       witness.moved = () => void witness.watch()
-      witness.moved()
+      setTimeout(witness.moved, 500).unref()
     }
     return storage
   }

@@ -12,14 +12,26 @@
  *
  * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
  */
-import { closeSync, openSync, readFileSync, readSync, renameSync, statSync, writeFileSync, writeSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import {
+  closeSync,
+  openSync,
+  read,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 import { liveTables } from './manifest.ts'
+
+const readAt = promisify(read)
 
 const COMMITTED = 'COMMITTED'
 const TABLES = 'TABLES'
@@ -41,8 +53,10 @@ export class Witness {
   readonly checkpoint: Tid
   /** Table files that are not as they were written. */
   readonly damaged: string[]
-  /** Tables whose contents are still to be checked. */
-  private readonly unchecked: string[] = []
+  /** Tables whose contents are still to be checked, held open: LevelDB may replace one by another that has its damage. */
+  private readonly unchecked = new Map<string, number>()
+  /** The checksums of the tables when the witness was read. */
+  private readonly expected: ReadonlyMap<string, number>
   private working = false
   private readonly directory: string
   private readonly known: Tables['tables']
@@ -62,12 +76,13 @@ export class Witness {
     this.marked = committed.checkpoint
     this.next = committed.tid
     this.known = tables
+    this.expected = new Map(Object.entries(tables).map(([name, [, checksum]]) => [name, checksum]))
     this.damaged = damaged
     let checked = 0
     for (const name of Object.keys(tables).sort().reverse()) {
       const [size, checksum] = tables[name]!
       if (sizeOf(join(directory, name), size) !== size) this.condemn(name)
-      else if (checked >= CHECKED_FIRST) this.unchecked.push(name)
+      else if (checked >= CHECKED_FIRST) this.hold(name)
       else if (fingerprint(join(directory, name), checksum) !== checksum) this.condemn(name)
       checked += size
     }
@@ -115,17 +130,19 @@ export class Witness {
     if (this.working) return
     this.working = true
     try {
-      for (let name = this.unchecked.pop(); name !== undefined; name = this.unchecked.pop()) {
-        const table = this.known[name]
-        if (table === undefined || (await this.checksum(name, table[1])) === table[1]) continue
-        if (this.file === undefined) return
-        this.condemn(name)
-        this.writeTables()
+      for (const [name, table] of this.unchecked) {
+        const checksum = await this.checksum(table)
+        if (checksum === undefined) return
+        this.checked(name, checksum)
       }
       for (const name of this.fresh()) {
-        const size = sizeOf(join(this.directory, name), -1)
-        const checksum = await this.checksum(name, -1)
-        if (size >= 0 && checksum >= 0) this.known[name] = [size, checksum]
+        const path = join(this.directory, name)
+        const size = sizeOf(path, -1)
+        if (size < 0) continue
+        const table = openSync(path, 'r')
+        const checksum = await this.checksum(table).finally(() => closeSync(table))
+        if (checksum === undefined) return
+        this.known[name] = [size, checksum]
       }
       if (this.file !== undefined) this.writeTables()
     } catch (error) {
@@ -137,10 +154,20 @@ export class Witness {
 
   /** Ends the witness; the database is closed. Takes the checksums of new tables. */
   close(): void {
-    if (this.file === undefined) return
+    if (this.file === undefined) {
+      for (const table of this.unchecked.values()) closeSync(table)
+      this.unchecked.clear()
+      return
+    }
     closeSync(this.file)
     this.file = undefined
     try {
+      const live = liveTables(this.directory)
+      for (const [name, table] of this.unchecked) {
+        // what has been replaced cannot be checked the next time
+        if (live?.has(name)) closeSync(table)
+        else this.checked(name, checksumOf(table))
+      }
       for (const name of this.fresh()) {
         const path = join(this.directory, name)
         this.known[name] = [sizeOf(path, 0), fingerprint(path, 0)]
@@ -159,22 +186,31 @@ export class Witness {
     return [...live].filter(name => !Object.hasOwn(this.known, name))
   }
 
-  /** The checksum of a table, read without holding anyone up; `otherwise` if the file is gone or the witness has ended. */
-  private async checksum(name: string, otherwise: number): Promise<number> {
-    const file = await open(join(this.directory, name)).catch(() => undefined)
-    if (file === undefined) return otherwise
-    try {
-      const chunk = Buffer.allocUnsafe(CHUNK)
-      let checksum = 0
-      for (;;) {
-        const { bytesRead } = await file.read(chunk)
-        if (this.file === undefined) return otherwise
-        if (bytesRead === 0) return checksum
-        checksum = crc32(chunk.subarray(0, bytesRead), checksum)
-      }
-    } finally {
-      await file.close()
+  /** The checksum of a file, read without holding anyone up; undefined if the witness has ended meanwhile. */
+  private async checksum(file: number): Promise<number | undefined> {
+    const chunk = Buffer.allocUnsafe(CHUNK)
+    let checksum = 0
+    for (let at = 0; ; ) {
+      const { bytesRead } = await readAt(file, chunk, 0, CHUNK, at)
+      if (this.file === undefined) return undefined
+      if (bytesRead === 0) return checksum
+      checksum = crc32(chunk.subarray(0, bytesRead), checksum)
+      at += bytesRead
     }
+  }
+
+  /** Takes a table that was to be checked from the list. */
+  private checked(name: string, checksum: number): void {
+    closeSync(this.unchecked.get(name) as number)
+    this.unchecked.delete(name)
+    if (this.expected.get(name) === checksum) return
+    this.condemn(name)
+    this.writeTables()
+  }
+
+  private hold(name: string): void {
+    const path = join(this.directory, name)
+    if (sizeOf(path, -1) >= 0) this.unchecked.set(name, openSync(path, 'r'))
   }
 
   private condemn(name: string): void {
@@ -205,19 +241,26 @@ function fingerprint(path: string, otherwise: number): number {
   if (sizeOf(path, -1) < 0) return otherwise
   const file = openSync(path, 'r')
   try {
-    const chunk = Buffer.allocUnsafe(CHUNK)
-    let checksum = 0
-    for (let n = readSync(file, chunk); n > 0; n = readSync(file, chunk))
-      checksum = crc32(chunk.subarray(0, n), checksum)
-    return checksum
+    return checksumOf(file)
   } finally {
     closeSync(file)
   }
 }
 
+function checksumOf(file: number): number {
+  const chunk = Buffer.allocUnsafe(CHUNK)
+  let checksum = 0
+  let at = 0
+  for (let n = readSync(file, chunk, 0, CHUNK, at); n > 0; n = readSync(file, chunk, 0, CHUNK, at)) {
+    checksum = crc32(chunk.subarray(0, n), checksum)
+    at += n
+  }
+  return checksum
+}
+
 function readTables(path: string): Tables {
   const none = { tables: {}, damaged: [] }
-  const text = read(path)?.toString()
+  const text = contentOf(path)?.toString()
   if (text === undefined) return none
   const content = text.slice(9, -1)
   if (crc32(content).toString(16).padStart(8, '0') === text.slice(0, 8)) {
@@ -229,7 +272,7 @@ function readTables(path: string): Tables {
 }
 
 function readCommitted(path: string): { tid: Tid; checkpoint: Tid } {
-  const bytes = read(path)
+  const bytes = contentOf(path)
   if (bytes === undefined || bytes.length === 0) return { tid: 0, checkpoint: 0 }
   if (bytes.length === 20 && crc32(bytes.subarray(0, 16)) === bytes.readUInt32BE(16))
     return { tid: readUInt64(bytes, 0), checkpoint: readUInt64(bytes, 8) }
@@ -237,7 +280,7 @@ function readCommitted(path: string): { tid: Tid; checkpoint: Tid } {
   return { tid: 0, checkpoint: 0 }
 }
 
-function read(path: string): Buffer | undefined {
+function contentOf(path: string): Buffer | undefined {
   try {
     return readFileSync(path)
   } catch {

@@ -1,5 +1,6 @@
 /** Persistent objects: loading, change tracking, identity. */
 import { inspect } from 'node:util'
+import { addExtension } from 'msgpackr'
 import t from 'tap'
 import { Broken, BTree, Counter, Persistent, registerClass } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
@@ -447,6 +448,22 @@ t.test('counters add up, trees take different keys, without conflict', async t =
     t.equal((root.any as Counter).value, 45)
     t.same([...root.tree.keys()], [5, 6, 7, 8, 9, ...Array.from({ length: 10 }, (_, i) => i + 100)])
     t.ok(root.tree instanceof BTree)
+  })
+  await db.close()
+})
+
+t.test('other users of the codec in the process cannot change what is read', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    root.any = new Item('kept')
+    root.map = new Map([['k', 1]])
+  })
+  class Theirs {}
+  for (const type of [82, 83])
+    addExtension({ Class: Theirs, type, write: () => 1, read: () => 'theirs' } as Parameters<typeof addExtension>[0])
+  await db.transact(root => {
+    t.equal((root.any as Item).label, 'kept')
+    t.same(root.map, new Map([['k', 1]]))
   })
   await db.close()
 })

@@ -173,7 +173,7 @@ t.test('property: a record with any bit changed, or under another oid, is notice
 
 t.test('hostile records are refused or give plain values: no code, no prototype, no huge allocation', async t => {
   const special = (...content: unknown[]) =>
-    Buffer.concat([Buffer.from([0x81, 0xa1, 0x61, 0xd4, 2, 0]), new Packr({ useRecords: false }).pack(content)])
+    Buffer.concat([Buffer.from([0x81, 0xa1, 0x61, 0xd4, 83, 0]), new Packr({ useRecords: false }).pack(content)])
   const under = (...bytes: number[]) => Buffer.from([0x81, 0xa1, 0x61, ...bytes])
   const refused: Record<string, Uint8Array> = {
     'nested deeper than the stack': Buffer.concat([under(), Buffer.alloc(300_000, 0x91), Buffer.from([0xc0])]),
