@@ -35,7 +35,7 @@ import type { RecordBody, StoredRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
-import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
+import type { Change, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
 /** An object whose class is not registered: keeps its state, refuses changes. */
@@ -81,7 +81,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly relied = new Set<Cell>()
   /** Objects that got their oid in this transaction. */
   private readonly added = new Set<Cell>()
-  /** What others committed since the snapshot was taken. */
+  /** What others committed since the snapshot was taken: the newest as it came, the rest by object. */
+  private readonly unseen: TransactionEntry[] = []
   private readonly outdated = new Map<Oid, Tid>()
   private readonly stopListening: () => void
   private snapshot: StorageSnapshot
@@ -100,8 +101,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.stopListening =
       past !== undefined
         ? () => undefined
-        : storage.onCommit(({ tid, oids }) => {
-            for (const oid of oids) this.outdated.set(oid, tid)
+        : storage.onCommit(entry => {
+            if (this.unseen.push(entry) > MOST_UNSEEN) this.sortOut()
           })
   }
 
@@ -361,6 +362,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     }
   }
 
+  /** Most connections end before they have to know what others committed; so it is not worked out as it comes. */
+  private sortOut(): void {
+    for (const { tid, oids } of this.unseen) for (const oid of oids) this.outdated.set(oid, tid)
+    this.unseen.length = 0
+  }
+
   /** Begins a new view: the next snapshot, without the objects that others have changed. */
   private renew(): void {
     this.current = undefined
@@ -368,6 +375,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const before = this.snapshot
     this.snapshot = this.view()
     before.release()
+    this.sortOut()
     for (const [oid, tid] of this.outdated) {
       const cell = this.objects.get(oid)
       if (cell === undefined || cell.serial === tid) continue
@@ -516,6 +524,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 }
 
+/** Transactions that a connection remembers as they came. */
+const MOST_UNSEEN = 1000
 const NONE: readonly Oid[] = []
 const DIFFERENT = new Error('refers to a new object')
 
