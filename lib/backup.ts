@@ -2,7 +2,7 @@
  * Backup: a copy of the whole database, history and blobs included, made while it is in use; consistent, because it is of one state.
  *
  * The copy is a database directory like any other, under an id of its own. It has no outbox: what the rows there ask for is done
- * by the process that committed them, and a copy must not do it again. Every record is checked as it is copied.
+ * by the process that committed them, and a copy must not do it again. Every record is checked as it is copied; the contents of blobs are checked when they are read.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'

@@ -153,7 +153,8 @@ export class Database<Root extends Persistent = Persistent> {
   }
 
   /**
-   * Stores every object of an older version or under an older name of its class anew, so that upgrade functions and aliases can go.
+   * Stores every object of an older version or under an older name of its class anew, so that upgrade functions and aliases can go;
+   * views of the past need them until the database has been packed.
    * @returns how many
    */
   async upgrade({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<number> {
@@ -230,7 +231,7 @@ export class Database<Root extends Persistent = Persistent> {
     return copy.finally(() => this.copies.delete(copy))
   }
 
-  /** Reads everything and tells what is wrong; see lib/verify.ts for what is checked. */
+  /** Reads all records and tells what is wrong; see lib/verify.ts for what is checked, and what is not. */
   async verify({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
     this.assertOpen()
     return verify(this.storage, () => this.open({ readOnly: true }), progress)

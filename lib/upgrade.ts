@@ -2,7 +2,7 @@
  * Bringing all stored objects up to the registered versions of their classes, and to their present names.
  *
  * Objects are upgraded when they are loaded, in any case; this does it for all of them at once, some hundred in a transaction, so that old `upgrade`
- * functions and aliases can be dropped afterwards. It may be interrupted and run again.
+ * functions and aliases can be dropped afterwards; views of the past need them until the next pack. It may be interrupted and run again.
  */
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'

@@ -1,11 +1,12 @@
 /**
- * Verify: reads everything and tells what is wrong. Changes nothing.
+ * Verify: reads all records and tells what is wrong. Changes nothing.
  *
- * - every file that the witness knows is as it was written;
+ * - no file was found damaged when the database was opened, or in the background since;
  * - every record, current or earlier, agrees with its checksum, and its state can be decoded;
  * - the transactions form a chain; each one that was not packed has left what it says it wrote, and every revision belongs to one;
- * - every reference leads to an object; every object that has a `__parent__` is found there under its name;
- * - oids are below the counter.
+ * - every reference leads to an object; every object that has a `__parent__` is found there under its name.
+ *
+ * The contents of blobs are not read; each is checked whenever it is.
  */
 import type { Connection } from './connection.ts'
 import { messageOf, ObjectError } from './errors.ts'
