@@ -72,7 +72,9 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
       const of: Readonly<Record<string, string>> = CONFIG_KEYS[key].kind.of
       const chosen = Object.hasOwn(of, given(key)) ? of[given(key)] : undefined
       if (chosen === undefined) {
-        const choices = Object.entries(of).map(([value, meaning]) => `${value} (${meaning})`)
+        const choices = Object.entries(of).map(([value, meaning]) =>
+          value === meaning ? value : `${value} (${meaning})`,
+        )
         throw wrong(key, choices.join(', '))
       }
       return chosen as ChoiceOf<Name>

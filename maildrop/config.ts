@@ -32,6 +32,7 @@ export interface MaildropConfig {
   readonly varDir: string
   readonly pidFile: string
   readonly logFile: string
+  readonly logFormat: 'text' | 'json'
   readonly smtp: SmtpConfig
   /** Seconds between two scans of the spool. */
   readonly interval: number
@@ -139,6 +140,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     varDir,
     pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid'),
     logFile: value.path('MAILDROP_LOG_FILE') ?? join(varDir, 'maildrop.log'),
+    logFormat: value.choice('MAILDROP_LOG_FORMAT'),
     smtp: {
       host: value.host('SMTP_HOST'),
       port: value.number('SMTP_PORT'),

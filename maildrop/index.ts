@@ -4,6 +4,7 @@
 export { loadConfig, type MaildropConfig, type SmtpConfig } from './config.ts'
 export { MAILDROP_ERROR_CODES, MaildropError, type MaildropErrorCode } from './errors.ts'
 export { CONFIG_KEYS, type ConfigKey, type ConfigKeyName, shownValue } from './keys.ts'
+export { readLogTail } from './log-tail.ts'
 export { addressProblem, checkAddress } from './spool/address.ts'
 export { type Envelope, formatMailFile, type MailHead, parseMailFile, parseMailHead } from './spool/format.ts'
 export { checkMailId, newMailId } from './spool/id.ts'

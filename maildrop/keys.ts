@@ -48,8 +48,12 @@ export const CONFIG_KEYS = {
   MAILDROP_LOG_FILE: {
     kind: { is: 'path' },
     default: '',
-    description:
-      'Log file. It is closed after every run, so it may be rotated at any time. Default: $MAILDROP_VAR/maildrop.log.',
+    description: 'Log file. It may be rotated in any way at any time. Default: $MAILDROP_VAR/maildrop.log.',
+  },
+  MAILDROP_LOG_FORMAT: {
+    kind: { is: 'choice', of: { text: 'text', json: 'json' } },
+    default: 'text',
+    description: 'Format of the log: text is key=value lines, json is one JSON object per line.',
   },
   SMTP_HOST: { kind: { is: 'host' }, default: 'localhost', description: 'Name or address of the SMTP server.' },
   SMTP_PORT: {

@@ -6,6 +6,7 @@
 import yargs, { type Argv } from 'yargs'
 import { loadConfig, type MaildropConfig } from '../config.ts'
 import { configtest } from './configtest.ts'
+import { type LogOptions, log, MAX_LOG_BYTES } from './log.ts'
 import { run, usageError, warn } from './output.ts'
 import { queue } from './queue.ts'
 import { restart, start, stop } from './start-stop.ts'
@@ -29,12 +30,23 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .command('status', 'say whether the daemon runs, and how much mail there is', json, act<WithJson>(status))
     .command('configtest', 'check the configuration and log in to the server; sends nothing', plain, act(configtest))
     .command('queue', 'list the messages in the spool', json, act<WithJson>(queue))
+    .command('log', 'print the last part of the log', logOptions, act<Common & LogOptions>(log))
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .example('$0 start', 'start with the configuration found')
     .example('$0 --config /etc/maildrop queue', 'list what is waiting, and why')
+    .example('$0 log --follow', 'see what is happening')
     .example('SMTP_HOST=mail.example.org $0 configtest', 'try another server')
     .parseAsync()
 }
+
+const logOptions = (command: Argv<Common>) =>
+  command
+    .option('bytes', { type: 'number', default: 16_384, requiresArg: true, describe: 'print at most so many bytes' })
+    .option('follow', { alias: 'f', type: 'boolean', default: false, describe: 'go on with what is added' })
+    .check(({ bytes }) => {
+      if (Number.isInteger(bytes) && bytes >= 1 && bytes <= MAX_LOG_BYTES) return true
+      throw new Error(`--bytes: expected a whole number from 1 to ${MAX_LOG_BYTES}`)
+    })
 
 export async function startMaildrop(args: readonly string[]): Promise<void> {
   const name = 'start_maildrop'

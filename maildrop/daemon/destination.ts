@@ -40,7 +40,7 @@ export function openDestination(name: string, connections: number, log: Log, onP
     },
     worked() {
       if (state === 'up') return
-      log.line('server-up', { relay: name, after: seconds(performance.now() - since) })
+      log.line('server-up', { relay: name, after: Math.round(performance.now() - since) / 1000 })
       state = 'up'
       failures = 0
       reason = ''
@@ -64,8 +64,4 @@ export function openDestination(name: string, connections: number, log: Log, onP
     },
     close: () => clearTimeout(timer),
   }
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)}s`
 }

@@ -78,11 +78,25 @@ function idOf({ spool, name }: Candidate, mail: ReadyMail): string {
   return own ? name : newMailId()
 }
 
+/** An attempt: what became of it, and what it took, in milliseconds. */
+export interface Attempt extends Report {
+  readonly messageId: string | undefined
+  /** Opening the connection, if it was opened for this message. */
+  readonly connect: number
+  readonly transfer: number
+}
+
 /**
  * Sends a claimed message. From the final dot on the journal says that it may have been delivered.
+ * @param connect milliseconds that opening the connection took, 0 if it was open
  * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
  */
-export async function sendJob(job: Job, session: Session, { config }: JobContext): Promise<Report | undefined> {
+export async function sendJob(
+  job: Job,
+  session: Session,
+  connect: number,
+  { config }: JobContext,
+): Promise<Attempt | undefined> {
   let lost = false
   const beforeDot = (): void => {
     try {
@@ -95,24 +109,27 @@ export async function sendJob(job: Job, session: Session, { config }: JobContext
   const { from } = job.mail.envelope
   const messageId = config.addMessageId ? stableMessageId(job.claim.id, from) : undefined
   const message = outgoing(job.mail, { messageId, beforeDot })
-  if ('problem' in message) return unfitReport(message.problem)
+  if ('problem' in message) return { ...unfitReport(message.problem), messageId: undefined, connect, transfer: 0 }
   const receiver = config.debugReceiver
+  const start = performance.now()
   const report = await session.send({ from, to: receiver ? [receiver] : waitingRecipients(job.state) }, message)
   if (lost) return undefined
-  return receiver ? { refused: new Map(), end: report.refused.get(receiver) ?? report.end } : report
+  const transfer = performance.now() - start
+  const seen = receiver ? { refused: new Map(), end: report.refused.get(receiver) ?? report.end } : report
+  return { ...seen, messageId: message.messageId, connect, transfer }
 }
 
 /**
  * Writes down what happened.
  * @returns when the message is due again, in milliseconds since 1970, if it was deferred
  */
-export async function settleJob(job: Job, report: Report, context: JobContext): Promise<SettledJob> {
+export async function settleJob(job: Job, attempt: Attempt, context: JobContext): Promise<SettledJob> {
   const now = Date.now()
-  if (report.end.stage === 'dot' && report.end.code !== undefined && report.end.code < 300)
-    daemonStep('accepted', job.claim.id)
-  const outcomes = expireOutcomes(outcomesOf(waitingRecipients(job.state), report), job.state, now)
+  const { end } = attempt
+  if (end.stage === 'dot' && end.code !== undefined && end.code < 300) daemonStep('accepted', job.claim.id)
+  const outcomes = expireOutcomes(outcomesOf(waitingRecipients(job.state), attempt), job.state, now)
   const state = stateAfter(job.state, outcomes, now)
-  logOutcomes(state, outcomes, context)
+  logOutcomes(state, outcomes, attempt, context)
   const due = now + delayAfter(RETRY_DELAYS, state.attempts) * 1000
   await recordInTheEnd(job.claim, state, { onDisk: job.known, due }, context)
   return { end: disposition(state), due }
@@ -174,10 +191,17 @@ async function giveUp(claim: Claim, problem: string, name: string | undefined, c
   await recordInTheEnd(claim, unfitState(claim.id, problem, name), { onDisk: false, due: 0 }, context)
 }
 
-function logOutcomes(state: MailState, outcomes: readonly RecipientOutcome[], { config, log }: JobContext): void {
+function logOutcomes(
+  state: MailState,
+  outcomes: readonly RecipientOutcome[],
+  { messageId, connect, transfer }: Attempt,
+  { config, log }: JobContext,
+): void {
+  const delay = Date.now() - Date.parse(state.arrived)
   for (const { address, verdict, event } of outcomes) {
     log.line(verdict, {
       id: state.id,
+      message_id: messageId || undefined,
       to: address,
       receiver: config.debugReceiver,
       from: state.from,
@@ -187,7 +211,14 @@ function logOutcomes(state: MailState, outcomes: readonly RecipientOutcome[], { 
       enhanced: event.enhanced,
       text: event.text,
       attempt: state.attempts,
-      delay: ((Date.now() - Date.parse(state.arrived)) / 1000).toFixed(3),
+      delay: seconds(delay),
+      in_spool: seconds(delay - connect - transfer),
+      connect: seconds(connect),
+      transfer: seconds(transfer),
     })
   }
+}
+
+function seconds(ms: number): number {
+  return Math.max(0, Math.round(ms)) / 1000
 }

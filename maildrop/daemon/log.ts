@@ -1,55 +1,74 @@
 /**
- * The log: `key=value` lines with a time, appended to a file that is open only while there is something to do.
+ * The log: one line per event, appended to a file that is open only while there is something to do.
  *
- * The file is opened for a run and closed after it, and at least every ten seconds; outside a run it is open for one line.
- * So it may be rotated by renaming at any time without a signal. A log that cannot be written stops nothing: the lines are lost, one notice goes to the
- * standard error, and every later run tries again. Values are quoted, so that no text of a server can forge a line.
+ *     2026-11-24T19:03:07.123Z sent id=… to=ann@example.org code=250 text="2.0.0 ok" …
+ *     {"time":"2026-11-24T19:03:07.123Z","event":"sent","id":"…","to":"ann@example.org","code":250,"text":"2.0.0 ok",…}
+ *
+ * The file is opened for a run and closed after it; outside a run it is open for one line. Before every line it is looked
+ * whether the name still means the open file, so it may be rotated in any way at any time, without a signal. A log that
+ * cannot be written stops nothing: the lines are lost, one notice goes to the standard error, and every later line tries
+ * again. Lines are printable ASCII with values quoted, so no text of a server can forge one or control a terminal.
  */
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { messageOf } from '../errors.ts'
 import { ensureDirectory } from '../spool/sync.ts'
+import type { LogEvent, LogField } from './log-events.ts'
 
-export type LogFields = Readonly<Record<string, string | number | undefined>>
+export type LogFields = Readonly<Partial<Record<LogField, string | number | undefined>>>
+
+export interface LogTarget {
+  /** Absolute path. */
+  readonly logFile: string
+  readonly logFormat: 'text' | 'json'
+}
 
 export interface Log {
   /** Writes one line; fields that are undefined are left out. */
-  line(event: string, fields?: LogFields): void
+  line(event: LogEvent, fields?: LogFields): void
   /** Begins a run: the file stays open from its first line on. */
   begin(): void
   /** Ends a run: the file is closed. */
   end(): void
+  /** Goes on in another file or format. */
+  retarget(target: LogTarget): void
 }
 
-const REOPEN_AFTER = 10_000
+/** Never blocks: a pipe without a reader is an unwritable log. */
+const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK
 
-/**
- * @param file absolute path
- * @param echo gets every line too, for the foreground
- */
-export function openLog(file: string, echo: ((line: string) => void) | undefined): Log {
-  let fd: number | undefined
-  let opened = 0
+/** @param echo gets every line too, for the foreground */
+export function openLog(target: LogTarget, echo: ((line: string) => void) | undefined): Log {
+  let { logFile, logFormat } = target
+  let open: { readonly fd: number; readonly identity: string } | undefined
   let running = false
   let complained = false
+  /** A full disk took a part of a line. */
+  let torn = false
 
   const close = (): void => {
+    const fd = open?.fd
+    open = undefined
     if (fd !== undefined) closeSync(fd)
-    fd = undefined
+  }
+
+  const reopen = (): number => {
+    close()
+    ensureDirectory(dirname(logFile))
+    const fd = openSync(logFile, APPEND, 0o600)
+    open = { fd, identity: identityOf(fstatSync(fd)) }
+    return fd
   }
 
   const append = (text: string): void => {
     try {
-      if (fd !== undefined && performance.now() - opened > REOPEN_AFTER) close()
-      if (fd === undefined) {
-        ensureDirectory(dirname(file))
-        fd = openSync(file, 'a', 0o600)
-        opened = performance.now()
-      }
-      writeSync(fd, text)
-      complained = false
+      const fd = open && open.identity === identityOf(statSync(logFile, IF_THERE)) ? open.fd : reopen()
+      const line = torn ? `\n${text}` : text
+      const written = writeSync(fd, line)
+      if (written > 0) torn = written < line.length
+      complained &&= torn
     } catch (error) {
-      if (!complained) process.stderr.write(`maildrop: cannot write the log ${file}: ${messageOf(error)}\n`)
+      if (!complained) process.stderr.write(`maildrop: cannot write the log ${logFile}: ${messageOf(error)}\n`)
       complained = true
       close()
     }
@@ -57,7 +76,7 @@ export function openLog(file: string, echo: ((line: string) => void) | undefined
 
   return {
     line(event, fields = {}) {
-      const text = `${new Date().toISOString()} ${event}${formatFields(fields)}\n`
+      const text = (logFormat === 'json' ? jsonLine : textLine)(new Date().toISOString(), event, fields)
       append(text)
       if (!running) close()
       echo?.(text)
@@ -69,22 +88,36 @@ export function openLog(file: string, echo: ((line: string) => void) | undefined
       running = false
       close()
     },
+    retarget(next) {
+      close()
+      ;({ logFile, logFormat } = next)
+    },
   }
 }
 
-function formatFields(fields: LogFields): string {
-  let text = ''
+const IF_THERE = { throwIfNoEntry: false } as const
+
+function identityOf(stat: { readonly dev: number; readonly ino: number } | undefined): string {
+  return stat === undefined ? 'none' : `${stat.dev}:${stat.ino}`
+}
+
+function textLine(time: string, event: LogEvent, fields: LogFields): string {
+  let text = `${time} ${event}`
   for (const [key, value] of Object.entries(fields)) {
-    if (value !== undefined) text += ` ${key}=${quote(String(value))}`
+    if (value !== undefined) text += ` ${key}=${bare(String(value))}`
   }
-  return text
+  return `${text}\n`
 }
 
-/** Bare where that is unambiguous, otherwise a JSON string of printable ASCII. */
-function quote(value: string): string {
-  if (/^[!#-<>-[\]-~]+$/.test(value)) return value
-  return JSON.stringify(value).replace(
-    /[^\x20-\x7e]/g,
-    char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+function jsonLine(time: string, event: LogEvent, fields: LogFields): string {
+  return `${ascii(JSON.stringify({ time, event, ...fields }))}\n`
+}
+
+/** Bare where that is unambiguous, otherwise a JSON string. */
+function bare(value: string): string {
+  return /^[!#-<>-[\]-~]+$/.test(value) ? value : ascii(JSON.stringify(value))
+}
+
+function ascii(json: string): string {
+  return json.replace(/[^\x20-\x7e]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

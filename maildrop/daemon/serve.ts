@@ -17,7 +17,7 @@ import { releasePidFile } from './pid-file.ts'
  */
 export async function serve(config: MaildropConfig, ready: () => unknown): Promise<void> {
   process.umask(0o077)
-  const log = openLog(config.logFile, config.debug ? line => process.stdout.write(line) : undefined)
+  const log = openLog(config, config.debug ? line => process.stdout.write(line) : undefined)
   const signal = new Promise<void>(resolve => {
     let asked = false
     const ask = (): void => {

@@ -140,34 +140,43 @@ export function startWorkers(
     current: Session | undefined,
   ): Promise<Session | undefined | 'unreachable'> => {
     let session = current?.usable ? current : undefined
+    const start = performance.now()
+    let connectTime = 0
     if (candidate.content.kind === 'mail' && session === undefined) {
       session = await connect()
       if (session === undefined) {
         source.intake.putBack(candidate)
         return 'unreachable'
       }
+      connectTime = performance.now() - start
     }
     const job = await claimJob(candidate, source.claims, context)
     if (job === undefined || session === undefined) return session
     beginRun()
     try {
-      return await attempt(job, session, source)
+      return await attempt(job, session, connectTime, source)
     } finally {
       closeJob(job)
     }
   }
 
-  const attempt = async (job: Job, first: Session, source: Source): Promise<Session | undefined | 'unreachable'> => {
+  const attempt = async (
+    job: Job,
+    first: Session,
+    connectTime: number,
+    source: Source,
+  ): Promise<Session | undefined | 'unreachable'> => {
     let session = first
-    let report = await sendJob(job, session, context)
+    let report = await sendJob(job, session, connectTime, context)
     if (report !== undefined && wasStale(report, session)) {
+      const start = performance.now()
       const fresh = await connect()
       if (fresh === undefined) {
         await giveBack(job)
         return 'unreachable'
       }
       session = fresh
-      report = await sendJob(job, session, context)
+      report = await sendJob(job, session, performance.now() - start, context)
     }
     if (report === undefined) return session
     if (aborted && report.end.stage !== 'dot') {

@@ -19,11 +19,15 @@ export interface Progress {
 export interface Outgoing {
   /** Bytes to be sent, before line endings are normalised. */
   readonly size: number
+  /** The Message-ID as it is sent, where there is one. */
+  readonly messageId: string | undefined
   /** The message's bytes, once. `progress` moves to `body` with the first, to `dot` behind the last. */
   open(progress: Progress): Readable
 }
 
 const CHUNK = 64 * 1024
+/** Bytes of a Message-ID field that are looked at; a line has at most 998. */
+const MAX_MESSAGE_ID = 1000
 const LF = 0x0a
 const CR = 0x0d
 const COLON = 0x3a
@@ -41,11 +45,13 @@ export function outgoing(
   const head = mail.bytes.subarray(mail.start)
   const header = scanHeader(head, mail.start + head.length === mail.size)
   if (header === undefined) return { problem: `the header of the message is longer than ${head.length} bytes` }
-  const added = options.messageId && !header.hasMessageId ? [Buffer.from(`Message-ID: ${options.messageId}\r\n`)] : []
+  const added =
+    options.messageId && header.messageId === undefined ? [Buffer.from(`Message-ID: ${options.messageId}\r\n`)] : []
   // In one piece, because every piece is a packet of its own.
   const start = Buffer.concat([...added, ...header.kept, head.subarray(header.end)])
   return {
     size: start.length + mail.size - mail.bytes.length,
+    messageId: header.messageId ?? options.messageId,
     open(progress) {
       let at = mail.bytes.length
       let started = start.length === 0
@@ -90,14 +96,15 @@ interface Header {
   readonly kept: readonly Buffer[]
   /** Where the rest begins: the blank line, or the first line that is no header. */
   readonly end: number
-  readonly hasMessageId: boolean
+  /** The Message-ID; empty if there is such a header without one. */
+  readonly messageId: string | undefined
 }
 
 /** @returns undefined if the bytes end before the header block does; `whole` says that no more bytes follow */
 function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
   const kept: Buffer[] = []
   let keptFrom = 0
-  let hasMessageId = false
+  let messageId: string | undefined
   let removing = false
   let at = 0
   while (at < bytes.length) {
@@ -109,7 +116,7 @@ function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
     if (!continues || at === 0) {
       const name = headerName(bytes, at, end)
       if (name === undefined) break
-      if (name === 'message-id') hasMessageId = true
+      if (name === 'message-id') messageId ??= messageIdIn(bytes, at)
       const remove = name === 'bcc'
       if (remove && !removing) kept.push(...wholeLines(bytes.subarray(keptFrom, at)))
       if (!remove && removing) keptFrom = at
@@ -119,12 +126,18 @@ function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
   }
   if (at >= bytes.length && !whole) return undefined
   if (!removing) kept.push(bytes.subarray(keptFrom, at))
-  return { kept, end: at, hasMessageId }
+  return { kept, end: at, messageId }
 }
 
 /** A piece that ends in a bare CR must not make a CRLF with an LF that comes to stand behind it. */
 function wholeLines(piece: Buffer): Buffer[] {
   return piece.at(-1) === CR ? [piece, Buffer.of(LF)] : [piece]
+}
+
+/** What stands in angle brackets behind the field name, on its line or the next. */
+function messageIdIn(bytes: Buffer, from: number): string {
+  const field = bytes.toString('latin1', from, from + MAX_MESSAGE_ID)
+  return /^[^:]*:\s*(<[!-;=?-~]+>)/.exec(field)?.[1] ?? ''
 }
 
 /** The start of the next line, or undefined if the line does not end. */

@@ -37,6 +37,7 @@ const CASES: Record<
   },
   MAILDROP_PID_FILE: { right: ['p', { pidFile: '/base/p' }], wrong: ['\u0001', 'control characters'] },
   MAILDROP_LOG_FILE: { right: ['/l', { logFile: '/l' }], wrong: ['\u0001', 'control characters'] },
+  MAILDROP_LOG_FORMAT: { right: ['json', { logFormat: 'json' }], wrong: ['xml', 'text, json'] },
   SMTP_HOST: {
     right: ['::1', { smtp: { host: '::1' } }],
     wrong: ['mail:25', 'a host name or an IP address (the port is SMTP_PORT)'],

@@ -1,0 +1,71 @@
+/**
+ * What the log says: every event and every field, as data. The names are stable; documentation and types follow these tables.
+ */
+
+/** The verdict about one recipient in one attempt is an event of its own; see `delivery/outcome.ts`. */
+export const LOG_EVENTS = {
+  sent: 'The server has taken the message for this recipient.',
+  'defer-recipient': 'This recipient is tried again later.',
+  'defer-message': 'The message is tried again later.',
+  'defer-server': 'The server cannot be used at the moment.',
+  'fail-recipient': 'This recipient was refused for good.',
+  'fail-message': 'The message was refused for good.',
+  unknown: 'The connection (or the daemon) broke off after the final dot: the server may have taken the message.',
+  expired: 'It would be tried again later, but the message is too old.',
+  unfit: 'The file cannot become mail, and was moved to failed.',
+  named: 'A dropped file was given an id.',
+  'run-begin': 'There is something to do.',
+  'run-end': 'Nothing is left to do; with the numbers of messages since run-begin.',
+  connected: 'A connection to the server is ready to send.',
+  'server-down': 'The server cannot be used; nothing is sent until it can.',
+  'server-up': 'The server can be used again.',
+  start: 'The daemon delivers from now on.',
+  stopping: 'The daemon finishes what it has begun.',
+  stop: 'The daemon has ended.',
+  died: 'The daemon was ended by an error nobody foresaw.',
+  warning: 'Something in the configuration should be looked at.',
+  trouble: 'A spool cannot be used.',
+  'scan-failed': 'A spool cannot be read.',
+  'watch-failed': 'New mail is not noticed at once, but by the scan after every MAILDROP_INTERVAL.',
+  'record-failed': 'What became of a message cannot be written down; it is held and tried again every second.',
+  'worker-failed': 'A connection was given up because of an error of our own.',
+  'taken-back': 'Messages of a daemon that died were taken back.',
+  'take-back-failed': 'A message of a daemon that died cannot be taken back yet.',
+} as const satisfies Record<string, string>
+
+export type LogEvent = keyof typeof LOG_EVENTS
+
+export const LOG_FIELDS = {
+  id: 'Id of the message, its name in the spool.',
+  message_id: 'The Message-ID header of the message, where it has one.',
+  to: 'Recipient.',
+  receiver: 'DEBUG_RECEIVER, where the message went to it instead.',
+  from: 'Sender; empty for the null sender.',
+  relay: 'The server, host:port.',
+  stage:
+    'How far the dialogue had come: connect, greeting, tls, login, mail, rcpt, data, body, dot; local is on our side.',
+  code: 'Reply code of the server.',
+  enhanced: 'Enhanced status code (RFC 3463).',
+  text: 'Text of the reply, or what went wrong.',
+  attempt: 'Number of the attempt, from 1.',
+  delay: 'Seconds since the message arrived in the spool: the sum of the next three.',
+  in_spool: 'Seconds that it waited.',
+  connect: 'Seconds that opening the connection took; 0 on one that was open.',
+  transfer: 'Seconds from MAIL to the last reply.',
+  name: 'Name of a file as it was dropped.',
+  protection: 'Version of TLS, or plain.',
+  login: 'User name at the server.',
+  after: 'Seconds for which the server could not be used.',
+  pid: 'Process id.',
+  waiting: 'Messages known to wait.',
+  sent: 'Messages sent in this run.',
+  deferred: 'Messages deferred in this run.',
+  failed: 'Messages given up in this run.',
+  ms: 'Length of the run in milliseconds.',
+  spool: 'Spool directory.',
+  config: 'Configuration file.',
+  owner: 'The daemon that had claimed the messages: pid, start time, boot, namespace and host.',
+  messages: 'Number of messages.',
+} as const satisfies Record<string, string>
+
+export type LogField = keyof typeof LOG_FIELDS
