@@ -201,7 +201,6 @@ function logOutcomes(
   for (const { address, verdict, event } of outcomes) {
     log.line(verdict, {
       id: state.id,
-      message_id: messageId || undefined,
       to: address,
       receiver: config.debugReceiver,
       from: state.from,
@@ -215,6 +214,7 @@ function logOutcomes(
       in_spool: seconds(delay - connect - transfer),
       connect: seconds(connect),
       transfer: seconds(transfer),
+      message_id: messageId || undefined,
     })
   }
 }
