@@ -167,7 +167,8 @@ function sessionOver(connection: SMTPConnection, smtputf8: boolean, step: Step):
         end = eventOf(error, sendingStage(error, envelope, progress))
         if (!(await recover(connection, end, progress, step))) connection.close()
       }
-      return { refused: refusals(envelope), end }
+      // After a refused MAIL the replies to the RCPTs that were sent with it say nothing about the recipients.
+      return { refused: end.stage === 'mail' ? new Map() : refusals(envelope), end }
     },
     quit() {
       if (!usable) return

@@ -133,7 +133,7 @@ t.test('a message that makes the server hang up delays no other message', async 
 
 t.test('a connection dropped in mid-transfer: the message is deferred, and delivered whole later', async t => {
   let broken = true
-  const server = await serverFor(t, { body: soFar => (broken && soFar.length > 100_000 ? 'drop' : undefined) })
+  const server = await serverFor(t, { body: bytes => (broken && bytes > 100_000 ? 'drop' : undefined) })
   const drop = testMaildrop(t, server.port, { MAILDROP_INTERVAL: '0.2' })
   await drop.daemon()
   const body = `Subject: big\r\n\r\n${'0123456789abcdef\r\n'.repeat(200_000)}`
@@ -326,4 +326,20 @@ t.test('a reply cannot forge a line of the log', async t => {
   await waitFor('the verdict', () => drop.lines('fail-recipient').length > 0)
   t.strictSame(drop.lines('sent'), [])
   t.match(drop.lines('fail-recipient')[0], 'text="no')
+})
+
+t.test('a sender deferred at MAIL is deferred, whatever the server says to the RCPT sent along with it', async t => {
+  let busy = true
+  const server = await serverFor(t, { mail: () => (busy ? '451 4.3.2 busy' : undefined) })
+  const drop = testMaildrop(t, server.port, { MAILDROP_INTERVAL: '0.2' })
+  await drop.daemon()
+  await drop.submit(['ann@example.org'])
+  const mail = await waitFor('the deferral', async () =>
+    (await drop.queue()).find(({ status }) => status === 'deferred'),
+  )
+  t.match(mail.recipients, [{ status: 'waiting', reply: '451 4.3.2 busy (mail)' }])
+  busy = false
+  makeDue(drop.spool)
+  await drop.drained()
+  t.strictSame(server.recipients(), ['ann@example.org'])
 })
