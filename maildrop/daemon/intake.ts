@@ -70,7 +70,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   let settling: NodeJS.Timeout | undefined
   let head = 0
   let nextDue = 0
-  let watcher: FSWatcher | undefined
+  const watchers: FSWatcher[] = []
   let watchedDirectory = ''
 
   const enqueue = (name: string): void => {
@@ -92,22 +92,35 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   }
 
   const startWatching = (): void => {
-    watcher?.close()
-    watcher = undefined
+    stopWatching()
     watchedDirectory = identityOf(spool)
+    watchNames(spool, (event, name) => {
+      if (event === 'change') return void arrived.delete(name)
+      const mail = name.endsWith('.lck') ? name.slice(0, -4) : name
+      if (canBeMail(mail)) arrived.add(mail)
+      enqueue(mail)
+      if (queue.length > head) onWork()
+    })
+    // Other daemons defer messages too, and an administrator makes them due.
+    watchNames(deferredDir(spool), (_, name) => {
+      nextDue = Math.min(nextDue, parseDeferredName(name)?.due ?? nextDue)
+    })
+  }
+
+  const watchNames = (directory: string, onName: (event: string, name: string) => void): void => {
     try {
-      watcher = watch(spool, (event, name) => {
-        if (name === null) return
-        if (event === 'change') return void arrived.delete(name)
-        const mail = name.endsWith('.lck') ? name.slice(0, -4) : name
-        if (canBeMail(mail)) arrived.add(mail)
-        enqueue(mail)
-        if (queue.length > head) onWork()
+      const watcher = watch(directory, (event, name) => {
+        if (name !== null) onName(event, name)
       })
-      watcher.on('error', error => log.line('watch-failed', { spool, text: messageOf(error) }))
+      watcher.on('error', error => log.line('watch-failed', { directory, text: messageOf(error) }))
+      watchers.push(watcher)
     } catch (error) {
-      log.line('watch-failed', { spool, text: `${messageOf(error)}; scanning only` })
+      log.line('watch-failed', { directory, text: `${messageOf(error)}; scanning only` })
     }
+  }
+
+  const stopWatching = (): void => {
+    for (const watcher of watchers.splice(0)) watcher.close()
   }
 
   const scanDeferred = (): void => {
@@ -248,7 +261,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       for (const name of unsettled.keys()) enqueue(name)
     },
     close() {
-      watcher?.close()
+      stopWatching()
       clearTimeout(settling)
     },
   }

@@ -5,7 +5,7 @@
  * when the time stamp of its claim directory has not moved for a while, as we ourselves watched it: clocks do not matter.
  * Of several daemons that take back at the same time, each message goes to the one whose rename comes first.
  */
-import { closeSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Event } from '../delivery/outcome.ts'
 import { moveToDeferred, moveToFailed, publishReason, record } from '../delivery/record.ts'
@@ -14,7 +14,7 @@ import { MaildropError, messageOf, systemCode } from '../errors.ts'
 import { liveness, parseIdentity } from '../process-identity.ts'
 import { type Claim, moveClaim, parseClaimName, removeClaim, removeIfEmpty } from '../spool/claim.ts'
 import { inspect } from '../spool/inspect.ts'
-import { claimsDir, deferredDir, failedDir, parseDeferredName, stateDir } from '../spool/layout.ts'
+import { claimsDir, deferredDir, failedDir, holdDir, parseDeferredName, stateDir } from '../spool/layout.ts'
 import {
   type MailState,
   newState,
@@ -95,9 +95,12 @@ export async function tidyStates(spool: string): Promise<void> {
   const states = namesIn(stateDir(spool))
   if (states.length === 0) return
   const failed = new Set(namesIn(failedDir(spool)))
-  const alive = new Set([...deferredIds(spool), ...claimedIds(spool), ...deferredIds(spool)])
+  const waiting = (): string[] => [...deferredIds(spool), ...namesIn(holdDir(spool))]
+  const alive = new Set([...waiting(), ...claimedIds(spool), ...waiting()])
   for (const name of states) {
     const id = name.replace(/^\./, '')
+    // A state beside a reason is of a message that is just being retried.
+    if (failed.has(`${name}.json`) && failed.has(name)) continue
     if (failed.has(name)) await publishReason(spool, name)
     else if (!alive.has(id) && isOld(statePath(spool, name))) rmSync(statePath(spool, name), { force: true })
   }
@@ -140,7 +143,8 @@ async function release(claim: Claim, sent: number | undefined, log: Log): Promis
     await record(claim, unfitState(claim.id, messageOf(error)), { onDisk: true, due: 0 })
     return true
   }
-  if (!moveClaim(claim, join(claim.spool, claim.id))) return false
+  const isRetried = existsSync(join(failedDir(claim.spool), `${claim.id}.json`))
+  if (!moveClaim(claim, join(isRetried ? failedDir(claim.spool) : claim.spool, claim.id))) return false
   daemonStep('taken-back', claim.id)
   return true
 }

@@ -45,7 +45,8 @@ export function stateAfter(state: MailState, outcomes: readonly RecipientOutcome
     if (outcome === undefined || recipient.status !== 'waiting') return recipient
     return { ...recipient, status: statusAfter(outcome.verdict), reply: replyText(outcome), at }
   })
-  return { ...state, attempts: state.attempts + 1, recipients }
+  const { held: _held, ...rest } = state
+  return { ...rest, attempts: state.attempts + 1, recipients }
 }
 
 /** What is to be done with the message. */

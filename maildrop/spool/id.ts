@@ -28,7 +28,7 @@ function mailIds(): () => string {
 
 /** True if the text can name a message in the spool. */
 export function isMailId(text: string): boolean {
-  return USABLE.test(text) && !RESERVED.test(text) && text !== 'failed'
+  return USABLE.test(text) && !RESERVED.test(text) && text !== 'failed' && text !== 'hold'
 }
 
 /**

@@ -7,12 +7,16 @@
  *     spool/.claim/<daemon>/<id>        being delivered by that daemon; nothing of it may have reached the server
  *     spool/.claim/<daemon>/<id>.sent2  the same, once the final dot of attempt 2 may be out: it may have been delivered
  *     spool/.deferred/<time>.<id>       waits for its next attempt, due at <time> (seconds since 1970)
+ *     spool/.deferred/<time>@<id>       waits for its first attempt, which its writer wants not before <time>
  *     spool/.state/<id>                 what is known about the recipients of <id>, wherever its message is
+ *     spool/hold/<id>                   put on hold: nothing happens until somebody releases or deletes it
  *     spool/failed/<id>                 given up; failed/<id>.json says why
  *
  *     .held → spool → .claim/… → .claim/….sent1 → gone (delivered)
  *               ↑         ↓             ↓
  *               └──(no attempt made)  .deferred ⇄ .claim/…    or   failed
+ *
+ *     hold ⇄ spool or .deferred, and failed → .claim/… → .deferred, by whoever administers it (operations.ts)
  *
  * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
  */
@@ -23,13 +27,14 @@ export const heldDir = (spool: string): string => join(spool, '.held')
 export const claimsDir = (spool: string): string => join(spool, '.claim')
 export const deferredDir = (spool: string): string => join(spool, '.deferred')
 export const stateDir = (spool: string): string => join(spool, '.state')
+export const holdDir = (spool: string): string => join(spool, 'hold')
 export const failedDir = (spool: string): string => join(spool, 'failed')
 
 /** The suffix, before the number of the attempt, of a claimed file that may have been delivered. */
 export const SENT = '.sent'
 
 /**
- * Creates what is missing of a spool directory, and its parents, durably.
+ * Creates what is missing of a spool directory, and its parents, durably. `hold` is made when it is needed.
  * @throws {MaildropError} SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
  */
 export async function ensureSpool(spool: string): Promise<void> {
@@ -40,16 +45,25 @@ export async function ensureSpool(spool: string): Promise<void> {
 
 /** True if a directory entry of the spool can be mail by its name. */
 export function canBeMail(name: string): boolean {
-  return !name.startsWith('.') && !name.endsWith('.lck') && name !== 'failed'
+  return !name.startsWith('.') && !name.endsWith('.lck') && name !== 'failed' && name !== 'hold'
+}
+
+/** A message in `.deferred`. */
+export interface Deferred {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly due: number
+  /** True if nothing has been tried yet and its writer chose the time. */
+  readonly scheduled: boolean
 }
 
 /** The name of a deferred message; `due` in milliseconds since 1970. */
-export function deferredName(id: string, due: number): string {
-  return `${Math.ceil(due / 1000)}.${id}`
+export function deferredName(id: string, due: number, scheduled = false): string {
+  return `${Math.ceil(due / 1000)}${scheduled ? '@' : '.'}${id}`
 }
 
-/** @returns undefined if the name is not one of a deferred message; `due` in milliseconds since 1970 */
-export function parseDeferredName(name: string): { readonly id: string; readonly due: number } | undefined {
-  const [, due, id] = /^(\d{1,12})\.(.+)$/.exec(name) ?? []
-  return due === undefined || id === undefined ? undefined : { id, due: Number(due) * 1000 }
+/** @returns undefined if the name is not one of a deferred message */
+export function parseDeferredName(name: string): Deferred | undefined {
+  const [, due, mark, id] = /^(\d{1,12})([.@])(.+)$/.exec(name) ?? []
+  return due === undefined || id === undefined ? undefined : { id, due: Number(due) * 1000, scheduled: mark === '@' }
 }

@@ -3,28 +3,28 @@
  */
 import { closeSync, lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { messageOf, spoolError, systemCode } from '../errors.ts'
+import { MaildropError, messageOf, spoolError, systemCode } from '../errors.ts'
 import { parseClaimName } from './claim.ts'
 import { inspect } from './inspect.ts'
-import { canBeMail, claimsDir, deferredDir, failedDir, parseDeferredName } from './layout.ts'
+import { canBeMail, claimsDir, deferredDir, failedDir, holdDir, parseDeferredName } from './layout.ts'
 import { type MailState, newState, readState, readStateFile } from './state.ts'
 
 export interface QueuedMail {
   readonly spool: string
   readonly id: string
-  readonly status: 'waiting' | 'active' | 'deferred' | 'failed'
+  readonly status: 'waiting' | 'scheduled' | 'active' | 'deferred' | 'held' | 'failed'
   readonly path: string
   /** Bytes of the mail file. */
   readonly size: number
   /** When it was dropped, ISO 8601. */
   readonly arrived: string
   readonly attempts: number
-  /** When it is tried again, ISO 8601; only if deferred. */
+  /** When it is tried again, ISO 8601; only if deferred or scheduled. */
   readonly next: string | undefined
   /** Undefined if the file is not (yet) mail. */
   readonly from: string | undefined
   readonly recipients: MailState['recipients']
-  /** Why the file as a whole was given up, or is not mail yet. */
+  /** Why the file as a whole was given up, was put on hold by the daemon, or is not mail yet. */
   readonly problem: string | undefined
 }
 
@@ -53,18 +53,47 @@ export async function listSpool(spool: string): Promise<QueuedMail[]> {
   return [...found.values()].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status))
 }
 
+/**
+ * Finds one message.
+ * @param text its id, or the beginning of it
+ * @throws {MaildropError} MAIL_NOT_FOUND, AMBIGUOUS_ID
+ */
+export async function findMail(spools: readonly string[], text: string): Promise<QueuedMail> {
+  const places = spools.flatMap(spool => placesOf(spool).map(place => ({ spool, place })))
+  const exact = places.filter(({ place }) => place.id === text)
+  const found = exact.length > 0 ? exact : places.filter(({ place }) => text !== '' && place.id.startsWith(text))
+  if (found.length > 1) {
+    const ids = found.slice(0, 5).map(({ place }) => `${place.id} (${place.status})`)
+    const more = found.length > ids.length ? ` and ${found.length - ids.length} more` : ''
+    throw new MaildropError(
+      'AMBIGUOUS_ID',
+      `${found.length} messages are called ${JSON.stringify(text)} or begin so: ${ids.join(', ')}${more}; write more of the id`,
+    )
+  }
+  const [only] = found
+  const mail = only && (await describe(only.spool, only.place))
+  if (mail !== undefined) return mail
+  const problem = only ? 'has just moved on; look again' : `is not in ${spools.join(', ')}; maildropctl queue lists ids`
+  throw new MaildropError(only ? 'MAIL_BUSY' : 'MAIL_NOT_FOUND', `message ${JSON.stringify(text)} ${problem}`)
+}
+
 /** Numbers of messages by state, without opening any. */
 export function countSpools(spools: readonly string[]): Record<QueuedMail['status'], number> {
-  const counts = { waiting: 0, active: 0, deferred: 0, failed: 0 }
-  for (const spool of spools) for (const { status } of places(spool).values()) counts[status] += 1
+  const counts = { waiting: 0, scheduled: 0, active: 0, deferred: 0, held: 0, failed: 0 }
+  for (const spool of spools) for (const { status } of placesOf(spool)) counts[status] += 1
   return counts
 }
 
-const ORDER: QueuedMail['status'][] = ['active', 'waiting', 'deferred', 'failed']
+const ORDER: QueuedMail['status'][] = ['active', 'waiting', 'scheduled', 'deferred', 'held', 'failed']
+
+function placesOf(spool: string): Place[] {
+  return [...places(spool).values()]
+}
 
 /** Where each message is, read in the order in which messages move, so that none is missed. */
 function places(spool: string): Map<string, Place> {
   const found = new Map<string, Place>()
+  for (const place of heldPlaces(spool)) found.set(place.id, place)
   for (const name of names(spool).filter(canBeMail))
     found.set(name, { status: 'waiting', directory: spool, name, id: name })
   for (const place of deferredPlaces(spool)) found.set(place.id, place)
@@ -75,11 +104,9 @@ function places(spool: string): Map<string, Place> {
       found.set(id, { status: 'active', directory, name, id })
     }
   }
-  for (const place of deferredPlaces(spool)) found.set(place.id, place)
-  const failed = names(failedDir(spool))
-  const there = new Set(failed)
-  for (const name of failed) {
-    const isReason = name.endsWith('.json') && there.has(name.slice(0, -5))
+  for (const place of [...deferredPlaces(spool), ...heldPlaces(spool)]) found.set(place.id, place)
+  for (const name of names(failedDir(spool))) {
+    const isReason = name.endsWith('.json')
     if (!isReason) found.set(`failed/${name}`, { status: 'failed', directory: failedDir(spool), name, id: name })
   }
   return found
@@ -88,8 +115,14 @@ function places(spool: string): Map<string, Place> {
 function deferredPlaces(spool: string): Place[] {
   return names(deferredDir(spool)).flatMap(name => {
     const deferred = parseDeferredName(name)
-    return deferred ? [{ status: 'deferred', directory: deferredDir(spool), name, ...deferred } as const] : []
+    if (deferred === undefined) return []
+    const { id, due, scheduled } = deferred
+    return [{ status: scheduled ? 'scheduled' : 'deferred', directory: deferredDir(spool), name, id, due } as const]
   })
+}
+
+function heldPlaces(spool: string): Place[] {
+  return names(holdDir(spool)).map(name => ({ status: 'held', directory: holdDir(spool), name, id: name }))
 }
 
 async function describe(spool: string, { status, directory, name, id, due }: Place): Promise<QueuedMail | undefined> {
@@ -111,7 +144,7 @@ async function describe(spool: string, { status, directory, name, id, due }: Pla
     next: due === undefined ? undefined : new Date(due).toISOString(),
     from: state?.from,
     recipients: state?.recipients ?? [],
-    problem: damage ?? state?.problem ?? read.problem,
+    problem: damage ?? state?.problem ?? (status === 'held' ? state?.held : undefined) ?? read.problem,
   }
 }
 

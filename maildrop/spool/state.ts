@@ -36,6 +36,8 @@ const MailState = z.object({
   recipients: z.array(RecipientState),
   /** Why the file as a whole was given up. */
   problem: z.string().optional(),
+  /** Why the daemon put the message on hold. */
+  held: z.string().optional(),
 })
 
 export type RecipientState = z.infer<typeof RecipientState>

@@ -158,7 +158,7 @@ t.test('addresses that would break a line or a command are refused when a mail f
       message: `recipient ${JSON.stringify(address)} cannot be used`,
     })
   t.throws(() => formatMailFile({ id: 'a', from: '', to: [] }, Buffer.from('x')), { code: 'INVALID_ADDRESS' })
-  for (const id of ['', '../x', '.x', 'x.lck', 'x.sent1', 'x.json', 'failed', 'X', 'a/b'])
+  for (const id of ['', '../x', '.x', 'x.lck', 'x.sent1', 'x.json', 'failed', 'hold', 'X', 'a/b'])
     t.throws(() => formatMailFile({ id, from: '', to: ['a@b.org'] }, Buffer.from('x')), { code: 'INVALID_MAIL_ID' })
 })
 

@@ -1,0 +1,231 @@
+/**
+ * What an administrator does to messages: hold, release, retry, delete, and flush for all that are deferred.
+ *
+ *     hold      waiting, scheduled, deferred → held
+ *     release   held → waiting, or due now if it has been tried before
+ *     retry     scheduled, deferred → due now;  failed → due now, its failed recipients waiting again
+ *     delete    anything but active → gone
+ *
+ * It makes no difference whether a daemon runs. A message changes hands by one rename, so of an operation and a daemon that
+ * want the same message one is too late and says so (MAIL_BUSY). What has been sent to somebody is never forgotten, whatever
+ * moment the process dies at: a failed message is claimed before its state is written, and a claim of a dead process is
+ * taken back by any daemon.
+ */
+import { closeSync, existsSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { MaildropError, spoolError, systemCode } from '../errors.ts'
+import { moveClaim, openClaims } from './claim.ts'
+import { isMailId, newMailId } from './id.ts'
+import { inspect } from './inspect.ts'
+import { deferredDir, deferredName, failedDir, holdDir, parseDeferredName } from './layout.ts'
+import type { QueuedMail } from './listing.ts'
+import { type MailState, readState, readStateFile, removeState, statePath, writeState } from './state.ts'
+import { ensureDirectory, syncDirectory } from './sync.ts'
+
+export type Operation = 'hold' | 'release' | 'retry' | 'delete'
+
+/** A message as `listSpool` and `findMail` tell it. */
+export type MailRef = Pick<QueuedMail, 'spool' | 'id' | 'status' | 'path'>
+
+/**
+ * Does something to one message, durably.
+ * @throws {MaildropError} MAIL_BUSY, WRONG_STATE; INVALID_MAIL_FILE for a state that is damaged; SPOOL_DENIED …
+ */
+export async function operate(operation: Operation, mail: MailRef): Promise<void> {
+  await WORK[operation](mail)
+  await syncAll(mail.spool)
+}
+
+/** Does something to many messages, made durable together at the end; what cannot be done to one is told and stops none. */
+export async function* operateOnAll(
+  operation: Operation,
+  mails: Iterable<MailRef>,
+): AsyncGenerator<{ readonly mail: MailRef; readonly error: MaildropError | undefined }> {
+  const spools = new Set<string>()
+  try {
+    for (const mail of mails) {
+      let error: MaildropError | undefined
+      try {
+        await WORK[operation](mail)
+        spools.add(mail.spool)
+      } catch (thrown) {
+        if (!(thrown instanceof MaildropError)) throw thrown
+        error = thrown
+      }
+      yield { mail, error }
+    }
+  } finally {
+    for (const spool of spools) await syncAll(spool)
+  }
+}
+
+/**
+ * Makes every deferred message of a spool due now. What is scheduled keeps its time.
+ * @returns how many
+ */
+export async function flushSpool(spool: string, now = Date.now()): Promise<number> {
+  const directory = deferredDir(spool)
+  let count = 0
+  for (const name of namesIn(directory)) {
+    const deferred = parseDeferredName(name)
+    if (deferred === undefined || deferred.scheduled || deferred.due <= now) continue
+    if (moved(join(directory, name), join(directory, deferredName(deferred.id, now - 1000)))) count += 1
+  }
+  if (count > 0) await syncDirectory(directory)
+  return count
+}
+
+const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
+  async hold(mail) {
+    refuse(mail, { active: ACTIVE, failed: 'it is not going to be sent; retry or delete it' })
+    if (mail.status === 'held') return
+    const id = mail.status === 'waiting' ? idOfWaiting(mail) : mail.id
+    ensureDirectory(holdDir(mail.spool))
+    move(mail, join(holdDir(mail.spool), id))
+  },
+
+  async release(mail) {
+    const other = 'it is not on hold'
+    refuse(mail, { active: ACTIVE, waiting: other, scheduled: other, deferred: other, failed: `${other}; retry it` })
+    move(mail, existsSync(statePath(mail.spool, mail.id)) ? dueNow(mail) : asNew(mail))
+  },
+
+  async retry(mail) {
+    refuse(mail, { active: ACTIVE, held: 'it is on hold; release it' })
+    if (mail.status === 'failed') await retryFailed(mail)
+    else if (mail.status !== 'waiting') move(mail, dueNow(mail))
+  },
+
+  async delete(mail) {
+    refuse(mail, { active: ACTIVE })
+    if (mail.status === 'waiting' && existsSync(`${mail.path}.lck`)) throw locked(mail)
+    try {
+      unlinkSync(mail.path)
+    } catch (error) {
+      throw systemCode(error) === 'ENOENT' ? busy(mail) : spoolError('remove', mail.path, error)
+    }
+    await forget(mail)
+  },
+}
+
+const ACTIVE = 'it is being delivered'
+
+/**
+ * The claim makes it this process's alone, so that no other one can have sent something meanwhile that the state, read and
+ * written here, does not know. Should the process die before the state is written, the claim goes back to `failed`.
+ */
+async function retryFailed(mail: MailRef): Promise<void> {
+  const claims = openClaims(mail.spool)
+  const claim = claims.take(mail.path, mail.id)
+  if (claim === undefined) throw busy(mail)
+  try {
+    const state = await stateOfFailed(mail)
+    if (state !== undefined) await writeState(mail.spool, waitingAgain(state))
+    else await forget(mail)
+    if (!moveClaim(claim, state === undefined ? asNew(mail) : dueNow(mail))) throw busy(mail)
+  } catch (error) {
+    moveClaim(claim, mail.path)
+    throw error
+  } finally {
+    claims.close()
+  }
+  removeReason(mail)
+}
+
+/** Undefined for a file that was no mail: it is looked at again. */
+async function stateOfFailed(mail: MailRef): Promise<MailState | undefined> {
+  const state = (await readStateFile(reasonPath(mail))) ?? (await readState(mail.spool, mail.id))
+  return state?.recipients.length ? state : undefined
+}
+
+/** Attempts and age are counted anew: whoever asks for a retry means more than one attempt at a message that was too old. */
+function waitingAgain(state: MailState): MailState {
+  const { problem: _problem, held: _held, ...rest } = state
+  const recipients = state.recipients.map(recipient =>
+    recipient.status === 'failed' ? { ...recipient, status: 'waiting' as const } : recipient,
+  )
+  return { ...rest, arrived: new Date().toISOString(), attempts: 0, recipients }
+}
+
+/** A file keeps its name as its id if it was written under it for that purpose; another one could take the place of a held one. */
+function idOfWaiting(mail: MailRef): string {
+  const found = inspect(dirname(mail.path), basename(mail.path), true)
+  if (found.kind === 'locked') throw locked(mail)
+  if (found.kind !== 'ready') return newMailId()
+  closeSync(found.mail.fd)
+  const isTaken = [statePath(mail.spool, mail.id), join(holdDir(mail.spool), mail.id)].some(path => existsSync(path))
+  return found.mail.id === mail.id && isMailId(mail.id) && !isTaken ? mail.id : newMailId()
+}
+
+function refuse(mail: MailRef, reasons: Partial<Record<QueuedMail['status'], string>>): void {
+  const reason = reasons[mail.status]
+  if (reason === undefined) return
+  const code = mail.status === 'active' ? 'MAIL_BUSY' : 'WRONG_STATE'
+  throw new MaildropError(code, `message ${mail.id} is ${mail.status}: ${reason}`, { path: mail.path })
+}
+
+function locked(mail: MailRef): MaildropError {
+  const text = `message ${mail.id} is locked by its writer: ${mail.path}.lck stands beside it; remove that first if nobody writes any more`
+  return new MaildropError('MAIL_BUSY', text, { path: mail.path })
+}
+
+function busy(mail: MailRef): MaildropError {
+  const text = `message ${mail.id} is not ${mail.status} any more: a daemon or somebody else was faster; look again`
+  return new MaildropError('MAIL_BUSY', text, { path: mail.path })
+}
+
+/** A name rounded up to the next second would not be due yet. */
+function dueNow(mail: MailRef): string {
+  return join(deferredDir(mail.spool), deferredName(mail.id, Date.now() - 1000))
+}
+
+function asNew(mail: MailRef): string {
+  return join(mail.spool, isMailId(mail.id) ? mail.id : newMailId())
+}
+
+function reasonPath(mail: MailRef): string {
+  return join(failedDir(mail.spool), `${mail.id}.json`)
+}
+
+async function forget(mail: MailRef): Promise<void> {
+  if (mail.status === 'waiting') return
+  if (mail.status === 'failed') removeReason(mail)
+  await removeState(mail.spool, mail.id)
+}
+
+function removeReason(mail: MailRef): void {
+  try {
+    unlinkSync(reasonPath(mail))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw spoolError('remove', reasonPath(mail), error)
+  }
+}
+
+function move(mail: MailRef, to: string): void {
+  if (!moved(mail.path, to)) throw busy(mail)
+}
+
+function moved(from: string, to: string): boolean {
+  try {
+    renameSync(from, to)
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw spoolError('move', from, error)
+  }
+}
+
+async function syncAll(spool: string): Promise<void> {
+  for (const directory of [spool, deferredDir(spool), failedDir(spool), holdDir(spool)]) {
+    if (existsSync(directory)) await syncDirectory(directory)
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
+    throw spoolError('read', directory, error)
+  }
+}
