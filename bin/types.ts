@@ -2,6 +2,7 @@
 import { entryOf } from '../lib/index.ts'
 import {
   Broken,
+  File,
   Folder,
   MaildropHost,
   ObjectError,
@@ -15,6 +16,7 @@ const TYPES: Readonly<Record<string, () => Persistent>> = {
   MaildropHost: () => new MaildropHost(),
   Template: () => new Template(),
   OrderedFolder: () => new OrderedFolder(),
+  File: () => new File(),
 }
 
 export const typeNames = Object.keys(TYPES)

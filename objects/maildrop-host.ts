@@ -5,9 +5,10 @@
  * the spool, for the daemon to deliver, if and only if that transaction commits.
  */
 import { type Connection, ObjectError, Persistent, parents, registerClass } from '../lib/index.ts'
-import { composeMessage, type MessageInput } from '../maildrop/compose/index.ts'
+import { composeMessage } from '../maildrop/compose/index.ts'
 import { ensureSpool, formatMailFile, newMailId, submit } from '../maildrop/index.ts'
 import type { MailHost } from '../templates/index.ts'
+import { type Message, withContents } from './attachments.ts'
 import { MailDelivery } from './mail-delivery.ts'
 import { mailSystemOf } from './mail-system.ts'
 import type { OutgoingMail } from './outgoing-mail.ts'
@@ -60,7 +61,7 @@ export class MaildropHost extends Persistent implements MailHost {
    * @throws {MaildropError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER and others about the message;
    *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for an unknown option
    */
-  async send(message: MessageInput, options: SendOptions = {}): Promise<string> {
+  async send(message: Message, options: SendOptions = {}): Promise<string> {
     const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
     if (unknown !== undefined)
       throw new ObjectError(
@@ -72,7 +73,7 @@ export class MaildropHost extends Persistent implements MailHost {
     const spool = config().spools[0]
     const id = `${newMailId()}-${database.id}`
     const delivery = this.transactional ? MailDelivery.of(transaction, publisher) : undefined
-    const composed = composeMessage(message, { ...options, id })
+    const composed = withContents(message).then(filled => composeMessage(filled, { ...options, id }))
     const mail = composed.then(
       ({ envelope, content }): OutgoingMail => ({ id, spool, bytes: formatMailFile({ id, ...envelope }, content) }),
     )

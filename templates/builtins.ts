@@ -42,8 +42,11 @@ const HELPERS = new Map<string, Helper>([
   ['concat', { value: ({ params, refuse }) => params.map(param => textOf(param, refuse)).join('') }],
 ])
 
+/** What is called like a helper, but done by the renderer itself. */
+const BLOCKS = new Set(['sendmail', 'mime', 'part', 'attach'])
+
 export function isHelper(name: string): boolean {
-  return name === 'sendmail' || HELPERS.has(name)
+  return BLOCKS.has(name) || HELPERS.has(name)
 }
 
 export function helper(name: string): Helper | undefined {

@@ -5,11 +5,12 @@
  * messages of its sendmail blocks to their mail hosts, in order. All mail hosts are found before the first message is sent.
  */
 import { TemplateError } from './errors.ts'
-import { findMailHost } from './mail-host.ts'
+import { findFile, findMailHost, type Multipart } from './mail-host.ts'
+import { withFiles } from './mime.ts'
 import { escapeHtml, pageOutput } from './output.ts'
 import { parseTemplate } from './parse.ts'
 import { render, type Template } from './render.ts'
-import { type PendingMail, readMail } from './sendmail.ts'
+import { type MailMessage, type PendingMail, readMail } from './sendmail.ts'
 
 export type ContentType = 'text/html' | 'text/plain'
 
@@ -74,10 +75,17 @@ function partialCache(partial: (name: string) => PartialSource | undefined): (na
   }
 }
 
+/** The message with the files of the tree in the place of their names. */
+function withAttachments(message: MailMessage, context: object | undefined): MailMessage {
+  if (typeof message.body === 'string') return message
+  const body = withFiles(message.body, ({ name, place }) => findFile(name, context, place))
+  return { ...message, body: body as Multipart }
+}
+
 async function send(mails: readonly PendingMail[], context: object | undefined): Promise<void> {
   const ready = mails.map(mail => ({
     mail,
-    message: readMail(mail),
+    message: withAttachments(readMail(mail), context),
     host: findMailHost(mail.host, context, mail.place),
   }))
   for (const { mail, message, host } of ready) {

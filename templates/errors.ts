@@ -12,6 +12,7 @@ export const TEMPLATE_ERROR_CODES = {
   TEMPLATE_UNREADABLE: 'The template file could not be read.',
   NO_PARTIAL: 'A partial that the template calls does not exist.',
   NO_MAIL_HOST: 'A sendmail block names no mail host, or what it names is none.',
+  NO_FILE: 'A file that a mail is to carry does not exist.',
   MAIL_REFUSED: 'The message of a sendmail block cannot be sent; the cause says why.',
 } as const
 

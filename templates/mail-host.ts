@@ -5,8 +5,8 @@
  * is a path from that object, or from the root. Whatever else is found there is refused, and the error says what it was.
  */
 import { ObjectError } from '../lib/errors.ts'
-import { acquire, type Located, physicalPath, traverse } from '../lib/traversal.ts'
-import { type Place, TemplateError } from './errors.ts'
+import { acquire, physicalPath, traverse } from '../lib/traversal.ts'
+import { type Place, TemplateError, type TemplateErrorCode } from './errors.ts'
 
 /** What a sendmail block sends through. */
 export interface MailHost {
@@ -31,31 +31,61 @@ export interface SendOptions {
   charset?: string
 }
 
+/** A part of a message: parts in parts, a text, or data that the mail host can read (text, bytes, what it knows of the tree). */
+export type Entity =
+  | Multipart
+  | (Leaf & { kind: 'text'; text: string; charset?: string; encode?: SendOptions['encode']; alternative?: boolean })
+  | (Leaf & { kind: 'data'; data: unknown })
+
+export interface Multipart {
+  kind: 'multipart'
+  subtype: (typeof MULTIPARTS)[number]
+  parts: Entity[]
+}
+
+interface Leaf {
+  type?: string
+  disposition?: (typeof DISPOSITIONS)[number]
+  filename?: string
+  contentId?: string
+  description?: string
+}
+
+export const MULTIPARTS = ['mixed', 'alternative', 'related'] as const
+export const DISPOSITIONS = ['inline', 'attachment'] as const
+
 /** @throws {TemplateError} NO_MAIL_HOST */
 export function findMailHost(name: unknown, context: object | undefined, place: Place): MailHost {
-  if (typeof name !== 'string' || name === '')
-    throw new TemplateError(
-      'NO_MAIL_HOST',
-      place,
-      `expected the name or path of a mail host, found ${name === '' ? 'an empty text' : name === null ? 'null' : typeof name}`,
-    )
-  if (context === undefined)
-    throw new TemplateError(
-      'NO_MAIL_HOST',
-      place,
-      `mail host '${name}' cannot be looked up: the page was rendered without a place in the tree (option 'context')`,
-    )
-  const found = lookUp(name, context, place)
+  const found = find(name, context, { what: 'a mail host', code: 'NO_MAIL_HOST', place })
   if (isMailHost(found)) return found
   throw new TemplateError('NO_MAIL_HOST', place, `expected a mail host at '${name}', found ${describe(found)}`)
 }
 
-function lookUp(name: string, context: Located, place: Place): unknown {
+/** The object of the tree that is to be attached; whether it can be, the mail host knows. @throws {TemplateError} NO_FILE */
+export function findFile(name: unknown, context: object | undefined, place: Place): unknown {
+  return find(name, context, { what: 'a file', code: 'NO_FILE', place })
+}
+
+function find(
+  name: unknown,
+  context: object | undefined,
+  { what, code, place }: { what: string; code: TemplateErrorCode; place: Place },
+): unknown {
+  const refuse = (text: string, cause?: unknown) =>
+    new TemplateError(code, place, text, cause === undefined ? {} : { cause })
+  if (typeof name !== 'string' || name === '')
+    throw refuse(
+      `expected the name or path of ${what}, found ${name === '' ? 'an empty text' : name === null ? 'null' : typeof name}`,
+    )
+  if (context === undefined)
+    throw refuse(
+      `${what.replace(/^a /, '')} '${name}' cannot be looked up: the page was rendered without a place in the tree (option 'context')`,
+    )
   try {
     return name.includes('/') ? traverse(context, name) : acquire(context, name)
   } catch (cause) {
     if (!(cause instanceof ObjectError && cause.code === 'NOT_FOUND')) throw cause
-    throw new TemplateError('NO_MAIL_HOST', place, `no mail host: ${cause.message}`, { cause })
+    throw refuse(`no ${what.replace(/^a /, '')}: ${cause.message}`, cause)
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import Handlebars from 'handlebars'
 import { type Place, TemplateError } from './errors.ts'
+import type { Entity } from './mail-host.ts'
 
 /** Text that is HTML already. */
 export const SafeText = Handlebars.SafeString
@@ -17,14 +18,27 @@ export interface Inserted {
   readonly place: Place
 }
 
+/** A part of a message, rendered: it stands where its block stood (see `mime.ts`). */
+export interface Embedded {
+  readonly entity: Entity
+  readonly place: Place
+}
+
+export type Piece = string | Inserted | Embedded
+
+export function isEmbedded(piece: Piece): piece is Embedded {
+  return typeof piece === 'object' && 'entity' in piece
+}
+
 export interface Output {
   write(text: string): void
   insert(inserted: Inserted): void
+  embed(embedded: Embedded): void
   /** An empty output of the same kind. */
   fresh(): Output
   /** Appends what was written to `inner`, with `indent` before each of its lines (as Handlebars indents a partial). */
   append(inner: Output, indent: string): void
-  readonly parts: readonly (string | Inserted)[]
+  readonly parts: readonly Piece[]
 }
 
 /** @param escapeText applied to the text of values that are to be escaped */
@@ -40,11 +54,12 @@ export function mailOutput(): Output {
 }
 
 function output(convert: (inserted: Inserted) => string | Inserted): Output {
-  const parts: (string | Inserted)[] = []
+  const parts: Piece[] = []
   return {
     parts,
     write: text => parts.push(text),
     insert: inserted => parts.push(convert(inserted)),
+    embed: embedded => parts.push(embedded),
     fresh: () => output(convert),
     append(inner, indent) {
       parts.push(...(indent === '' ? inner.parts : indented(inner.parts, indent)))
@@ -53,7 +68,7 @@ function output(convert: (inserted: Inserted) => string | Inserted): Output {
 }
 
 /** Puts `indent` at the beginning of every line, but not after a last line break. */
-function indented(parts: readonly (string | Inserted)[], indent: string): (string | Inserted)[] {
+function indented(parts: readonly Piece[], indent: string): Piece[] {
   let atStart = true
   return parts.flatMap(part => {
     const first = atStart && part !== '' ? [indent] : []

@@ -6,9 +6,11 @@
  */
 import Handlebars from 'handlebars'
 import { type Block, type Call, isBareName, type Located, nameOf, type Program, type Statement } from './ast.ts'
+import type { Fault } from './attributes.ts'
 import { isHelper } from './builtins.ts'
 import { rewriteDelimiters } from './delimiters.ts'
 import { type Place, TemplateError } from './errors.ts'
+import { ATTACH, checkAttach, checkMimeBlock, MIME, PART } from './mime.ts'
 import { checkSendmail, SENDMAIL } from './sendmail.ts'
 
 /** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
@@ -57,6 +59,11 @@ function checkStatement(statement: Statement, check: Check): void {
       if (nameOf(statement.path) === SENDMAIL) {
         checkSendmailBlock(statement, check)
         checkProgram(statement.program, { ...check, inMail: true })
+      } else if ([MIME, PART].includes(nameOf(statement.path)) && isBareName(statement.path)) {
+        refuseFault(checkMimeBlock(nameOf(statement.path), statement), check)
+        checkParams(statement, check)
+        dropFirstBreak(statement)
+        checkProgram(statement.program, check)
       } else {
         checkCall(statement, check)
         checkProgram(statement.program, check)
@@ -84,11 +91,18 @@ function checkStatement(statement: Statement, check: Check): void {
 
 function checkSendmailBlock(block: Block, check: Check): void {
   if (check.inMail) throw syntaxError(block, check, 'a sendmail block inside a sendmail block')
-  const fault = checkSendmail(block)
-  if (fault) throw new TemplateError(fault.code, placeOf(fault.at, check.file), fault.what)
+  refuseFault(checkSendmail(block), check)
   checkParams(block, check)
-  // whitespace control takes the line break after a tag that stands alone on its line; take it after any other as well
-  const first = block.program?.body[0]
+  dropFirstBreak(block)
+}
+
+function refuseFault(fault: Fault | undefined, { file }: Check): void {
+  if (fault) throw new TemplateError(fault.code, placeOf(fault.at, file), fault.what)
+}
+
+/** Whitespace control takes the line break after a tag that stands alone on its line; take it after any other as well. */
+function dropFirstBreak({ program }: Block): void {
+  const first = program?.body[0]
   if (first?.type === 'ContentStatement' && !first.rightStripped) first.value = first.value.replace(/^[ \t]*\r?\n/, '')
 }
 
@@ -100,6 +114,14 @@ function checkCall(call: Call & { type: string }, check: Check): void {
     throw syntaxError(call, check, `there is no helper '${name}'`)
   if (name === SENDMAIL && isBareName(call.path))
     throw syntaxError(call, check, 'sendmail is a block: expected #sendmail')
+  if (called && isBareName(call.path)) {
+    if (name === MIME || name === PART) throw syntaxError(call, check, `${name} is a block: expected #${name}`)
+    if (name === ATTACH) {
+      if (call.type !== 'MustacheStatement')
+        throw syntaxError(call, check, 'attach stands alone, as <<attach value>>, in a mime block')
+      refuseFault(checkAttach(call), check)
+    }
+  }
   checkParams(call, check)
 }
 

@@ -13,6 +13,7 @@ import {
   isBareName,
   type Literal,
   type Located,
+  type Mustache,
   nameOf,
   type Partial,
   type PartialBlock,
@@ -22,7 +23,8 @@ import {
 } from './ast.ts'
 import { type BlockCall, type HelperCall, helper, renderValue } from './builtins.ts'
 import { TemplateError } from './errors.ts'
-import { mailOutput, type Output } from './output.ts'
+import { ATTACH, attachmentOf, MIME, multipartOf, PART, partOf } from './mime.ts'
+import { mailOutput, type Output, type Piece } from './output.ts'
 import { placeOf } from './parse.ts'
 import { type Closure, enter, Pending, Reader, type Scope, type Settled } from './scope.ts'
 import { type PendingMail, readAttributes, SENDMAIL } from './sendmail.ts'
@@ -88,7 +90,8 @@ class Renderer implements Rendering {
   output: Output
   readonly #partial: (name: string) => Template | undefined
   readonly #reader: Reader
-  #inMail = false
+  /** The innermost of the mail's blocks that is being rendered. */
+  #inside: typeof SENDMAIL | typeof MIME | typeof PART | undefined
   #depth = 0
 
   constructor(partial: (name: string) => Template | undefined, output: Output, reader: Reader) {
@@ -114,12 +117,19 @@ class Renderer implements Rendering {
         this.output.write(statement.value)
         return
       case 'MustacheStatement': {
+        if (nameOf(statement.path) === ATTACH && this.#isCalled(statement)) {
+          this.#attach(statement, scope)
+          return
+        }
         const value = this.#call(statement, scope)
         this.output.insert({ value, raw: !statement.escaped, place: placeOf(statement, scope.file) })
         return
       }
       case 'BlockStatement':
-        if (nameOf(statement.path) === SENDMAIL) this.#sendmail(statement, scope)
+        if (!isBareName(statement.path)) this.#block(statement, scope)
+        else if (nameOf(statement.path) === SENDMAIL) this.#sendmail(statement, scope)
+        else if (nameOf(statement.path) === MIME) this.#mime(statement, scope)
+        else if (nameOf(statement.path) === PART) this.#part(statement, scope)
         else this.#block(statement, scope)
         return
       case 'PartialStatement':
@@ -227,13 +237,50 @@ class Renderer implements Rendering {
   }
 
   #sendmail(block: Block, scope: Scope): void {
+    this.#expectInside(block, scope, SENDMAIL, [undefined])
     const place = placeOf(block, scope.file)
-    if (this.#inMail) throw new TemplateError('TEMPLATE_RENDER', place, 'a sendmail block inside a sendmail block')
     const attributes = readAttributes(block, expression => this.#expression(expression, scope), place)
-    this.#inMail = true
-    const mail = this.#into(mailOutput(), () => this.program(block.program, scope))
-    this.#inMail = false
-    this.mails.push({ ...attributes, parts: mail.parts, place })
+    this.mails.push({ ...attributes, parts: this.#rendered(block, scope, SENDMAIL), place })
+  }
+
+  #mime(block: Block, scope: Scope): void {
+    this.#expectInside(block, scope, MIME, [SENDMAIL, MIME])
+    const place = placeOf(block, scope.file)
+    const parts = this.#rendered(block, scope, MIME)
+    this.output.embed({ entity: multipartOf(block, each => this.#expression(each, scope), parts, place), place })
+  }
+
+  #part(block: Block, scope: Scope): void {
+    this.#expectInside(block, scope, PART, [MIME])
+    const place = placeOf(block, scope.file)
+    const parts = this.#rendered(block, scope, PART)
+    this.output.embed({ entity: partOf(block, each => this.#expression(each, scope), parts, place), place })
+  }
+
+  #attach(call: Mustache, scope: Scope): void {
+    this.#expectInside(call, scope, ATTACH, [MIME])
+    const place = placeOf(call, scope.file)
+    this.output.embed({ entity: attachmentOf(call, each => this.#expression(each, scope), place), place })
+  }
+
+  /** What the inside of a mail's block renders to. */
+  #rendered(block: Block, scope: Scope, as: typeof SENDMAIL | typeof MIME | typeof PART): readonly Piece[] {
+    const outside = this.#inside
+    this.#inside = as
+    const { parts } = this.#into(mailOutput(), () => this.program(block.program, scope))
+    this.#inside = outside
+    return parts
+  }
+
+  #expectInside(at: Located, scope: Scope, name: string, places: readonly (string | undefined)[]): void {
+    if (places.includes(this.#inside)) return
+    const found = this.#inside === undefined ? 'the page' : `a ${this.#inside} block`
+    const expected = places.map(place => (place === undefined ? 'the page' : `a ${place} block`)).join(' or ')
+    throw this.#error(at, scope, `${name} can stand in ${expected}, found in ${found}`)
+  }
+
+  #isCalled({ params, hash, path }: Mustache): boolean {
+    return isBareName(path) && (params.length > 0 || (hash?.pairs.length ?? 0) > 0)
   }
 
   #callPartial(node: Partial | PartialBlock, scope: Scope, block: Closure | undefined): void {

@@ -11,34 +11,27 @@
  * A block whose first line is not `Name: …` has no headers. Headers end at the first line of the text that is blank.
  * A block that is indented as a whole is read without its indentation.
  */
-import type { Block, Expression, Located } from './ast.ts'
-import { type Place, TemplateError, type TemplateErrorCode } from './errors.ts'
-import { ENCODINGS, type SendOptions } from './mail-host.ts'
-import { escapeHtml, type Inserted, SafeText, textOf } from './output.ts'
+import type { Block, Expression } from './ast.ts'
+import { type Attributes, attributeFault, attributeText, attributeWord, type Fault } from './attributes.ts'
+import { type Place, TemplateError } from './errors.ts'
+import { ENCODINGS, type Multipart, type SendOptions } from './mail-host.ts'
+import { bodyText, isBlank, type Line, splitLines, withoutIndent } from './mail-lines.ts'
+import { isEmbedded, type Piece, SafeText } from './output.ts'
 
 export const SENDMAIL = 'sendmail'
-const ATTRIBUTES = ['mailhost', 'mailto', 'mailfrom', 'subject', 'encode']
+const ATTRIBUTES: Attributes = {
+  mailhost: undefined,
+  mailto: undefined,
+  mailfrom: undefined,
+  subject: undefined,
+  encode: ENCODINGS,
+}
 
 /** What is wrong with a sendmail block as it is written, if anything is. */
-export function checkSendmail({
-  params,
-  hash,
-  program,
-  inverse,
-  loc,
-}: Block): { code: TemplateErrorCode; at: Located; what: string } | undefined {
+export function checkSendmail({ params, hash, program, inverse, loc }: Block): Fault | undefined {
   const pairs = hash?.pairs ?? []
-  const unknown = pairs.find(({ key }) => !ATTRIBUTES.includes(key))
-  const encode = pairs.find(({ key }) => key === 'encode')
-  if (unknown)
-    return {
-      code: 'TEMPLATE_SYNTAX',
-      at: unknown,
-      what: `sendmail has no attribute '${unknown.key}'; expected ${ATTRIBUTES.join(', ')}`,
-    }
-  const repeated = pairs.find(({ key }, i) => pairs.findIndex(other => other.key === key) < i)
-  if (repeated)
-    return { code: 'TEMPLATE_SYNTAX', at: repeated, what: `sendmail has the attribute '${repeated.key}' twice` }
+  const fault = attributeFault(SENDMAIL, hash, ATTRIBUTES)
+  if (fault) return fault
   if (inverse || !program)
     return { code: 'TEMPLATE_SYNTAX', at: { loc }, what: 'sendmail has no else; its block is the message' }
   const hosts = params.length + pairs.filter(({ key }) => key === 'mailhost').length
@@ -51,12 +44,6 @@ export function checkSendmail({
   const host = params[0] ?? pairs.find(({ key }) => key === 'mailhost')?.value
   if (host?.type.endsWith('Literal') && !('value' in host && typeof host.value === 'string' && host.value !== ''))
     return { code: 'NO_MAIL_HOST', at: host, what: 'expected the name or path of a mail host' }
-  if (encode?.value.type === 'StringLiteral' && !isEncoding(encode.value.value))
-    return {
-      code: 'TEMPLATE_SYNTAX',
-      at: encode,
-      what: `encode: expected ${ENCODINGS.join(', ')}, found '${encode.value.value}'`,
-    }
   return undefined
 }
 
@@ -64,7 +51,7 @@ export function checkSendmail({
 export interface PendingMail {
   readonly host: unknown
   readonly options: SendOptions
-  readonly parts: readonly (string | Inserted)[]
+  readonly parts: readonly Piece[]
   readonly place: Place
 }
 
@@ -81,35 +68,18 @@ export function readAttributes(
     if (key === 'mailhost') host = found
     // the author may write a list; a value is one address, or an array of them
     else if (key === 'mailto')
-      options.to = value.type === 'StringLiteral' ? value.value : [found].flat().map(one => text(one, key, place))
-    else if (key === 'mailfrom') options.from = text(found, key, place)
-    else if (key === 'subject') options.subject = text(found, key, place)
-    else if (key === 'encode') options.encode = encoding(found, place)
+      options.to =
+        value.type === 'StringLiteral' ? value.value : [found].flat().map(one => attributeText(one, key, place))
+    else if (key === 'mailfrom') options.from = attributeText(found, key, place)
+    else if (key === 'subject') options.subject = attributeText(found, key, place)
+    else if (key === 'encode') options.encode = attributeWord(found, key, ENCODINGS, place)
   }
   return { host, options }
 }
 
-function text(value: unknown, attribute: string, place: Place): string {
-  return textOf(value, what => new TemplateError('TEMPLATE_RENDER', place, `${attribute}: ${what}`))
-}
-
-function encoding(value: unknown, place: Place): NonNullable<SendOptions['encode']> {
-  if (isEncoding(value)) return value
-  throw new TemplateError(
-    'TEMPLATE_RENDER',
-    place,
-    `encode: expected ${ENCODINGS.join(', ')}, found ${JSON.stringify(value)}`,
-  )
-}
-
-function isEncoding(value: unknown): value is (typeof ENCODINGS)[number] {
-  return (ENCODINGS as readonly unknown[]).includes(value)
-}
-
-type Line = (string | Inserted)[]
 export interface MailMessage {
   readonly headerParts: { readonly name: string; readonly parts: readonly (string | { readonly value: unknown })[] }[]
-  readonly body: string
+  readonly body: string | Multipart
 }
 
 /** Reads a rendered block as a message. @throws {TemplateError} TEMPLATE_RENDER */
@@ -122,7 +92,7 @@ export function readMail({ parts, place }: PendingMail): MailMessage {
       const line = lines[at]!
       const previous = headerParts.at(-1)
       if (previous && typeof line[0] === 'string' && /^[ \t]/.test(line[0]))
-        previous.parts.push(...line.map(headerPart))
+        previous.parts.push(...line.map(piece => headerPart(piece, place)))
       else headerParts.push(readHeader(line, place))
     }
   }
@@ -131,8 +101,11 @@ export function readMail({ parts, place }: PendingMail): MailMessage {
     .filter(({ name }) => name.toLowerCase() === 'content-type')
     .flatMap(({ parts }) => parts.map(plain))
     .join('')
-  const write = (part: string | Inserted) => (typeof part === 'string' ? part : bodyText(part, type))
-  return { headerParts, body: rest.map(line => line.map(write).join('')).join('\n') }
+  const pieces = rest.flat().filter(piece => typeof piece !== 'string' || piece.trim() !== '')
+  const [only] = pieces
+  if (only !== undefined && pieces.length === 1 && isEmbedded(only) && only.entity.kind === 'multipart')
+    return { headerParts, body: only.entity }
+  return { headerParts, body: rest.map(line => line.map(piece => bodyText(piece, type, place)).join('')).join('\n') }
 }
 
 const HEADER = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/
@@ -154,7 +127,7 @@ function readHeader(
       : 'expected a header ("Name: value") or the blank line before the body'
     throw new TemplateError('TEMPLATE_RENDER', place, `sendmail: ${what}, found ${found}`)
   }
-  return { name, parts: [first.slice(start.length).trimStart(), ...rest.map(headerPart)] }
+  return { name, parts: [first.slice(start.length).trimStart(), ...rest.map(piece => headerPart(piece, place))] }
 }
 
 /** True if the first line makes the block one with headers: a name and a colon, even if a value stands in the name. */
@@ -162,62 +135,18 @@ function startsHeader(line: Line): boolean {
   return HEADER.test(line.map(part => (typeof part === 'string' ? part : 'x')).join(''))
 }
 
-function splitLines(parts: readonly (string | Inserted)[]): Line[] {
-  const lines: Line[] = [[]]
-  for (const part of parts) {
-    const [first, ...more] = typeof part === 'string' ? part.split(/\r?\n/) : [part]
-    lines.at(-1)!.push(first!)
-    for (const line of more) lines.push([line])
-  }
-  return lines.map(joinText)
-}
-
-function joinText(line: Line): Line {
-  const joined: Line = []
-  for (const part of line) {
-    if (part === '') continue
-    const last = joined.at(-1)
-    if (typeof part === 'string' && typeof last === 'string') joined[joined.length - 1] = last + part
-    else joined.push(part)
-  }
-  return joined
-}
-
-function withoutIndent(lines: Line[]): Line[] {
-  const first = lines[0]?.[0]
-  const indent = typeof first === 'string' ? (/^[ \t]*/.exec(first)?.[0] ?? '') : ''
-  if (indent === '' || isBlank(lines[0]!)) return lines
-  return lines.map(([start, ...rest]) =>
-    typeof start === 'string' && start.startsWith(indent)
-      ? [start.slice(indent.length), ...rest]
-      : start === undefined
-        ? []
-        : [start, ...rest],
-  )
-}
-
-function isBlank(line: Line): boolean {
-  return line.every(part => typeof part === 'string' && part.trim() === '')
-}
-
 /** Arrays and mailboxes stay what they are for a header of addresses; all else is text. */
-function headerPart(part: string | Inserted): string | { value: unknown } {
+function headerPart(part: Piece, place: Place): string | { value: unknown } {
   if (typeof part === 'string') return part
+  if (isEmbedded(part))
+    throw new TemplateError(
+      'TEMPLATE_RENDER',
+      place,
+      'sendmail: a mime block among the headers; put a blank line before it',
+    )
   return { value: part.value instanceof SafeText ? String(part.value) : part.value }
 }
 
 function plain(part: string | { readonly value: unknown }): string {
   return typeof part === 'string' ? part : typeof part.value === 'string' ? part.value : ''
-}
-
-/** The text of a value in a body of that type. */
-function bodyText({ value, raw, place }: Inserted, type: string): string {
-  if (/^\s*(?:multipart|message)\//i.test(type))
-    throw new TemplateError(
-      'TEMPLATE_RENDER',
-      place,
-      `sendmail: a value in a ${type.split('/')[0]?.trim()} body could add parts to it; call send of the mail host with a message object instead`,
-    )
-  const text = textOf(value, what => new TemplateError('TEMPLATE_RENDER', place, what))
-  return /html/i.test(type) && !raw && !(value instanceof SafeText) ? escapeHtml(text) : text
 }

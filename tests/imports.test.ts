@@ -10,7 +10,7 @@ const TOP = fileURLToPath(new URL('..', import.meta.url))
 /** For each room, the packages and the files of other rooms that it may import. */
 const ALLOWED: Record<string, (string | RegExp)[]> = {
   lib: ['level', 'abstract-level', 'msgpackr'],
-  maildrop: ['nodemailer', /^nodemailer\/lib\//, 'zod', 'yargs', 'yargs/helpers', 'cli-table3'],
+  maildrop: ['nodemailer', /^nodemailer\/lib\//, 'zod', 'yargs', 'yargs/helpers', 'cli-table3', 'html-to-text'],
   templates: ['handlebars', 'lib/errors.ts', 'lib/traversal.ts'],
   objects: ['lib/index.ts', 'templates/index.ts', 'maildrop/index.ts', 'maildrop/compose/index.ts'],
   bin: [/./],
@@ -78,7 +78,7 @@ t.test('the packages that are used are declared, and those declared are used', a
     ].sort()
   const own = used(imports).filter(name => name !== 'maildrophost')
   t.same(own, Object.keys(dependencies!).sort())
-  const tools = ['@biomejs/biome', '@types/node', '@types/yargs', 'tsx', 'typescript']
+  const tools = ['@biomejs/biome', '@types/html-to-text', '@types/node', '@types/yargs', 'tsx', 'typescript']
   t.same(
     [
       ...new Set([...used(testImports).filter(name => !own.includes(name) && name !== 'maildrophost'), ...tools]),

@@ -22,9 +22,9 @@ export async function add(
   parents: boolean,
 ): Promise<void> {
   const created = await inTree(session, async app => {
-    const object = newObject(type)
+    const object = app.create(path, newObject(type), { parents })
     await assign(object, assignments)
-    return app.create(path, object, { parents }).physicalPath
+    return object.physicalPath
   })
   say(`added ${type} ${created}`)
 }

@@ -24,11 +24,13 @@ import {
 } from './headers.ts'
 import { type MessageObject, readMessageObject } from './message-object.ts'
 import { type Draft, readMessage } from './message-text.ts'
+import { type Multipart, readEntity } from './mime.ts'
 
 /** A message whose headers were split from its body already: text is the author's, values are data (see `HeaderPart`). */
 export interface HeadedMessage {
   readonly headerParts: readonly { readonly name: string; readonly parts: readonly HeaderPart[] }[]
-  readonly body: string
+  /** Its text, or the tree of its parts. */
+  readonly body: string | Multipart
 }
 
 /** RFC 5322 text or bytes, nodemailer's message object, or headers in parts with a body. */
@@ -77,8 +79,22 @@ async function readDraft(message: MessageInput, options: ComposeOptions): Promis
       'BAD_MESSAGE',
       `expected a message as text, bytes or an object, found ${message === null ? 'null' : typeof message}`,
     )
-  if ('headerParts' in message) return { headers: [...message.headerParts], body: message.body }
+  if ('headerParts' in message) return readHeaded(message, options)
   return readMessageObject(message, options.encode)
+}
+
+async function readHeaded({ headerParts, body }: HeadedMessage, options: ComposeOptions): Promise<Draft> {
+  if (typeof body === 'string') return { headers: [...headerParts], body }
+  const own = headerParts.find(({ name }) => /^content-(type|transfer-encoding)$/i.test(name))
+  if (own !== undefined)
+    throw new ComposeError('BAD_HEADER', `${own.name}: the parts of the message say what it is; leave the header out`)
+  if (options.type !== undefined || options.charset !== undefined || options.encode !== undefined)
+    throw new ComposeError(
+      'BAD_ENCODING',
+      'type, charset and encode are those of a message of one text; give them to its parts, or leave them out',
+    )
+  const content = await readEntity(body)
+  return { headers: [...headerParts, ...content.headers], body: content.body }
 }
 
 /** Puts the parameters in the place of their headers. */

@@ -12,3 +12,4 @@ export {
 export { COMPOSE_ERROR_CODES, ComposeError, type ComposeErrorCode } from './errors.ts'
 export type { HeaderPart } from './header-parts.ts'
 export type { MessageObject } from './message-object.ts'
+export type { DataEntity, Entity, Multipart, TextEntity } from './mime.ts'

@@ -1,0 +1,23 @@
+/**
+ * File: a binary in the tree, such as an image or a document that mails carry (OFS File, with its content in a blob).
+ *
+ * `write` gives it its content, in the transaction; `read` and `bytes` give it back.
+ */
+import { Blob, registerClass } from '../lib/index.ts'
+import type { Properties } from './properties.ts'
+
+export class File extends Blob {
+  static properties: Properties = {
+    title: { type: 'string', description: 'what people call it' },
+    mediaType: { type: 'string', description: 'the media type of the content, such as image/png' },
+  }
+
+  title: string
+
+  constructor({ title = '', mediaType }: { readonly title?: string; readonly mediaType?: string } = {}) {
+    super(mediaType === undefined ? {} : { mediaType })
+    this.title = title
+  }
+}
+
+registerClass('File', File)
