@@ -63,6 +63,7 @@ export const LOG_FIELDS = {
   failed: 'Messages given up in this run.',
   ms: 'Length of the run in milliseconds.',
   spool: 'Spool directory.',
+  directory: 'Directory in it that could not be watched.',
   config: 'Configuration file.',
   owner: 'The daemon that had claimed the messages: pid, start time, boot, namespace and host.',
   messages: 'Number of messages.',
