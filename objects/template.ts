@@ -1,6 +1,10 @@
-/** Template: a page in the tree. Its partials and mail hosts are acquired from where it stands. */
+/**
+ * Template: a page in the tree. Its partials and mail hosts are acquired from where it stands.
+ *
+ * A source that is no template is refused when it is set, so whatever is stored can be parsed. Its history is the database's.
+ */
 import { acquire, ObjectError, Persistent, registerClass } from '../lib/index.ts'
-import { type CompiledTemplate, compileTemplate } from '../templates/index.ts'
+import { checkTemplate, compileTemplate } from '../templates/index.ts'
 import type { Properties } from './properties.ts'
 
 export type ContentType = 'text/html' | 'text/plain'
@@ -17,10 +21,10 @@ export class Template extends Persistent {
   }
 
   title = ''
-  source: string
   contentType: ContentType
-  declare private _v_compiled: { source: string; contentType: string; template: CompiledTemplate } | undefined
+  private __source__ = ''
 
+  /** @throws {TemplateError} as setting `source` does */
   constructor(
     source = '',
     { contentType = 'text/html', title = '' }: { contentType?: ContentType; title?: string } = {},
@@ -31,24 +35,28 @@ export class Template extends Persistent {
     this.title = title
   }
 
+  get source(): string {
+    return this.__source__
+  }
+
+  /** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST, at its line and column: what is wrong is not stored */
+  set source(source: string) {
+    if (typeof source !== 'string')
+      throw new ObjectError('INVALID_ARGUMENT', `the source of a template must be a text, found ${typeof source}`)
+    checkTemplate(source, this.__name__ === undefined ? 'template' : this.physicalPath)
+    this.__source__ = source
+  }
+
   /**
    * Renders the page. Mail that it sends takes part in the running transaction.
    * @param options.context the object from which mail hosts and partials are acquired; by default the template itself
    * @throws {TemplateError} with file (the template's path), line and column; whatever sending throws
    */
-  render(data: Record<string, unknown> = {}, options: { readonly context?: Persistent } = {}): Promise<string> {
+  async render(data: Record<string, unknown> = {}, options: { readonly context?: Persistent } = {}): Promise<string> {
     const { context = this } = options
-    return this.compiled(context).render(data, { context })
-  }
-
-  private compiled(context: Persistent): CompiledTemplate {
-    const { source, contentType } = this
-    const compile = () =>
-      compileTemplate(source, { name: this.physicalPath, contentType, partial: name => partial(context, name) })
-    if (context !== this) return compile()
-    if (this._v_compiled?.source !== source || this._v_compiled.contentType !== contentType)
-      this._v_compiled = { source, contentType, template: compile() }
-    return this._v_compiled.template
+    const { source, contentType, physicalPath: name } = this
+    const find = (partialName: string) => partial(context, partialName)
+    return compileTemplate(source, { name, contentType, partial: find }).render(data, { context })
   }
 }
 

@@ -44,13 +44,24 @@ export interface CompiledTemplate {
   render(data: Record<string, unknown>, options?: RenderOptions): Promise<string>
 }
 
-/** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST (a sendmail block that names none) */
+/** Refuses a source that is no template. @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
+export function checkTemplate(source: string, name: string): void {
+  parseTemplate(source, name)
+}
+
+/**
+ * Sources are parsed once and the result is kept, for all callers; so this costs next to nothing for one that was used lately.
+ * @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST (a sendmail block that names none)
+ */
 export function compileTemplate(
   source: string,
   { name = 'template', contentType = 'text/html', partial }: CompileOptions = {},
 ): CompiledTemplate {
   const template = { file: name, program: parseTemplate(source, name) }
-  const partials = partialCache(partial ?? (() => undefined))
+  const partials = (wanted: string): Template | undefined => {
+    const found = partial?.(wanted)
+    return found && { file: found.name, program: parseTemplate(found.source, found.name) }
+  }
   const output = () => pageOutput(contentType === 'text/html' ? escapeHtml : text => text)
   return {
     async render(data, { context } = {}) {
@@ -58,20 +69,6 @@ export function compileTemplate(
       await send(mails, context)
       return page.parts.join('')
     },
-  }
-}
-
-/** Partials parsed once for each source. */
-function partialCache(partial: (name: string) => PartialSource | undefined): (name: string) => Template | undefined {
-  const parsed = new Map<string, Template & { source: string }>()
-  return name => {
-    const found = partial(name)
-    if (found === undefined) return undefined
-    const known = parsed.get(name)
-    if (known?.source === found.source && known.file === found.name) return known
-    const template = { file: found.name, source: found.source, program: parseTemplate(found.source, found.name) }
-    parsed.set(name, template)
-    return template
   }
 }
 

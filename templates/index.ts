@@ -3,6 +3,7 @@ export {
   type CompiledTemplate,
   type CompileOptions,
   type ContentType,
+  checkTemplate,
   compileTemplate,
   type PartialSource,
   type RenderOptions,

@@ -13,8 +13,30 @@ import { type Place, TemplateError } from './errors.ts'
 import { ATTACH, checkAttach, checkMimeBlock, MIME, PART } from './mime.ts'
 import { checkSendmail, SENDMAIL } from './sendmail.ts'
 
-/** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
+/** Sources kept parsed, for all connections and callers, and the number of characters they may have together. */
+const KEPT = { sources: 500, characters: 4_000_000 }
+const kept = new Map<string, Program>()
+let keptCharacters = 0
+
+/**
+ * The syntax tree of a source; one that was read lately is not read again.
+ * @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST
+ */
 export function parseTemplate(source: string, file: string): Program {
+  const known = kept.get(source)
+  const program = known ?? readTemplate(source, file)
+  if (known === undefined) keptCharacters += source.length
+  else kept.delete(source)
+  kept.set(source, program)
+  for (const [oldest] of kept) {
+    if (kept.size <= KEPT.sources && keptCharacters <= KEPT.characters) break
+    kept.delete(oldest)
+    keptCharacters -= oldest.length
+  }
+  return program
+}
+
+function readTemplate(source: string, file: string): Program {
   const { source: rewritten, restore } = rewriteDelimiters(source, (at, what) => {
     return new TemplateError('TEMPLATE_SYNTAX', placeAt(source, at, file), what)
   })

@@ -14,7 +14,7 @@ import {
   Template,
 } from '../../objects/index.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
-import { codeOf, newLevel } from '../support/database.ts'
+import { newLevel } from '../support/database.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { directory } from '../support/program.ts'
 
@@ -171,10 +171,53 @@ t.test('mail of a page is sent once if its transaction commits, and never otherw
   t.same(await sent(), ['attempt 2', 'kept'])
 })
 
-t.test('a template with an error names its path, line and column', async t => {
+t.test('what is no template is refused when it is set, at its place, and nothing changes', async t => {
   const { db } = await place(t)
-  await db.transact(app => app.create('/shop/page', new Template('one\n  <<#if x>>\nopen'), { parents: true }))
-  const failure = db.transact(app => app.traverse('/shop/page', Template).render())
-  await t.rejects(failure, { message: /^\/shop\/page:3:\d+: [^\n]+$/ })
-  t.equal(await codeOf(() => db.transact(app => app.traverse('/shop', Template))), 'WRONG_TYPE')
+  const page = (app: Application) => app.traverse('/shop/page', Template)
+  await db.transact(app =>
+    app.create('/shop/page', new Template('good', { contentType: 'text/plain' }), { parents: true }),
+  )
+  const cases: [string, string, RegExp][] = [
+    ['one\n  <<#if x>>\nopen', 'TEMPLATE_SYNTAX', /^\/shop\/page:3:\d+: [^\n]+$/],
+    ['<<#sendmail>>x<</sendmail>>', 'NO_MAIL_HOST', /^\/shop\/page:1:1: /],
+    ['<<nothelper 1>>', 'TEMPLATE_SYNTAX', /^\/shop\/page:1:1: there is no helper 'nothelper'/],
+  ]
+  for (const [source, code, message] of cases)
+    await t.rejects(
+      db.transact(app => {
+        page(app).source = source
+      }),
+      { code, message },
+    )
+  t.throws(() => new Template('\n<<#if>>'), { message: /^template:2:\d+: / })
+  t.throws(() => new Template(7 as unknown as string), { code: 'INVALID_ARGUMENT' })
+  t.equal(await db.transact(app => page(app).render()), 'good')
+})
+
+t.test('what a template uses may come and go: an error names its path, line and column', async t => {
+  const { db } = await place(t)
+  await db.transact(app => app.create('/shop/page', new Template('one\n  <<> gone>>'), { parents: true }))
+  await t.rejects(
+    db.transact(app => app.traverse('/shop/page', Template).render()),
+    { code: 'NO_PARTIAL', message: "/shop/page:2:3: there is no partial 'gone'" },
+  )
+})
+
+t.test('an earlier source of a template can be read, and taken back', async t => {
+  const { db } = await place(t)
+  const page = (app: Application) => app.traverse('/shop/page', Template)
+  await db.transact(app => app.create('/shop/page', new Template('one'), { parents: true }))
+  await db.transact(
+    app => {
+      page(app).source = 'two'
+    },
+    { note: 'rewritten' },
+  )
+  const [last, first] = await db.history('/shop/page')
+  t.equal(last?.note, 'rewritten')
+  const past = db.open({ at: first!.tid })
+  t.equal(await page(past.root as Application).render(), 'one')
+  past.close()
+  await db.undo(last!.tid)
+  t.equal(await db.transact(app => page(app).render()), 'one')
 })
