@@ -42,7 +42,8 @@ export class Blob extends Persistent {
     const connection = connectionOf(this)
     connection.add(this)
     const { transaction } = connection
-    const contents = StagedContents.of(transaction, connection.blobs)
+    const staged = () => StagedContents.of(transaction, connection.blobs)
+    staged()
     const content = await connection.blobs.stage(source)
     if (transaction.status !== 'active') {
       await connection.blobs.remove([content.id])
@@ -51,7 +52,7 @@ export class Blob extends Persistent {
         'the transaction ended before the content of the blob was written; await write()',
       )
     }
-    contents.add(content.id, this, true)
+    staged().add(content.id, this, true)
     this.content = content
   }
 
@@ -101,8 +102,6 @@ function connectionOf(blob: Blob): Connection {
   throw new ObjectError('NOT_CONNECTED', 'the blob is in no database; add it to the tree first')
 }
 
-const staged = new WeakMap<Transaction, StagedContents>()
-
 /** A content that a blob gets in a transaction; `fresh` if it was written in it. */
 interface Staged {
   readonly id: string
@@ -123,13 +122,7 @@ class StagedContents implements DataManager {
   }
 
   static of(tx: Transaction, store: BlobStore): StagedContents {
-    tx.assertChangeable('write')
-    const known = staged.get(tx)
-    if (known !== undefined) return known
-    const contents = new StagedContents(store)
-    tx.join(contents)
-    staged.set(tx, contents)
-    return contents
+    return tx.joined(StagedContents, 'write', () => new StagedContents(store))
   }
 
   add(id: string, blob: Blob, fresh: boolean): void {

@@ -59,6 +59,7 @@ export class Transaction {
   private state: TransactionStatus = 'active'
   private readonly owner: TransactionOwner
   private readonly managers: DataManager[] = []
+  private readonly byRole = new Map<unknown, DataManager>()
   private readonly before: Record<'commit' | 'abort', Hook[]> = { commit: [], abort: [] }
   private readonly afterCommitHooks: ((committed: boolean) => void | Promise<void>)[] = []
   private readonly afterAbortHooks: Hook[] = []
@@ -73,13 +74,24 @@ export class Transaction {
 
   /** Lets `manager` take part. @throws {ObjectError} TRANSACTION_FAILED if the transaction is being committed, or has ended */
   join(manager: DataManager): void {
-    this.assertChangeable('join')
-    this.managers.push(manager)
+    this.joined(manager, 'join', () => manager)
   }
 
-  /** @throws {ObjectError} TRANSACTION_FAILED if it is too late for `action` to be part of the transaction */
-  assertChangeable(action: string): void {
+  /**
+   * The one data manager that takes part in that role; made, and let take part, at the first call. One that left with a rollback is
+   * made anew.
+   * @param role what tells it from others, such as its class
+   * @param action what the caller is about to do, for the message
+   * @throws {ObjectError} TRANSACTION_FAILED if it is too late for that to be part of the transaction
+   */
+  joined<M extends DataManager>(role: unknown, action: string, make: () => M): M {
     if (this.state !== 'doomed') this.assertOpen(action)
+    const known = this.byRole.get(role)
+    if (known !== undefined) return known as M
+    const manager = make()
+    this.managers.push(manager)
+    this.byRole.set(role, manager)
+    return manager
   }
 
   /** Runs `hook` at the beginning of the commit; it may still change objects, and refuse by throwing. */
@@ -169,6 +181,7 @@ export class Transaction {
   /** A data manager that joined after the savepoint has nothing left to do. */
   private leave(manager: DataManager): void {
     this.managers.splice(this.managers.indexOf(manager), 1)
+    for (const [role, each] of this.byRole) if (each === manager) this.byRole.delete(role)
     void quietly('abort of a data manager', () => manager.abort?.(this))
   }
 

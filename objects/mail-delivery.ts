@@ -6,8 +6,6 @@ import { discardHeld, syncHeld, writeHeld } from '../maildrop/index.ts'
 import type { MailPublisher } from './mail-publisher.ts'
 import { LARGE_MAIL, mailKey, mailRow, type OutgoingMail } from './outgoing-mail.ts'
 
-const deliveries = new WeakMap<Transaction, MailDelivery>()
-
 export class MailDelivery implements DataManager {
   readonly sortKey = 'maildrop'
   private readonly publisher: MailPublisher
@@ -22,13 +20,7 @@ export class MailDelivery implements DataManager {
 
   /** The transaction's mails; joins it at the first call. @throws {ObjectError} TRANSACTION_FAILED if it is too late */
   static of(tx: Transaction, publisher: MailPublisher): MailDelivery {
-    tx.assertChangeable('send')
-    const known = deliveries.get(tx)
-    if (known !== undefined) return known
-    const delivery = new MailDelivery(publisher)
-    tx.join(delivery)
-    deliveries.set(tx, delivery)
-    return delivery
+    return tx.joined(MailDelivery, 'send', () => new MailDelivery(publisher))
   }
 
   /** Enters a mail. One that cannot be composed is left out: its sender is told by the same promise. */

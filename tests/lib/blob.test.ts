@@ -64,6 +64,20 @@ t.test('abort, rollback and errors leave no content', async t => {
     savepoint.rollback()
     t.equal(String(await (root.any as Blob).bytes()), 'kept')
   })
+  await db.transact(async (root, tx) => {
+    const savepoint = tx.savepoint()
+    await (root.any as Blob).write('first, rolled back')
+    savepoint.rollback()
+    await (root.any as Blob).write('kept after all')
+    const slow = (root.any as Blob).write(
+      (async function* () {
+        savepoint.rollback()
+        yield Buffer.from('written ')
+        yield Buffer.from('through a rollback')
+      })(),
+    )
+    await slow
+  })
   async function* failing() {
     yield Buffer.from('some')
     throw new Error('the source failed')
@@ -73,9 +87,10 @@ t.test('abort, rollback and errors leave no content', async t => {
     /source failed/,
   )
   t.equal(await codeOf(() => new Blob().write('x')), 'NOT_CONNECTED')
-  t.equal(await read(db), 'kept')
+  t.equal(await read(db), 'written through a rollback')
   await db.close()
-  t.equal(contents(home).length, 1)
+  await (await openTestDatabase(home)).close()
+  t.equal(contents(home).length, 2, 'the present content and the one of history')
 })
 
 t.test(

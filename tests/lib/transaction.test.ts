@@ -335,6 +335,27 @@ t.test('a data manager that joined after the savepoint leaves with the rollback'
   await db.close()
 })
 
+t.test('a role has one data manager, which is made anew after it left with a rollback', async t => {
+  const db = await openTestDatabase()
+  const events: string[] = []
+  let made = 0
+  const joined = (tx: Transaction) => tx.joined('role', 'work', () => recorder(events, `number ${++made}`))
+  await db.transact((root, tx) => {
+    root.n = 1
+    const savepoint = tx.savepoint()
+    t.equal(joined(tx), joined(tx))
+    savepoint.rollback()
+    joined(tx)
+  })
+  t.same(events, ['abort number 1', 'prepare number 2', 'finish number 2'])
+  const connection = db.open()
+  const { transaction } = connection
+  await transaction.commit()
+  t.throws(() => joined(transaction), { code: 'TRANSACTION_FAILED', message: /^work: / })
+  connection.close()
+  await db.close()
+})
+
 t.test('a doomed transaction refuses to commit', async t => {
   const db = await openTestDatabase()
   t.equal(

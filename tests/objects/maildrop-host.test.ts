@@ -77,6 +77,12 @@ t.test('an abort, an error and a rolled-back savepoint leave no message, a retry
     savepoint.rollback()
     await host(app).send(MESSAGE, { subject: 'after' })
   })
+  await db.transact(async (app, tx) => {
+    const savepoint = tx.savepoint()
+    await host(app).send(MESSAGE, { subject: 'first, rolled back' })
+    savepoint.rollback()
+    await host(app).send(MESSAGE, { subject: 'first that stays' })
+  })
   let runs = 0
   await db.transact(async app => {
     app.title = `${++runs}`
@@ -88,7 +94,7 @@ t.test('an abort, an error and a rolled-back savepoint leave no message, a retry
   await connection.transaction.abort()
   connection.close()
   const subjects = (await mails()).map(mail => /^Subject: (.*)\r$/m.exec(mail)?.[1])
-  t.same(subjects, ['before', 'after', 'retry 3'])
+  t.same(subjects, ['before', 'after', 'first that stays', 'retry 3'])
 })
 
 t.test('a large message travels as a held file, and an abort removes it', async t => {
