@@ -4,10 +4,14 @@
  * A source that is no template is refused when it is set, so whatever is stored can be parsed. Its history is the database's.
  */
 import { acquire, ObjectError, Persistent, registerClass } from '../lib/index.ts'
-import { checkTemplate, compileTemplate } from '../templates/index.ts'
+import { checkTemplate, compileTemplate, type RenderOptions } from '../templates/index.ts'
 import type { Properties } from './properties.ts'
 
 export type ContentType = 'text/html' | 'text/plain'
+
+export interface TemplateOptions extends RenderOptions {
+  readonly context?: Persistent
+}
 
 export class Template extends Persistent {
   static properties: Properties = {
@@ -49,14 +53,15 @@ export class Template extends Persistent {
 
   /**
    * Renders the page. Mail that it sends takes part in the running transaction.
-   * @param options.context the object from which mail hosts and partials are acquired; by default the template itself
+   * @param options context: the object from which mail hosts and partials are acquired, by default the template itself;
+   *   locale, timeZone and baseUrl: what the helpers use where the template does not say
    * @throws {TemplateError} with file (the template's path), line and column; whatever sending throws
    */
-  async render(data: Record<string, unknown> = {}, options: { readonly context?: Persistent } = {}): Promise<string> {
+  async render(data: Record<string, unknown> = {}, options: TemplateOptions = {}): Promise<string> {
     const { context = this } = options
     const { source, contentType, physicalPath: name } = this
     const find = (partialName: string) => partial(context, partialName)
-    return compileTemplate(source, { name, contentType, partial: find }).render(data, { context })
+    return compileTemplate(source, { name, contentType, partial: find }).render(data, { ...options, context })
   }
 }
 

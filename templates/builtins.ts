@@ -1,8 +1,10 @@
 /**
- * The helpers: Handlebars' own `if`, `unless`, `each`, `with` and `lookup`, and `concat`, which joins its arguments as text.
+ * The helpers: Handlebars' own `if`, `unless`, `each`, `with` and `lookup`; `concat`, which joins its arguments as text; and
+ * those of `formats.ts`.
  *
  * A block helper renders its block as often as it likes; a value helper answers a value. No other helper exists.
  */
+import { FORMATS, type Locale } from './formats.ts'
 import { textOf } from './output.ts'
 import type { Locals, Reader } from './scope.ts'
 
@@ -11,6 +13,7 @@ export interface HelperCall {
   readonly hash: Readonly<Record<string, unknown>>
   readonly context: unknown
   readonly reader: Reader
+  readonly locale: Locale
   /** Makes the error for an argument that the helper cannot take. */
   refuse(what: string): Error
 }
@@ -23,6 +26,8 @@ export interface BlockCall extends HelperCall {
 interface Helper {
   /** How many arguments it takes; any number if left out. */
   readonly arity?: number
+  /** The attributes it takes; any if left out. */
+  readonly attributes?: readonly string[]
   readonly block?: (call: BlockCall) => void
   readonly value?: (call: HelperCall) => unknown
 }
@@ -40,6 +45,7 @@ const HELPERS = new Map<string, Helper>([
     },
   ],
   ['concat', { value: ({ params, refuse }) => params.map(param => textOf(param, refuse)).join('') }],
+  ...Object.entries(FORMATS),
 ])
 
 /** What is called like a helper, but done by the renderer itself. */

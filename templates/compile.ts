@@ -5,6 +5,7 @@
  * messages of its sendmail blocks to their mail hosts, in order. All mail hosts are found before the first message is sent.
  */
 import { TemplateError } from './errors.ts'
+import type { Locale } from './formats.ts'
 import { findFile, findMailHost, type Multipart } from './mail-host.ts'
 import { withFiles } from './mime.ts'
 import { escapeHtml, pageOutput } from './output.ts'
@@ -29,7 +30,7 @@ export interface CompileOptions {
   readonly partial?: (name: string) => PartialSource | undefined
 }
 
-export interface RenderOptions {
+export interface RenderOptions extends Locale {
   /** The object in the tree that the page stands at; mail hosts are looked up from there. */
   readonly context?: object
 }
@@ -64,8 +65,8 @@ export function compileTemplate(
   }
   const output = () => pageOutput(contentType === 'text/html' ? escapeHtml : text => text)
   return {
-    async render(data, { context } = {}) {
-      const { output: page, mails } = await render(template, data, partials, output)
+    async render(data, { context, ...locale } = {}) {
+      const { output: page, mails } = await render(template, data, partials, output, locale)
       await send(mails, context)
       return page.parts.join('')
     },

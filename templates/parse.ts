@@ -6,8 +6,8 @@
  */
 import Handlebars from 'handlebars'
 import { type Block, type Call, isBareName, type Located, nameOf, type Program, type Statement } from './ast.ts'
-import type { Fault } from './attributes.ts'
-import { isHelper } from './builtins.ts'
+import { attributeFault, type Fault } from './attributes.ts'
+import { helper, isHelper } from './builtins.ts'
 import { rewriteDelimiters } from './delimiters.ts'
 import { type Place, TemplateError } from './errors.ts'
 import { ATTACH, checkAttach, checkMimeBlock, MIME, PART } from './mime.ts'
@@ -144,6 +144,9 @@ function checkCall(call: Call & { type: string }, check: Check): void {
       refuseFault(checkAttach(call), check)
     }
   }
+  const attributes = called && isBareName(call.path) ? helper(name)?.attributes : undefined
+  if (attributes)
+    refuseFault(attributeFault(name, call.hash, Object.fromEntries(attributes.map(each => [each, undefined]))), check)
   checkParams(call, check)
 }
 

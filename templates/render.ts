@@ -23,6 +23,7 @@ import {
 } from './ast.ts'
 import { type BlockCall, type HelperCall, helper, renderValue } from './builtins.ts'
 import { TemplateError } from './errors.ts'
+import type { Locale } from './formats.ts'
 import { ATTACH, attachmentOf, MIME, multipartOf, PART, partOf } from './mime.ts'
 import { mailOutput, type Output, type Piece } from './output.ts'
 import { placeOf } from './parse.ts'
@@ -47,6 +48,7 @@ export interface Rendering {
 /**
  * @param partial finds a partial by name
  * @param output makes an empty output for the page
+ * @param locale what the helpers use where the template does not say
  * @throws {TemplateError} TEMPLATE_RENDER, NO_PARTIAL
  */
 export async function render(
@@ -54,11 +56,12 @@ export async function render(
   data: unknown,
   partial: (name: string) => Template | undefined,
   output: () => Output,
+  locale: Locale,
 ): Promise<Rendering> {
   const settled: Settled = new Map()
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
     try {
-      const renderer = new Renderer(partial, output(), new Reader(settled))
+      const renderer = new Renderer(partial, output(), new Reader(settled), locale)
       renderer.program(template.program, rootScope(template.file, data))
       return renderer
     } catch (pending) {
@@ -90,11 +93,13 @@ class Renderer implements Rendering {
   output: Output
   readonly #partial: (name: string) => Template | undefined
   readonly #reader: Reader
+  readonly #locale: Locale
   /** The innermost of the mail's blocks that is being rendered. */
   #inside: typeof SENDMAIL | typeof MIME | typeof PART | undefined
   #depth = 0
 
-  constructor(partial: (name: string) => Template | undefined, output: Output, reader: Reader) {
+  constructor(partial: (name: string) => Template | undefined, output: Output, reader: Reader, locale: Locale) {
+    this.#locale = locale
     this.#partial = partial
     this.output = output
     this.#reader = reader
@@ -188,6 +193,7 @@ class Renderer implements Rendering {
       ...this.#arguments(call, scope),
       context: scope.contexts[0],
       reader: this.#reader,
+      locale: this.#locale,
       refuse: what => this.#error(call, scope, `${nameOf(call.path)}: ${what}`),
     }
   }
