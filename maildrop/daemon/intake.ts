@@ -5,11 +5,15 @@
  * missed. A name is only looked at when a connection is free to send it, so memory holds names, not messages, and a
  * large backlog is read once, not once per message. Fresh mail goes before deferred mail that is due.
  */
-import { closeSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs'
+import { closeSync, type FSWatcher, lstatSync, readdirSync, renameSync, statSync, watch } from 'node:fs'
+import { join } from 'node:path'
 import { setImmediate as breathe } from 'node:timers/promises'
-import { messageOf } from '../errors.ts'
+import { LONGEST_DELAY } from '../delivery/backoff.ts'
+import { messageOf, spoolError, systemCode } from '../errors.ts'
+import { newMailId } from '../spool/id.ts'
 import { type Inspection, inspect, type ReadyMail } from '../spool/inspect.ts'
-import { canBeMail, deferredDir, ensureSpool, parseDeferredName } from '../spool/layout.ts'
+import { canBeMail, type Deferred, deferredDir, deferredName, ensureSpool, parseDeferredName } from '../spool/layout.ts'
+import { idOfFile } from '../spool/state.ts'
 import { inodesBeingWritten } from '../spool/writers.ts'
 import type { Log } from './log.ts'
 
@@ -130,7 +134,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     for (const name of readdirSync(deferredDir(spool)).sort()) {
       const deferred = parseDeferredName(name)
       if (deferred === undefined) continue
-      if (deferred.due <= now) due.push(name)
+      if (isDue(deferred, now)) due.push(name)
       else nextDue = Math.min(nextDue, deferred.due)
     }
     due.reverse()
@@ -191,7 +195,22 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       throw error
     }
     const content = judge(name, found)
+    if (content?.kind === 'mail' && (content.mail.notBefore ?? 0) > Date.now()) return schedule(name, content.mail)
     return content && { spool, directory: spool, name, deferredId: undefined, content }
+  }
+
+  /** Puts a file away until its time comes. Should another one have taken its name meanwhile, that one stays. */
+  const schedule = (name: string, mail: ReadyMail): undefined => {
+    closeSync(mail.fd)
+    const due = mail.notBefore ?? 0
+    const path = join(deferredDir(spool), deferredName(idOfFile(spool, name, mail.id), due, true))
+    try {
+      renameSync(join(spool, name), path)
+      if (lstatSync(path).ino !== mail.inode) renameSync(path, join(spool, newMailId()))
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw spoolError('move', join(spool, name), error)
+    }
+    nextDue = Math.min(nextDue, due)
   }
 
   const lookAtDeferred = (name: string): Candidate | undefined => {
@@ -265,6 +284,11 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       clearTimeout(settling)
     },
   }
+}
+
+/** A clock that is set back postpones no retry: none is ever as far away as one that it has made so. */
+function isDue({ due, scheduled }: Deferred, now: number): boolean {
+  return due <= now || (!scheduled && due > now + LONGEST_DELAY)
 }
 
 /** Tells a directory from one that has taken its place; inode numbers alone are used again. */

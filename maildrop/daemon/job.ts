@@ -3,20 +3,21 @@
  *
  * Whatever fails here concerns this message only; the connection is the caller's.
  */
-import { closeSync, existsSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
 import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
-import { moveToDeferred, record } from '../delivery/record.ts'
+import { record } from '../delivery/record.ts'
 import type { Report, Session } from '../delivery/session.ts'
 import { disposition, expireOutcomes, outcomesOf, type RecipientOutcome, stateAfter } from '../delivery/settle.ts'
 import { MaildropError, messageOf } from '../errors.ts'
 import { type Claim, type Claims, isSameFile, markSent, moveClaim } from '../spool/claim.ts'
-import { isMailId, newMailId } from '../spool/id.ts'
+import { newMailId } from '../spool/id.ts'
 import type { ReadyMail } from '../spool/inspect.ts'
-import { type MailState, newState, readState, statePath, unfitState, waitingRecipients } from '../spool/state.ts'
+import { deferredDir, deferredName } from '../spool/layout.ts'
+import { idOfFile, type MailState, newState, readState, unfitState, waitingRecipients } from '../spool/state.ts'
 import { daemonStep } from '../steps.ts'
 import type { Candidate } from './intake.ts'
 import type { Log } from './log.ts'
@@ -28,6 +29,8 @@ export interface Job {
   readonly state: MailState
   /** True if the state has been written before. */
   readonly known: boolean
+  /** Where it goes if nothing is tried. */
+  readonly origin: string
 }
 
 /** What a job needs of the daemon around it. */
@@ -49,33 +52,28 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
     return undefined
   }
   const { mail } = candidate.content
-  const id = candidate.deferredId ?? idOf(candidate, mail)
+  const id = candidate.deferredId ?? idOfFile(candidate.spool, candidate.name, mail.id)
   const name = candidate.deferredId === undefined && id !== candidate.name ? candidate.name : undefined
+  const origin = placeOf(candidate, id)
   const claim = claims.take(join(candidate.directory, candidate.name), id)
   if (claim === undefined || !isSameFile(claim, mail.inode, mail.size)) {
     closeSync(mail.fd)
-    if (claim !== undefined) moveClaim(claim, join(candidate.spool, id))
+    if (claim !== undefined) moveClaim(claim, origin)
     return undefined
   }
   if (name !== undefined) log.line('named', { id, name })
   const fresh = newState({ ...mail, id, ...(name === undefined ? {} : { name }) })
   try {
     const known = await readState(candidate.spool, id)
-    return { claim, mail, state: known ?? fresh, known: known !== undefined }
+    return { claim, mail, state: known ?? fresh, known: known !== undefined, origin }
   } catch (error) {
     const damaged = error instanceof MaildropError && error.code === 'INVALID_MAIL_FILE'
-    if (!damaged) await giveBack({ claim, mail, state: fresh, known: true })
+    if (!damaged) moveClaim(claim, origin)
     closeSync(mail.fd)
     if (!damaged) throw error
     await giveUp(claim, messageOf(error), name, context)
     return undefined
   }
-}
-
-/** A file keeps its name as its id if it was written under it for that purpose, and no other message goes by it. */
-function idOf({ spool, name }: Candidate, mail: ReadyMail): string {
-  const own = mail.id === name && isMailId(name) && !existsSync(statePath(spool, name))
-  return own ? name : newMailId()
 }
 
 /** An attempt: what became of it, and what it took, in milliseconds. */
@@ -159,15 +157,19 @@ async function recordInTheEnd(
   }
 }
 
+/** Where a message comes from, under the id it has now. */
+function placeOf({ spool, deferredId }: Candidate, id: string): string {
+  return deferredId === undefined ? join(spool, id) : join(deferredDir(spool), deferredName(id, Date.now()))
+}
+
 export interface SettledJob {
   readonly end: 'remove' | 'defer' | 'fail'
   readonly due: number
 }
 
 /** Puts a claimed message back as if nothing had been tried. */
-export async function giveBack(job: Job): Promise<void> {
-  if (job.known) await moveToDeferred(job.claim, Date.now())
-  else moveClaim(job.claim, join(job.claim.spool, job.claim.id))
+export function giveBack(job: Job): void {
+  moveClaim(job.claim, job.origin)
 }
 
 /** Closes the message's file. */

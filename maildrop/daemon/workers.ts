@@ -172,7 +172,7 @@ export function startWorkers(
       const start = performance.now()
       const fresh = await connect()
       if (fresh === undefined) {
-        await giveBack(job)
+        giveBack(job)
         return 'unreachable'
       }
       session = fresh
@@ -180,7 +180,7 @@ export function startWorkers(
     }
     if (report === undefined) return session
     if (aborted && report.end.stage !== 'dot') {
-      await giveBack(job)
+      giveBack(job)
       return session
     }
     const { end, due } = await settleJob(job, report, context)

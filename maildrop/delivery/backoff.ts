@@ -14,6 +14,9 @@ export const MAX_AGE = 5 * 24 * 3600
 /** Delays vary by this part of themselves, so that messages deferred together do not come back together. */
 const JITTER = 0.2
 
+/** Milliseconds that no retry is ever further away: a message that is due later was deferred by a clock that was wrong. */
+export const LONGEST_DELAY = Math.max(...RETRY_DELAYS) * (1 + JITTER) * 1000 + 60_000
+
 /**
  * @param delays in seconds
  * @param attempts attempts made so far, at least 1

@@ -5,6 +5,7 @@
  *     ##Length:1234                                   optional, ours: bytes of the message
  *     ##To:ann@example.org,bob@example.org            the envelope's recipients
  *     ##From:sender@example.org                       the envelope's sender; empty or <> is the null sender
+ *     ##Not-Before:2026-12-24T18:00:00+01:00          optional: not to be sent earlier; or seconds since 1970
  *     From: "Sender" <sender@example.org>             here the message begins
  *     Subject: This is a test message
  *
@@ -39,6 +40,8 @@ export type MailHead =
       readonly envelope: Envelope
       /** Where the message begins, in bytes from the start of the file. */
       readonly start: number
+      /** When it may be sent, in milliseconds since 1970. */
+      readonly notBefore: number | undefined
       /** True if `##Length` vouches for the file being complete. */
       readonly measured: boolean
     }
@@ -49,10 +52,17 @@ export type MailHead =
 
 /**
  * Builds the bytes of a mail file.
- * @throws {MaildropError} INVALID_MAIL_ID, INVALID_ADDRESS (also for an empty list of recipients)
+ * @throws {MaildropError} INVALID_MAIL_ID, INVALID_ADDRESS (also for an empty list of recipients), INVALID_MAIL_FILE for a
+ *   `notBefore` that is no time
  */
 export function formatMailFile(
-  mail: { readonly id: string; readonly from: string; readonly to: readonly string[] },
+  mail: {
+    readonly id: string
+    readonly from: string
+    readonly to: readonly string[]
+    /** When the message may be sent at the earliest. */
+    readonly notBefore?: Date | undefined
+  },
   message: Uint8Array,
 ): Buffer {
   checkMailId(mail.id)
@@ -60,7 +70,10 @@ export function formatMailFile(
   for (const recipient of mail.to) checkAddress('recipient', recipient)
   if (mail.to.length === 0) throw new MaildropError('INVALID_ADDRESS', `mail ${mail.id} has no recipient`)
   const to = [...new Set(mail.to)].join(',')
-  const top = Buffer.from(`##Id:${mail.id}\n##Length:${message.byteLength}\n##To:${to}\n##From:${mail.from}\n`)
+  const notBefore = mail.notBefore === undefined ? '' : `##Not-Before:${timeText(mail.notBefore)}\n`
+  const top = Buffer.from(
+    `##Id:${mail.id}\n##Length:${message.byteLength}\n${notBefore}##To:${to}\n##From:${mail.from}\n`,
+  )
   if (top.length > MAX_ENVELOPE_BYTES) {
     throw new MaildropError(
       'INVALID_ADDRESS',
@@ -122,7 +135,7 @@ export function parseMailHead(bytes: Buffer, size: number): MailHead {
 
 const HASH = 0x23
 const LF = 0x0a
-const KEYS = new Set(['to', 'from', 'id', 'length'])
+const KEYS = new Set(['to', 'from', 'id', 'length', 'not-before'])
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 function mailHead(values: Map<string, string>, start: number, file: { measured: boolean; ended: boolean }): MailHead {
@@ -139,8 +152,32 @@ function mailHead(values: Map<string, string>, start: number, file: { measured: 
   if ('problem' in senders) return malformed(`##From: ${senders.problem}`)
   if (senders.addresses.length > 1) return malformed('##From names more than one sender')
   if (file.ended && !file.measured) return incomplete('no message follows the ## lines')
+  const time = values.get('not-before')
+  const notBefore = time === undefined ? undefined : parseTime(time)
+  if (notBefore !== undefined && Number.isNaN(notBefore))
+    return malformed(`##Not-Before is ${JSON.stringify(time)}; ${TIME}`)
   const envelope = { from: senders.addresses[0] ?? '', to: recipients.addresses }
-  return { kind: 'mail', id: values.get('id'), envelope, start, measured: file.measured }
+  return { kind: 'mail', id: values.get('id'), envelope, start, notBefore, measured: file.measured }
+}
+
+const TIME = 'expected seconds since 1970, or date, time and zone as in 2026-12-24T18:00:00+01:00'
+
+/** A time of ISO 8601 with its zone, or seconds since 1970, in milliseconds; NaN for anything else, such as 30 February. */
+function parseTime(text: string): number {
+  if (/^\d{1,11}$/.test(text)) return Number(text) * 1000
+  const [, date, time, zone] =
+    /^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?([Zz]|[+-]\d\d:?\d\d)$/.exec(text) ?? []
+  if (!date || !time || !zone) return Number.NaN
+  const day = new Date(`${date}T00:00:00Z`)
+  if (Number.isNaN(day.getTime()) || !day.toISOString().startsWith(date)) return Number.NaN
+  const offset = zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone.toUpperCase()
+  return Date.parse(`${date}T${time}${offset}`)
+}
+
+function timeText(time: Date): string {
+  const isWritable = time.getTime() >= 0 && time.getUTCFullYear() <= 9999
+  if (!isWritable) throw new MaildropError('INVALID_MAIL_FILE', 'notBefore is no time from 1970 to 9999')
+  return time.toISOString()
 }
 
 function decode(line: Buffer): string | undefined {

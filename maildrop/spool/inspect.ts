@@ -24,6 +24,8 @@ export interface ReadyMail {
   readonly start: number
   readonly id: string | undefined
   readonly envelope: Envelope
+  /** When it may be sent, in milliseconds since 1970. */
+  readonly notBefore: number | undefined
 }
 
 export type Inspection =
@@ -63,8 +65,8 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
     if (head.kind === 'incomplete') return { ...unsettled, problem: head.problem }
     if (!head.measured && !settled) return { ...unsettled, problem: undefined }
     keep = true
-    const { id, envelope, start } = head
-    return { kind: 'ready', mail: { fd, inode: ino, written: ctimeMs, size, bytes, start, id, envelope } }
+    const { id, envelope, start, notBefore } = head
+    return { kind: 'ready', mail: { fd, inode: ino, written: ctimeMs, size, bytes, start, id, envelope, notBefore } }
   } finally {
     if (!keep) closeSync(fd)
   }

@@ -77,7 +77,7 @@ export async function findMail(spools: readonly string[], text: string): Promise
   throw new MaildropError(only ? 'MAIL_BUSY' : 'MAIL_NOT_FOUND', `message ${JSON.stringify(text)} ${problem}`)
 }
 
-/** Numbers of messages by state, without opening any. */
+/** Numbers of messages by state, without opening any: one that no daemon has seen yet counts as waiting. */
 export function countSpools(spools: readonly string[]): Record<QueuedMail['status'], number> {
   const counts = { waiting: 0, scheduled: 0, active: 0, deferred: 0, held: 0, failed: 0 }
   for (const spool of spools) for (const { status } of placesOf(spool)) counts[status] += 1
@@ -132,16 +132,18 @@ async function describe(spool: string, { status, directory, name, id, due }: Pla
   const known = await knownState(spool, status === 'failed' ? `${path}.json` : undefined, id).catch(messageOf)
   const read = typeof known === 'object' ? { state: known } : readMail(directory, name, id)
   const { state } = read
+  const wanted = 'notBefore' in read && status === 'waiting' ? read.notBefore : undefined
+  const time = wanted !== undefined && wanted > Date.now() ? wanted : due
   const damage = typeof known === 'string' ? known : undefined
   return {
     spool,
     id,
-    status,
+    status: time === due ? status : 'scheduled',
     path,
     size: stat.size,
     arrived: state?.arrived ?? stat.mtime.toISOString(),
     attempts: state?.attempts ?? 0,
-    next: due === undefined ? undefined : new Date(due).toISOString(),
+    next: time === undefined ? undefined : new Date(time).toISOString(),
     from: state?.from,
     recipients: state?.recipients ?? [],
     problem: damage ?? state?.problem ?? (status === 'held' ? state?.held : undefined) ?? read.problem,
@@ -153,12 +155,20 @@ async function knownState(spool: string, reason: string | undefined, id: string)
   return (reason === undefined ? undefined : await readStateFile(reason)) ?? (await readState(spool, id))
 }
 
-function readMail(directory: string, name: string, id: string): { state?: MailState; problem?: string } {
+function readMail(
+  directory: string,
+  name: string,
+  id: string,
+): {
+  state?: MailState
+  notBefore?: number | undefined
+  problem?: string
+} {
   const found = inspect(directory, name, true)
   switch (found.kind) {
     case 'ready':
       closeSync(found.mail.fd)
-      return { state: newState({ ...found.mail, id }) }
+      return { state: newState({ ...found.mail, notBefore: undefined, id }), notBefore: found.mail.notBefore }
     case 'locked':
       return { problem: `${name}.lck stands beside it` }
     case 'unsettled':

@@ -19,7 +19,7 @@ import { isMailId, newMailId } from './id.ts'
 import { inspect } from './inspect.ts'
 import { deferredDir, deferredName, failedDir, holdDir, parseDeferredName } from './layout.ts'
 import type { QueuedMail } from './listing.ts'
-import { type MailState, readState, readStateFile, removeState, statePath, writeState } from './state.ts'
+import { idOfFile, type MailState, readState, readStateFile, removeState, statePath, writeState } from './state.ts'
 import { ensureDirectory, syncDirectory } from './sync.ts'
 
 export type Operation = 'hold' | 'release' | 'retry' | 'delete'
@@ -79,7 +79,7 @@ const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
   async hold(mail) {
     refuse(mail, { active: ACTIVE, failed: 'it is not going to be sent; retry or delete it' })
     if (mail.status === 'held') return
-    const id = mail.status === 'waiting' ? idOfWaiting(mail) : mail.id
+    const id = idOf(mail)
     ensureDirectory(holdDir(mail.spool))
     move(mail, join(holdDir(mail.spool), id))
   },
@@ -93,12 +93,12 @@ const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
   async retry(mail) {
     refuse(mail, { active: ACTIVE, held: 'it is on hold; release it' })
     if (mail.status === 'failed') await retryFailed(mail)
-    else if (mail.status !== 'waiting') move(mail, dueNow(mail))
+    else if (mail.status !== 'waiting') move(mail, dueNow(mail, idOf(mail)))
   },
 
   async delete(mail) {
     refuse(mail, { active: ACTIVE })
-    if (mail.status === 'waiting' && existsSync(`${mail.path}.lck`)) throw locked(mail)
+    if (isNew(mail) && existsSync(`${mail.path}.lck`)) throw locked(mail)
     try {
       unlinkSync(mail.path)
     } catch (error) {
@@ -147,14 +147,19 @@ function waitingAgain(state: MailState): MailState {
   return { ...rest, arrived: new Date().toISOString(), attempts: 0, recipients }
 }
 
-/** A file keeps its name as its id if it was written under it for that purpose; another one could take the place of a held one. */
-function idOfWaiting(mail: MailRef): string {
+/** The id that a message goes by from now on: a file that was dropped gets one. */
+function idOf(mail: MailRef): string {
+  if (!isNew(mail)) return mail.id
   const found = inspect(dirname(mail.path), basename(mail.path), true)
   if (found.kind === 'locked') throw locked(mail)
   if (found.kind !== 'ready') return newMailId()
   closeSync(found.mail.fd)
-  const isTaken = [statePath(mail.spool, mail.id), join(holdDir(mail.spool), mail.id)].some(path => existsSync(path))
-  return found.mail.id === mail.id && isMailId(mail.id) && !isTaken ? mail.id : newMailId()
+  return idOfFile(mail.spool, mail.id, found.mail.id)
+}
+
+/** True if the message is where its writer put it. */
+function isNew(mail: MailRef): boolean {
+  return dirname(mail.path) === mail.spool
 }
 
 function refuse(mail: MailRef, reasons: Partial<Record<QueuedMail['status'], string>>): void {
@@ -175,8 +180,8 @@ function busy(mail: MailRef): MaildropError {
 }
 
 /** A name rounded up to the next second would not be due yet. */
-function dueNow(mail: MailRef): string {
-  return join(deferredDir(mail.spool), deferredName(mail.id, Date.now() - 1000))
+function dueNow(mail: MailRef, id = mail.id): string {
+  return join(deferredDir(mail.spool), deferredName(id, Date.now() - 1000))
 }
 
 function asNew(mail: MailRef): string {
@@ -188,7 +193,7 @@ function reasonPath(mail: MailRef): string {
 }
 
 async function forget(mail: MailRef): Promise<void> {
-  if (mail.status === 'waiting') return
+  if (isNew(mail)) return
   if (mail.status === 'failed') removeReason(mail)
   await removeState(mail.spool, mail.id)
 }

@@ -11,7 +11,8 @@ import { z } from 'zod'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { daemonStep } from '../steps.ts'
 import type { Envelope } from './format.ts'
-import { stateDir } from './layout.ts'
+import { isMailId, newMailId } from './id.ts'
+import { holdDir, stateDir } from './layout.ts'
 import { syncDirectory } from './sync.ts'
 
 const RecipientState = z.object({
@@ -49,17 +50,33 @@ export function unfitState(id: string, problem: string, name?: string): MailStat
   return { ...state, ...(name === undefined ? {} : { name }), problem }
 }
 
-/** The state of a message that has not been tried yet. */
-export function newState(mail: { id: string; name?: string; written: number; envelope: Envelope }): MailState {
+/** The state of a message that has not been tried yet. One that had to wait for a time arrived when that came. */
+export function newState(mail: {
+  id: string
+  name?: string
+  written: number
+  notBefore?: number | undefined
+  envelope: Envelope
+}): MailState {
+  const arrived = Math.max(mail.written, mail.notBefore ?? 0)
   return {
     version: 1,
     id: mail.id,
     ...(mail.name === undefined ? {} : { name: mail.name }),
     from: mail.envelope.from,
-    arrived: new Date(Math.min(mail.written, Date.now())).toISOString(),
+    arrived: new Date(Math.min(arrived, Date.now())).toISOString(),
     attempts: 0,
     recipients: mail.envelope.to.map(address => ({ address, status: 'waiting' })),
   }
+}
+
+/**
+ * The id of a file in the spool: its name, if it was written under it for that purpose and no other message goes by it.
+ * @param written what its `##Id` line says
+ */
+export function idOfFile(spool: string, name: string, written: string | undefined): string {
+  const isTaken = (id: string): boolean => existsSync(statePath(spool, id)) || existsSync(join(holdDir(spool), id))
+  return written === name && isMailId(name) && !isTaken(name) ? name : newMailId()
 }
 
 export function waitingRecipients(state: MailState): string[] {

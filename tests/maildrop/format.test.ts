@@ -56,6 +56,48 @@ t.test('an empty sender and <> are the null sender', async t => {
   }
 })
 
+t.test('##Not-Before is seconds since 1970, or date, time and zone; anything else is said to be wrong', async t => {
+  const read = (value: string) => head(`##To:a@b.org\n##From:\n##Not-Before:${value}\n\nx`)
+  const six = Date.UTC(2026, 11, 24, 17, 0, 0)
+  for (const value of [
+    String(six / 1000),
+    '2026-12-24T18:00:00+01:00',
+    '2026-12-24T17:00Z',
+    '2026-12-24 12:00:00.000 -0500',
+    '2026-12-24t17:00:00.000000z',
+  ])
+    t.match(read(value), { kind: 'mail', notBefore: six }, value)
+  for (const value of [
+    '',
+    'tomorrow',
+    '-1',
+    '1.5',
+    '999999999999',
+    '2026-12-24',
+    '2026-12-24T18:00:00',
+    '2026-02-30T00:00Z',
+    '2026-12-24T25:00Z',
+    '2026-12-24T18:00:00+99:00',
+    '+012026-12-24T18:00Z',
+  ])
+    t.match(
+      problem(`##To:a@b.org\n##From:\n##Not-Before:${value}\n\nx`),
+      /^malformed: ##Not-Before is ".*"; expected/,
+      value,
+    )
+  t.match(problem('##Not-Before:1\n##To:a@b.org\n##Not-Before:2\n##From:\n\nx'), 'there are two ##not-before lines')
+})
+
+t.test('a time that is written is read back', async t => {
+  const notBefore = new Date('2026-12-24T17:00:00.500Z')
+  const bytes = formatMailFile({ id: 'x', from: '', to: ['a@b.org'], notBefore }, Buffer.from('##x'))
+  t.match(parseMailHead(bytes, bytes.length), { kind: 'mail', notBefore: notBefore.getTime() })
+  for (const wrong of [new Date(Number.NaN), new Date(-1), new Date('+010000-01-01T00:00:00Z')])
+    t.throws(() => formatMailFile({ id: 'x', from: '', to: ['a@b.org'], notBefore: wrong }, Buffer.from('x')), {
+      code: 'INVALID_MAIL_FILE',
+    })
+})
+
 t.test('unknown ## lines stay in the file and out of the message', async t => {
   const text = '##X-Ours:1\n##To:a@b.org\n##X-Ours:2\n##From:c@d.org\n##Later:\nSubject: x\n\ny'
   t.equal(parseMailFile(Buffer.from(text)).message.toString(), 'Subject: x\n\ny')

@@ -82,7 +82,7 @@ t.test('a deferred message is retried now, also held and released, and who has i
   await act('release', id)
   await drop.drained()
   t.strictSame(server.recipients(), ['ann@example.org', 'later@example.org'])
-  t.strictSame(namesIn(drop.spool, '.state'), [])
+  await waitFor('the end of the state', () => namesIn(drop.spool, '.state').length === 0)
 })
 
 t.test('flush makes everything that is deferred due, at a running daemon too', async t => {

@@ -20,7 +20,7 @@ export interface TestMaildrop {
   /** Starts a daemon and waits until it is ready (or has died); `args` as of daemon-child. */
   daemon(args?: readonly string[], env?: Record<string, string>): Promise<Child>
   /** Submits a message the way applications do; returns its id. */
-  submit(to: readonly string[], options?: { from?: string; message?: string }): Promise<string>
+  submit(to: readonly string[], options?: { from?: string; message?: string; notBefore?: Date }): Promise<string>
   /** Drops a file as it is, by rename from elsewhere on the file system. */
   drop(name: string, content: string | Uint8Array): Promise<void>
   log(): string
@@ -61,9 +61,9 @@ export function testMaildrop(t: Test, port: number, extra: Record<string, string
       await waitFor('the daemon', async () => child.output().includes('ready') || (await Promise.race([over, false])))
       return child
     },
-    async submit(to, { from = 'sender@example.org', message = MESSAGE } = {}) {
+    async submit(to, { from = 'sender@example.org', message = MESSAGE, notBefore } = {}) {
       const id = newMailId()
-      await submit(spool, id, formatMailFile({ id, from, to }, Buffer.from(message)))
+      await submit(spool, id, formatMailFile({ id, from, to, notBefore }, Buffer.from(message)))
       return id
     },
     async drop(name, content) {
