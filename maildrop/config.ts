@@ -24,8 +24,9 @@ export interface SmtpConfig {
 }
 
 export interface MaildropConfig {
-  /** The configuration file that was read. */
+  /** The configuration file that was read, and the directory that relative paths in it start at. */
   readonly file: string
+  readonly cwd: string
   readonly home: string
   /** At least one directory; mail is written to the first, all are served. */
   readonly spools: readonly [string, ...string[]]
@@ -135,6 +136,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
   }
   return {
     file,
+    cwd,
     home,
     spools: [first, ...others],
     varDir,

@@ -23,6 +23,9 @@ export const MAILDROP_ERROR_CODES = {
   ALREADY_RUNNING: 'A daemon is running already.',
   START_FAILED: 'The daemon did not become ready.',
   STOP_FAILED: 'The daemon did not stop.',
+  NOT_RUNNING: 'No daemon is running.',
+  CONTROL_FAILED: 'A running daemon could not be asked, or gave no usable answer.',
+  RELOAD_REFUSED: 'The daemon keeps its configuration; the new one cannot be used.',
   SMTP_UNUSABLE: 'The SMTP server cannot be used as configured.',
 } as const
 
@@ -39,6 +42,10 @@ export class MaildropError extends Error {
     this.code = code
     this.path = options?.path
   }
+}
+
+export function isMaildropErrorCode(text: string): text is MaildropErrorCode {
+  return Object.hasOwn(MAILDROP_ERROR_CODES, text)
 }
 
 /** The text of whatever was thrown, on one line. */

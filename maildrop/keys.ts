@@ -38,7 +38,7 @@ export const CONFIG_KEYS = {
   MAILDROP_VAR: {
     kind: { is: 'path' },
     default: '',
-    description: 'Directory of the log and the pid file. Default: $MAILDROP_HOME/var.',
+    description: 'Directory of the log, the pid file and the control socket. Default: $MAILDROP_HOME/var.',
   },
   MAILDROP_PID_FILE: {
     kind: { is: 'path' },

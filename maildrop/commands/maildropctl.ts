@@ -6,6 +6,7 @@
 import yargs, { type Argv } from 'yargs'
 import { loadConfig, type MaildropConfig } from '../config.ts'
 import { configtest } from './configtest.ts'
+import { drain, flush, reload } from './control.ts'
 import { type LogOptions, log, MAX_LOG_BYTES } from './log.ts'
 import { run, usageError, warn } from './output.ts'
 import { queue } from './queue.ts'
@@ -27,9 +28,12 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .command('start', 'start the daemon', plain, act(start))
     .command('stop', 'stop the daemon; it finishes what it has begun', plain, act(stop))
     .command('restart', 'stop the daemon, if it runs, and start it', plain, act(restart))
+    .command('reload', 'make the daemon read its configuration again', plain, act(reload))
     .command('status', 'say whether the daemon runs, and how much mail there is', json, act<WithJson>(status))
     .command('configtest', 'check the configuration and log in to the server; sends nothing', plain, act(configtest))
     .command('queue', 'list the messages in the spool', json, act<WithJson>(queue))
+    .command('flush', 'make deferred messages due now', plain, act(flush))
+    .command('drain', 'deliver what can be delivered now, and return; 1 if anything is left', plain, act(drain))
     .command('log', 'print the last part of the log', logOptions, act<Common & LogOptions>(log))
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .example('$0 start', 'start with the configuration found')

@@ -3,21 +3,49 @@
  *
  * It starts whether or not the SMTP server can be reached, survives a spool that is removed, a full disk and a log that
  * cannot be written, and ends by finishing (or giving back) what it has begun.
+ *
+ * A *generation* is what one configuration has begun: its destination and its workers. A reload starts the next one at once,
+ * and lets the messages in transfer of the one before finish as they were begun. The spools are common to all generations.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
-import { messageOf } from '../errors.ts'
-import { openClaims } from '../spool/claim.ts'
+import { MaildropError, messageOf } from '../errors.ts'
+import { type Claims, openClaims } from '../spool/claim.ts'
 import { ensureSpool } from '../spool/layout.ts'
-import { openDestination } from './destination.ts'
-import { openIntake } from './intake.ts'
+import { flushSpool } from '../spool/operations.ts'
+import { type Destination, type DestinationStatus, openDestination } from './destination.ts'
+import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
-import { openRecovery, tidyStates } from './recovery.ts'
-import { startWorkers } from './workers.ts'
+import { openRecovery, type Recovery, tidyStates } from './recovery.ts'
+import { startWorkers, type Workers } from './workers.ts'
 
 export interface Daemon {
+  readonly status: DaemonStatus
+  /**
+   * Goes on with another configuration. Nothing changes if that fails.
+   * @param next `pidFile` has to be the same
+   * @throws {MaildropError} RELOAD_REFUSED while it ends; SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
+   */
+  reload(next: MaildropConfig): Promise<void>
+  /** Makes what is deferred due now, and tries a server that is down; returns the number of messages. */
+  flush(): Promise<number>
+  /**
+   * Resolves when everything that can be delivered now has been.
+   * @throws {MaildropError} NOT_RUNNING if it is stopped before
+   */
+  drained(): Promise<void>
   /** Finishes the messages in transfer, gives back what takes too long, and ends. */
   stop(): Promise<void>
+}
+
+export interface DaemonStatus {
+  /** host:port */
+  readonly relay: string
+  readonly destination: DestinationStatus
+  readonly connections: { readonly open: number; readonly busy: number; readonly allowed: number }
+  /** Messages that are due, as far as is known. */
+  readonly backlog: number
 }
 
 /** Milliseconds that messages in transfer get to finish when the daemon stops. */
@@ -27,6 +55,26 @@ const TICK = 500
 /** Every so many ticks. */
 const HEARTBEAT = 10
 const RECOVERY = 4
+/** Milliseconds between two looks whether everything has been delivered, and for which files still being written are waited for. */
+const LOOK = 50
+const UNSETTLED = 12_000
+
+interface Source {
+  readonly spool: string
+  readonly claims: Claims
+  readonly recovery: Recovery
+  readonly intake: Intake
+  /** Trouble with one spool is said once, and is not the others'. */
+  readonly complain: (text: string | undefined) => void
+}
+
+interface Generation {
+  readonly config: MaildropConfig
+  readonly relay: string
+  readonly sources: readonly Source[]
+  readonly destination: Destination
+  readonly workers: Workers
+}
 
 /**
  * @returns when the daemon is ready to deliver
@@ -43,29 +91,58 @@ export async function startDaemon(config: MaildropConfig, log: Log): Promise<Dae
   }
 }
 
-async function deliverFrom(config: MaildropConfig, log: Log): Promise<Daemon> {
+async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
   let stopping = false
-  const wake = (): void => workers.wake()
-  const sources = config.spools.map(spool => {
+  let changing: Promise<void> = Promise.resolve()
+  const alive = new Set<Generation>()
+  const wake = (): void => current.workers.wake()
+
+  const openSource = (spool: string): Source => {
     const claims = openClaims(spool)
     return {
+      spool,
       claims,
       recovery: openRecovery(spool, claims.owner, log),
-      intake: openIntake(spool, log, wake),
-      /** Trouble with one spool is said once, and is not the others'. */
+      intake: openIntake(spool, log, () => wake()),
       complain: onceInARow(text => log.line('trouble', { spool, text })),
     }
-  })
-  const name = `${config.smtp.host}:${config.smtp.port}`
-  const destination = openDestination(name, config.connections, log, wake)
-  const workers = startWorkers(sources, { config, log, destination, stopping: () => stopping })
+  }
 
-  const takeBack = async ({ recovery, intake }: (typeof sources)[number]): Promise<void> => {
+  const begin = (config: MaildropConfig, sources: readonly Source[]): Generation => {
+    const relay = `${config.smtp.host}:${config.smtp.port}`
+    const destination = openDestination(relay, config.connections, log, () => generation.workers.wake())
+    const workers = startWorkers(sources, { config, log, destination, stopping: () => stopping })
+    const generation = { config, relay, sources, destination, workers }
+    alive.add(generation)
+    return generation
+  }
+
+  /** Ends a generation, and closes the spools that no other one serves. */
+  const end = async (generation: Generation, grace?: number): Promise<void> => {
+    generation.destination.close()
+    await generation.workers.stop(grace)
+    if (!alive.delete(generation)) return
+    for (const source of generation.sources) {
+      if ([...alive].some(({ sources }) => sources.includes(source))) continue
+      source.intake.close()
+      source.claims.close()
+    }
+  }
+
+  const takeBack = async ({ recovery, intake }: Source): Promise<void> => {
     if ((await recovery.takeBack()) > 0) intake.scan()
   }
 
+  const scanning = (seconds: number): NodeJS.Timeout =>
+    setInterval(() => {
+      for (const { intake } of current.sources) intake.scan()
+      wake()
+    }, seconds * 1000)
+
+  let current = begin(first, first.spools.map(openSource))
+  let scan = scanning(first.interval)
   const ticking = repeat(TICK, async count => {
-    for (const source of sources) {
+    for (const source of new Set(Array.from(alive, ({ sources }) => sources).flat())) {
       try {
         await source.intake.tick()
         if (count % HEARTBEAT === 0) source.claims.heartbeat()
@@ -77,32 +154,102 @@ async function deliverFrom(config: MaildropConfig, log: Log): Promise<Daemon> {
     }
     wake()
   })
-  const scanning = setInterval(() => {
-    for (const { intake } of sources) intake.scan()
-    wake()
-  }, config.interval * 1000)
 
-  for (const spool of config.spools) await tidyStates(spool)
-  for (const source of sources) await takeBack(source)
-  log.line('start', { pid: process.pid, relay: name, spool: config.spools.join(';'), config: config.file })
+  const change = async (next: MaildropConfig): Promise<void> => {
+    if (stopping) throw new MaildropError('RELOAD_REFUSED', 'the daemon is being stopped')
+    for (const spool of next.spools) await ensureSpool(spool)
+    const opened: Source[] = []
+    const known = current.sources
+    try {
+      for (const spool of next.spools) {
+        if (known.some(source => source.spool === spool)) continue
+        opened.push(openSource(spool))
+        await tidyStates(spool)
+      }
+    } catch (error) {
+      for (const { intake } of opened) intake.close()
+      throw error
+    }
+    const last = current
+    const sources = next.spools.map(spool => [...known, ...opened].find(source => source.spool === spool)!)
+    current = begin(next, sources)
+    clearInterval(scan)
+    scan = scanning(next.interval)
+    void end(last)
+    wake()
+  }
+
+  for (const { spool } of current.sources) await tidyStates(spool)
+  for (const source of current.sources) await takeBack(source)
+  log.line('start', { pid: process.pid, relay: current.relay, spool: first.spools.join(';'), config: first.file })
   wake()
 
   return {
+    get status() {
+      const { relay, destination, workers, sources } = current
+      return {
+        relay,
+        destination: destination.status,
+        connections: {
+          open: sum(alive, generation => generation.workers.open),
+          busy: sum(alive, generation => generation.workers.busy),
+          allowed: destination.allowance,
+        },
+        backlog: sum(sources, ({ intake }) => intake.backlog) + workers.busy,
+      }
+    },
+    reload(next) {
+      const done = changing.then(() => change(next))
+      changing = done.catch(() => undefined)
+      return done
+    },
+    async flush() {
+      let count = 0
+      for (const { spool, intake } of current.sources) {
+        count += await flushSpool(spool)
+        intake.scan()
+      }
+      current.destination.probe()
+      wake()
+      return count
+    },
+    async drained() {
+      for (const { intake } of current.sources) intake.scan()
+      current.destination.probe()
+      wake()
+      let moved = performance.now()
+      // Once nothing is left, one more look finds what has come by other ways than a notification.
+      for (let looks = 0; looks < 2; ) {
+        await sleep(LOOK)
+        if (stopping) throw new MaildropError('NOT_RUNNING', 'the daemon was stopped meanwhile')
+        if (current.destination.status.state === 'down') return
+        const { sources, workers } = current
+        if (sum(sources, ({ intake }) => intake.backlog) + workers.busy > 0) {
+          moved = performance.now()
+          looks = 0
+        } else if (sum(sources, ({ intake }) => intake.unsettled) === 0 || performance.now() - moved > UNSETTLED) {
+          looks += 1
+          if (looks === 1) for (const { intake } of sources) intake.scan()
+        }
+      }
+    },
     async stop() {
       log.line('stopping', { pid: process.pid })
       stopping = true
-      clearInterval(scanning)
+      clearInterval(scan)
+      await changing
       await ticking.stop()
-      destination.close()
-      await workers.stop(STOP_GRACE)
-      for (const { intake, claims } of sources) {
-        intake.close()
-        claims.close()
-      }
-      releasePidFile(config.pidFile)
+      await Promise.all(Array.from(alive, generation => end(generation, STOP_GRACE)))
+      releasePidFile(first.pidFile)
       log.line('stop', { pid: process.pid })
     },
   }
+}
+
+function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
+  let total = 0
+  for (const item of items) total += of(item)
+  return total
 }
 
 /** Runs `work` again and again, each time `ms` milliseconds after the last has ended. */

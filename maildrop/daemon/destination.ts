@@ -19,7 +19,17 @@ export interface Destination {
   worked(): void
   /** The server cannot be used at the moment. */
   failed(event: Event): void
+  /** Tries now whether a server that is down is back. */
+  probe(): void
+  readonly status: DestinationStatus
   close(): void
+}
+
+export interface DestinationStatus {
+  readonly state: 'up' | 'down' | 'probing'
+  /** Seconds for which it could not be used, and why; only if it is not up. */
+  readonly seconds?: number
+  readonly reason?: string
 }
 
 /**
@@ -28,11 +38,18 @@ export interface Destination {
  * @param onProbe called when a probe is due, and when the server is back
  */
 export function openDestination(name: string, connections: number, log: Log, onProbe: () => void): Destination {
-  let state: 'up' | 'down' | 'probing' = 'up'
+  let state: DestinationStatus['state'] = 'up'
   let failures = 0
   let since = 0
   let reason = ''
   let timer: NodeJS.Timeout | undefined
+
+  const probe = (): void => {
+    if (state !== 'down') return
+    clearTimeout(timer)
+    state = 'probing'
+    onProbe()
+  }
 
   return {
     get allowance() {
@@ -57,10 +74,12 @@ export function openDestination(name: string, connections: number, log: Log, onP
         log.line('server-down', { relay: name, stage: event.stage, code: event.code, text: event.text })
       }
       state = 'down'
-      timer = setTimeout(() => {
-        state = 'probing'
-        onProbe()
-      }, delayAfter(PROBE_DELAYS, failures) * 1000)
+      timer = setTimeout(probe, delayAfter(PROBE_DELAYS, failures) * 1000)
+    },
+    probe,
+    get status() {
+      if (state === 'up') return { state }
+      return { state, seconds: Math.round((performance.now() - since) / 1000), reason: reason.replace(/ +/g, ' ') }
     },
     close: () => clearTimeout(timer),
   }

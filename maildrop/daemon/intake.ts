@@ -34,6 +34,8 @@ export interface Intake {
   readonly spool: string
   /** Names waiting to be looked at. */
   readonly backlog: number
+  /** Files that may still be written, which are looked at again soon. */
+  readonly unsettled: number
   /** The next file that is ready, if any. */
   next(): Promise<Candidate | undefined>
   /** Puts a candidate back to the front. */
@@ -250,6 +252,9 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     spool,
     get backlog() {
       return queue.length - head + due.length
+    },
+    get unsettled() {
+      return unsettled.size
     },
     async next() {
       for (;;) {

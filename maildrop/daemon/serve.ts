@@ -1,14 +1,21 @@
 /**
  * Runs the daemon in this process until a signal ends it.
  *
- * SIGTERM and SIGINT let it finish what it has begun; a second one ends it at once (what was in transfer is then taken back
- * by the next daemon). An error nobody foresaw is logged and ends the process, which loses nothing for the same reason.
+ *     SIGTERM, SIGINT   finish what has been begun, and end; a second one ends at once (what was in transfer is then taken
+ *                       back by the next daemon)
+ *     SIGHUP            read the configuration again, and go on with it if it is good
+ *     SIGUSR1           make what is deferred due now
+ *
+ * The control socket does the same for `maildropctl`, with an answer. An error nobody foresaw is logged and ends the
+ * process, which loses nothing for the same reason as a second signal.
  */
 import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
-import { startDaemon } from './daemon.ts'
-import { openLog } from './log.ts'
+import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
+import { type Daemon, startDaemon } from './daemon.ts'
+import { type Log, openLog } from './log.ts'
 import { releasePidFile } from './pid-file.ts'
+import { openReloading } from './reloading.ts'
 
 /**
  * @param ready called when the daemon delivers
@@ -17,18 +24,19 @@ import { releasePidFile } from './pid-file.ts'
  */
 export async function serve(config: MaildropConfig, ready: () => unknown): Promise<void> {
   process.umask(0o077)
+  const started = new Date()
   const log = openLog(config, config.debug ? line => process.stdout.write(line) : undefined)
-  const signal = new Promise<void>(resolve => {
-    let asked = false
-    const ask = (): void => {
-      if (asked) process.exit(1)
-      asked = true
-      resolve()
-    }
-    process.on('SIGTERM', ask)
-    process.on('SIGINT', ask)
-  })
-  process.on('SIGHUP', () => undefined)
+  let daemon: Daemon | undefined
+  let reload: () => Promise<unknown> = async () => undefined
+  const flush = async (): Promise<{ messages: number }> => {
+    const messages = (await daemon?.flush()) ?? 0
+    log.line('flush', { pid: process.pid, messages })
+    return { messages }
+  }
+  const signal = endingSignal()
+  // What goes wrong is in the log.
+  process.on('SIGHUP', () => void reload().catch(() => undefined))
+  process.on('SIGUSR1', () => void flush().catch(error => log.line('trouble', { text: messageOf(error) })))
   const die = (error: unknown): void => {
     log.line('died', {
       pid: process.pid,
@@ -39,10 +47,59 @@ export async function serve(config: MaildropConfig, ready: () => unknown): Promi
     process.exit(1)
   }
   for (const text of config.warnings) log.line('warning', { text })
-  const daemon = await startDaemon(config, log)
+  daemon = await startDaemon(config, log)
+  const running = daemon
+  const reloading = openReloading(config, running, log)
+  reload = reloading.reload
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
+  const closeControl = await openControl(config, log, async command => {
+    switch (command) {
+      case 'status':
+        return statusOf(started, reloading.config, running)
+      case 'reload':
+        return await reload()
+      case 'flush':
+        return await flush()
+      case 'drain':
+        await running.drained()
+        return running.status.destination
+    }
+  })
   ready()
   await signal
-  await daemon.stop()
+  const stopped = running.stop()
+  await closeControl()
+  await stopped
+}
+
+/** What `maildropctl status` is told. */
+export type ServeStatus = ReturnType<typeof statusOf>
+
+function statusOf(started: Date, config: MaildropConfig, daemon: Daemon) {
+  const { file, spools, logFile } = config
+  const uptime = Math.round((Date.now() - started.getTime()) / 1000)
+  return { pid: process.pid, started: started.toISOString(), uptime, config: file, spools, logFile, ...daemon.status }
+}
+
+function endingSignal(): Promise<void> {
+  return new Promise(resolve => {
+    let asked = false
+    const ask = (): void => {
+      if (asked) process.exit(1)
+      asked = true
+      resolve()
+    }
+    process.on('SIGTERM', ask)
+    process.on('SIGINT', ask)
+  })
+}
+
+async function openControl(config: MaildropConfig, log: Log, handle: ControlHandler): Promise<() => Promise<void>> {
+  try {
+    return await serveControl(controlPath(config.pidFile), handle)
+  } catch (error) {
+    log.line('control-failed', { text: messageOf(error) })
+    return async () => undefined
+  }
 }

@@ -24,10 +24,14 @@ export interface Source {
 export interface Workers {
   /** To be called when there may be something to do. */
   wake(): void
+  /** Connections that are open, and messages that are being looked at or sent. */
+  readonly open: number
+  readonly busy: number
   /**
-   * Ends: messages in transfer get `grace` milliseconds to finish and are given back then.
+   * Ends: messages in transfer get `grace` milliseconds to finish and are given back then; without one, all the time they
+   * take. May be called again with less.
    */
-  stop(grace: number): Promise<void>
+  stop(grace?: number): Promise<void>
 }
 
 /** Milliseconds for which a session without work is kept open. */
@@ -255,14 +259,23 @@ export function startWorkers(
 
   return {
     wake,
+    get open() {
+      return sessions.size
+    },
+    get busy() {
+      return busy
+    },
     async stop(grace) {
       stopping = true
       connecting.abort(new Error('the daemon was stopped'))
       for (const resume of waiting) resume()
-      const timer = setTimeout(() => {
-        aborted = true
-        for (const session of sessions) session.abort('the daemon was stopped')
-      }, grace)
+      const timer =
+        grace === undefined
+          ? undefined
+          : setTimeout(() => {
+              aborted = true
+              for (const session of sessions) session.abort('the daemon was stopped')
+            }, grace)
       await Promise.all(workers)
       clearTimeout(timer)
     },

@@ -1,100 +1,19 @@
 /** The launchers in maildrop/bin, as users run them: exit codes, words, and who is running afterwards. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
 import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
-import { formatMailFile } from '../../maildrop/spool/format.ts'
-import { newMailId } from '../../maildrop/spool/id.ts'
-import { submit } from '../../maildrop/spool/write.ts'
-import { type Child, type Ended, launchProgram, PROJECT } from '../support/children.ts'
+import { launchProgram, PROJECT } from '../support/children.ts'
 import { startInbox } from '../support/inbox.ts'
-import { MESSAGE, namesIn, SAMPLE } from '../support/maildrop.ts'
-import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
+import { type Environment, failsWith, killDaemon, type Launcher, pidIn, runs, setUp } from '../support/launchers.ts'
+import { namesIn, SAMPLE } from '../support/maildrop.ts'
 import { waitFor } from '../support/waiting.ts'
 
 // Most of the time is waiting.
 t.jobs = 3
-
-type Launcher = 'start_maildrop' | 'stop_maildrop' | 'maildropctl'
-type Environment = Record<string, string>
-
-/** A working directory with a maildrop of its own; daemons that are left over are killed by the pid in its pid file. */
-async function setUp(t: Test, script: SmtpScript = {}) {
-  const server = await startSmtpScript(script)
-  t.teardown(() => server.close())
-  const cwd = realpathSync(mkdtempSync(join(tmpdir(), 'maildrop-launch-')))
-  const home = join(cwd, 'data', 'maildrop')
-  const spool = join(home, 'spool')
-  const pidFile = join(home, 'var', 'maildrop.pid')
-  const logFile = join(home, 'var', 'maildrop.log')
-  t.teardown(async () => {
-    if (existsSync(pidFile)) await killDaemon(pidFile)
-    rmSync(cwd, { recursive: true, force: true })
-  })
-  const settings: Environment = { SMTP_HOST: '127.0.0.1', SMTP_PORT: String(server.port), MAILDROP_TLS: '0' }
-  const begin = (name: Launcher, args: readonly string[] = [], env: Environment = {}): Child => {
-    const assignments = Object.entries({ PATH: process.env.PATH ?? '', ...settings, ...env }).map(pair =>
-      pair.join('='),
-    )
-    return launchProgram(t, 'env', ['-i', ...assignments, join(PROJECT, 'maildrop', 'bin', name), ...args], { cwd })
-  }
-  return {
-    server,
-    cwd,
-    home,
-    spool,
-    pidFile,
-    logFile,
-    begin,
-    run: (name: Launcher, args: readonly string[] = [], env: Environment = {}) => begin(name, args, env).ended,
-    async submit(to: string): Promise<string> {
-      const id = newMailId()
-      await submit(spool, id, formatMailFile({ id, from: 'sender@example.org', to: [to] }, Buffer.from(MESSAGE)))
-      return id
-    },
-  }
-}
-
-async function killDaemon(pidFile: string): Promise<number> {
-  const found = readPidFile(pidFile)
-  if (found.kind !== 'running') return 0
-  process.kill(found.identity.pid, 'SIGKILL')
-  await waitFor('its end', () => readPidFile(pidFile).kind !== 'running')
-  return found.identity.pid
-}
-
-/** One line on standard error that names the program, and no stack trace anywhere. */
-function failsWith(t: Test, ended: Ended, code: number, message: RegExp): void {
-  t.equal(ended.end, code, ended.stderr)
-  t.match(ended.stderr, /^\w+: [^\n]+\n$/)
-  t.match(ended.stderr, message)
-  t.notMatch(ended.stderr + ended.stdout, /\n\s+at |node:|Error:/)
-}
-
-const pidIn = (text: string): number => Number(/pid (\d+)/.exec(text)?.[1])
-
-function runs(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
-}
 
 t.test('start returns when the daemon is ready, stop when it is gone', async t => {
   const { server, run, cwd, home, spool, pidFile, logFile, submit } = await setUp(t)

@@ -1,0 +1,58 @@
+/**
+ * Reading the configuration again: the same file, the same working directory, the environment as it was at the start.
+ *
+ * Everything can change but what says which daemon this is and how it runs (the pid file, DEBUG, SUPERVISED_DAEMON). A
+ * configuration that cannot be used is refused as a whole, and the daemon goes on with the one it has.
+ */
+import { loadConfig, type MaildropConfig } from '../config.ts'
+import { messageOf } from '../errors.ts'
+import type { ConfigKeyName } from '../keys.ts'
+import type { Daemon } from './daemon.ts'
+import type { Log } from './log.ts'
+
+export interface Reloading {
+  /** The configuration in force. */
+  readonly config: MaildropConfig
+  /** @throws {MaildropError} what is wrong with the new configuration */
+  reload(): Promise<ReloadReport>
+}
+
+export interface ReloadReport {
+  /** The file that was read. */
+  readonly config: string
+  /** Keys that have changed and keep their old value until the daemon is started again. */
+  readonly unchanged: readonly ConfigKeyName[]
+}
+
+export function openReloading(first: MaildropConfig, daemon: Daemon, log: Log): Reloading {
+  let config = first
+  return {
+    get config() {
+      return config
+    },
+    async reload() {
+      try {
+        const wanted = loadConfig({ file: config.file, cwd: config.cwd })
+        const { pidFile, debug, supervised } = config
+        const next = { ...wanted, pidFile, debug, supervised }
+        await daemon.reload(next)
+        const unchanged = FIXED.filter(([, field]) => wanted[field] !== config[field]).map(([key]) => key)
+        config = next
+        log.retarget(next)
+        for (const text of next.warnings) log.line('warning', { text })
+        const text = unchanged.length === 0 ? undefined : `unchanged until a restart: ${unchanged.join(' ')}`
+        log.line('reloaded', { pid: process.pid, config: next.file, relay: daemon.status.relay, text })
+        return { config: next.file, unchanged }
+      } catch (error) {
+        log.line('reload-refused', { pid: process.pid, config: config.file, text: messageOf(error) })
+        throw error
+      }
+    },
+  }
+}
+
+const FIXED = [
+  ['MAILDROP_PID_FILE', 'pidFile'],
+  ['DEBUG', 'debug'],
+  ['SUPERVISED_DAEMON', 'supervised'],
+] as const

@@ -1,0 +1,307 @@
+/** A running daemon told what to do: reload, flush and drain, by signal and by `maildropctl`; and its control socket. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { askDaemon, controlPath, serveControl } from '../../maildrop/daemon/control-socket.ts'
+import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
+import { formatMailFile } from '../../maildrop/spool/format.ts'
+import { newMailId } from '../../maildrop/spool/id.ts'
+import { submit } from '../../maildrop/spool/write.ts'
+import { failsWith, killDaemon, pidIn, setUp } from '../support/launchers.ts'
+import { MESSAGE, namesIn } from '../support/maildrop.ts'
+import { startSmtpScript } from '../support/smtp-script.ts'
+import { waitFor } from '../support/waiting.ts'
+
+// Most of the time is waiting.
+t.jobs = 3
+
+/** A maildrop whose settings are in a file that can be changed while the daemon runs. */
+async function configured(t: Test, script: Parameters<typeof setUp>[1] = {}) {
+  const drop = await setUp(t, script)
+  const file = join(drop.cwd, 'config')
+  const configure = (port: number, more: Record<string, string> = {}): void => {
+    const settings = { SMTP_HOST: '127.0.0.1', SMTP_PORT: String(port), MAILDROP_TLS: '0', ...more }
+    writeFileSync(
+      file,
+      Object.entries(settings)
+        .map(([key, value]) => `${key}="${value}"\n`)
+        .join(''),
+    )
+  }
+  configure(drop.server.port)
+  const env = { SMTP_HOST: undefined, SMTP_PORT: undefined, MAILDROP_TLS: undefined, MAILDROP_CONFIG: file }
+  const log = (): string => readFileSync(drop.logFile, 'utf8')
+  return { ...drop, file, configure, log, run: (...args: string[]) => drop.run('maildropctl', args, env) }
+}
+
+async function otherServer(t: Test) {
+  const server = await startSmtpScript()
+  t.teardown(() => server.close())
+  return server
+}
+
+t.test('reload: the next message goes to the new server, the one in transfer is finished at the old', async t => {
+  let release: () => void = () => undefined
+  const held = new Promise<undefined>(resolve => {
+    release = () => resolve(undefined)
+  })
+  const { server, run, configure, submit, file, log } = await configured(t, { dot: () => held })
+  const other = await otherServer(t)
+  const pid = pidIn((await run('start')).stdout)
+  await submit('ann@example.org')
+  await waitFor('the transfer', () => server.commands.includes('DATA'))
+  configure(other.port)
+  t.match(await run('reload'), { end: 0, stdout: `pid ${pid} goes on with ${file}\n`, stderr: '' })
+  await submit('bob@example.org')
+  await waitFor('the new server', () => other.recipients().includes('bob@example.org'))
+  release()
+  await waitFor('the old server', () => log().includes('to=ann@example.org'))
+  t.strictSame([server.recipients(), other.recipients()], [['ann@example.org'], ['bob@example.org']])
+  t.match(log(), new RegExp(` reloaded pid=${pid} config=${file} relay=127.0.0.1:${other.port}\n`))
+})
+
+t.test('reload by SIGHUP does the same, and leaves a line in the log', async t => {
+  const { run, configure, submit, log } = await configured(t)
+  const other = await otherServer(t)
+  const pid = pidIn((await run('start')).stdout)
+  configure(other.port)
+  process.kill(pid, 'SIGHUP')
+  await waitFor('the reload', () => log().includes(' reloaded '))
+  await submit('bob@example.org')
+  await waitFor('the message', () => other.messages.length === 1)
+})
+
+t.test('a bad new configuration is refused, and the daemon goes on as before', async t => {
+  const { server, run, configure, submit, file, cwd, log } = await configured(t)
+  const pid = pidIn((await run('start')).stdout)
+  writeFileSync(join(cwd, 'in-the-way'), '')
+  const bad: [() => void, RegExp][] = [
+    [() => writeFileSync(file, 'SMTP_PORT="x"\n'), /config:1: SMTP_PORT is "x"; expected a whole number/],
+    [() => writeFileSync(file, 'SMTP_PORTT=1\n'), /unknown key SMTP_PORTT; did you mean SMTP_PORT/],
+    [() => rmSync(file), /cannot read the configuration file .*ENOENT/],
+    [
+      () => configure(1, { MAILDROP_SPOOL: join(cwd, 'in-the-way') }),
+      /cannot create .*in-the-way: EEXIST; a file stands where/,
+    ],
+  ]
+  for (const [index, [spoil, message]] of bad.entries()) {
+    // The command reads the file as well: it is given a good one that means the same daemon.
+    const good = join(cwd, 'good')
+    writeFileSync(good, '')
+    spoil()
+    const refused = await run('--config', good, 'reload')
+    failsWith(t, refused, 1, /^maildropctl: the daemon keeps its configuration: /)
+    t.match(refused.stderr, message)
+    await waitFor('the log', () => log().match(/ reload-refused /g)?.length === 2 * index + 1)
+    process.kill(pid, 'SIGHUP')
+    await waitFor('the log', () => log().match(/ reload-refused /g)?.length === 2 * index + 2)
+    await submit(`r${index}@example.org`)
+    await waitFor('the message', () => server.messages.length === index + 1)
+  }
+})
+
+t.test('spools, log file and log format change with a reload; what cannot change is named', async t => {
+  const { server, run, configure, submit, cwd, pidFile, spool, log } = await configured(t)
+  await run('start')
+  const [second, secondLog] = [join(cwd, 'second'), join(cwd, 'second.log')]
+  configure(server.port, {
+    MAILDROP_SPOOL: second,
+    MAILDROP_LOG_FILE: secondLog,
+    MAILDROP_LOG_FORMAT: 'json',
+    MAILDROP_PID_FILE: pidFile,
+    SUPERVISED_DAEMON: '1',
+  })
+  t.match(await run('reload'), { end: 0, stdout: /\n {2}unchanged until a restart: SUPERVISED_DAEMON\n$/ })
+  const left = await submit('ann@example.org')
+  const id = newMailId()
+  await submitTo(second, id)
+  await waitFor('the message', () => server.messages.length === 1)
+  t.strictSame(server.recipients(), ['cid@example.org'])
+  t.ok(namesIn(spool).includes(left), 'a spool that is not served any more is left alone')
+  await waitFor('the log', () => existsSync(secondLog) && readFileSync(secondLog, 'utf8').includes('"event":"sent"'))
+  t.notMatch(log(), id)
+  configure(server.port, { MAILDROP_SPOOL: `${second};${spool}` })
+  t.match(await run('reload'), { end: 0 })
+  await waitFor('the other message', () => server.recipients().includes('ann@example.org'))
+})
+
+t.test('reload without a daemon says that there is none', async t => {
+  const { run, pidFile } = await configured(t)
+  failsWith(t, await run('reload'), 1, new RegExp(`not running \\(${pidFile}\\); start it`))
+})
+
+t.test('flush makes deferred messages due at once, by command and by SIGUSR1, with and without a daemon', async t => {
+  let answer: string | undefined = '450 later'
+  const { server, run, submit, spool, log } = await configured(t, { rcpt: () => answer })
+  const pid = pidIn((await run('start')).stdout)
+  const deferred = async (to: string): Promise<void> => {
+    answer = '450 later'
+    const id = await submit(to)
+    await waitFor('the deferral', () => namesIn(spool, '.deferred').some(name => name.endsWith(id)))
+    answer = undefined
+  }
+  await deferred('ann@example.org')
+  t.match(await run('flush'), { end: 0, stdout: '1 message made due\n', stderr: '' })
+  await waitFor('the message', () => server.recipients().includes('ann@example.org'))
+  await deferred('bob@example.org')
+  process.kill(pid, 'SIGUSR1')
+  await waitFor('the message', () => server.recipients().includes('bob@example.org'))
+  t.match(log(), ` flush pid=${pid} messages=1\n`)
+  await deferred('cid@example.org')
+  await run('stop')
+  t.match(await run('flush'), { end: 0, stdout: '1 message made due; no daemon is running\n' })
+  await run('start')
+  await waitFor('the message', () => server.recipients().includes('cid@example.org'))
+})
+
+t.test('flush tries a server that is down at once', async t => {
+  const { server, run, submit, log } = await configured(t)
+  await server.close()
+  await run('start')
+  await submit('ann@example.org')
+  await waitFor('the alarm', () => log().includes(' server-down '))
+  const again = await startSmtpScript({}, server.port)
+  t.teardown(() => again.close())
+  t.match(await run('flush'), { end: 0, stdout: '0 messages made due\n' })
+  await waitFor('the message', () => again.messages.length === 1)
+})
+
+t.test('drain delivers what can be delivered and says whether anything is left, with and without a daemon', async t => {
+  for (const daemon of [true, false]) {
+    const { server, run, submit, pidFile, spool } = await configured(t, {
+      rcpt: to => (to.startsWith('later') ? '450 later' : to.startsWith('no') ? '550 no' : undefined),
+    })
+    if (daemon) await run('start')
+    for (let i = 0; i < 30; i++) await submit(`r${i}@example.org`)
+    writeFileSync(join(spool, 'plain'), '##To:ann@example.org\n##From:b@example.org\nSubject: x\n\nHello.\n')
+    t.match(await run('drain'), { end: 0, stdout: 'nothing is left to deliver\n', stderr: '' })
+    t.equal(server.messages.length, 31)
+    await submit('no@example.org')
+    t.match(await run('drain'), { end: 0, stdout: 'nothing is left to deliver (besides 1 failed)\n' })
+    await submit('later@example.org')
+    t.match(await run('drain'), {
+      end: 1,
+      stdout: /^1 message left: 1 deferred \(besides 1 failed\); maildropctl queue/,
+    })
+    await server.close()
+    await submit('ann@example.org')
+    t.match(await run('drain'), { end: 1, stdout: /^2 messages left: 1 waiting, 1 deferred/ })
+    t.equal(readPidFile(pidFile).kind, daemon ? 'running' : 'none')
+  }
+})
+
+t.test('the control socket is private, goes with the daemon, and a stale one is replaced', async t => {
+  const { run, pidFile } = await configured(t)
+  const path = controlPath(pidFile)
+  t.match(await run('start'), { end: 0 })
+  t.equal(statSync(path).mode & 0o777, 0o600)
+  await killDaemon(pidFile)
+  t.ok(existsSync(path), 'a dead daemon leaves it')
+  await t.rejects(askDaemon(path, 'status'), { code: 'CONTROL_FAILED' })
+  t.match(await run('start'), { end: 0 })
+  t.match(await askDaemon(path, 'status'), { destination: { state: 'up' }, connections: { open: 0 } })
+  t.match(await run('stop'), { end: 0 })
+  t.notOk(existsSync(path))
+})
+
+t.test('a file that stands in the way of the socket is left alone, and the daemon delivers without', async t => {
+  const { server, run, pidFile, submit, log } = await configured(t)
+  mkdirSync(join(pidFile, '..'), { recursive: true })
+  writeFileSync(controlPath(pidFile), 'mine')
+  await run('start')
+  await submit('ann@example.org')
+  await waitFor('the message', () => server.messages.length === 1)
+  t.match(log(), / control-failed text=".*EADDRINUSE/)
+  t.equal(readFileSync(controlPath(pidFile), 'utf8'), 'mine')
+  failsWith(t, await run('reload'), 1, /the daemon does not answer on .*ENOTSOCK|ECONNREFUSED/)
+})
+
+t.test('a path that is too long for a socket works as well', async t => {
+  const { cwd } = await configured(t)
+  const directory = join(cwd, 'x'.repeat(120), 'y'.repeat(120))
+  mkdirSync(directory, { recursive: true })
+  const before = process.cwd()
+  const path = join(directory, 'maildrop.sock')
+  const close = await serveControl(path, async command => ({ asked: command }))
+  t.ok(existsSync(path))
+  t.strictSame(await askDaemon(path, 'status'), { asked: 'status' })
+  t.equal(process.cwd(), before)
+  await close()
+  t.notOk(existsSync(path))
+})
+
+t.test('no client disturbs: rubbish, endless lines, silence, many connections, many requests', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'maildrop-control-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const path = join(directory, 's')
+  let asked = 0
+  const close = await serveControl(path, async () => {
+    asked += 1
+    return { fine: true }
+  })
+  const say = (text: string): Promise<string> =>
+    new Promise(resolve => {
+      let answer = ''
+      const socket = connect(path)
+      socket.on('data', chunk => {
+        answer += chunk
+      })
+      socket.on('error', () => undefined)
+      socket.on('close', () => resolve(answer))
+      socket.end(text)
+    })
+  for (const rubbish of [
+    'x\n',
+    '\n',
+    '{}\n',
+    '{"command":"shutdown"}\n',
+    '{"command":"status","more":1}\n',
+    '[]\n',
+    'null\n',
+  ])
+    t.match(JSON.parse(await say(rubbish)), { ok: false, code: 'CONTROL_FAILED', message: /^expected \{"command"/ })
+  t.equal(asked, 0)
+  t.equal(await say('{"command":"status"}'), '', 'half a line is no request')
+  t.equal(await say('a'.repeat(1_000_000)), '', 'an endless line is cut off')
+  t.equal(await say('{"command":"status"}\n'.repeat(100)), '', 'so is who asks without listening')
+  t.equal((await say('{"command":"status"}\n'.repeat(3))).split('\n').length, 4, 'several requests in turn')
+  const silent = Array.from({ length: 40 }, () => connect(path).on('error', () => undefined))
+  await waitFor('the connections', () => silent.filter(socket => socket.closed || socket.destroyed).length >= 20)
+  for (const socket of silent) socket.destroy()
+  await waitFor('an answer', () => askDaemon(path, 'status').catch(() => undefined))
+  await close()
+})
+
+t.test('an answer that is none, or does not come, is an error that says so', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'maildrop-control-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const answers: [string | undefined, RegExp][] = [
+    ['rubbish\n', /not one of a daemon/],
+    ['{"ok":true', /closed the connection/],
+    ['x'.repeat(2_000_000), /too long/],
+    [undefined, /no answer after 0.2 seconds/],
+    ['{"ok":false,"code":"NEW_CODE","message":"no"}\n', /^no$/],
+  ]
+  for (const [index, [answer, message]] of answers.entries()) {
+    const path = join(directory, String(index))
+    const server = createServer(socket => {
+      socket.on('error', () => undefined)
+      if (answer !== undefined) socket.end(answer)
+    })
+    await new Promise<void>(resolve => server.listen(path, resolve))
+    await t.rejects(askDaemon(path, 'status', 200), { code: 'CONTROL_FAILED', message })
+    server.close()
+  }
+  chmodSync(directory, 0o700)
+  await t.rejects(askDaemon(join(directory, 'none'), 'status'), {
+    code: 'CONTROL_FAILED',
+    message: /ENOENT; see its log/,
+  })
+})
+
+async function submitTo(spool: string, id: string): Promise<void> {
+  const mail = { id, from: 'sender@example.org', to: ['cid@example.org'] }
+  await submit(spool, id, formatMailFile(mail, Buffer.from(MESSAGE)))
+}
