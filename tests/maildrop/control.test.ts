@@ -291,7 +291,10 @@ t.test('an answer that is none, or does not come, is an error that says so', asy
       if (answer !== undefined) socket.end(answer)
     })
     await new Promise<void>(resolve => server.listen(path, resolve))
-    await t.rejects(askDaemon(path, 'status', 200), { code: 'CONTROL_FAILED', message })
+    await t.rejects(askDaemon(path, 'status', answer === undefined ? 200 : undefined), {
+      code: 'CONTROL_FAILED',
+      message,
+    })
     server.close()
   }
   chmodSync(directory, 0o700)

@@ -259,7 +259,7 @@ t.test('status and queue show the same as a table and as JSON, with and without 
   })
   t.match(
     (await run('maildropctl', ['status'])).stdout,
-    /^running with pid \d+\n {2}messages {2}0 waiting, 0 active, 1 deferred, 1 failed\n/,
+    /^running with pid \d+\n {2}messages {2}0 waiting, 0 scheduled, 0 active, 1 deferred, 0 held, 1 failed\n/,
   )
   await run('stop_maildrop')
   const waiting = await submit('ann@example.org')
@@ -341,7 +341,7 @@ t.test('wrong usage exits with 2 and one line, help with 0', async t => {
   ]
   for (const [name, args, message] of wrong) failsWith(t, await run(name, args), 2, message)
   for (const [name, text] of [
-    ['maildropctl', /start .*\n.*stop .*\n.*restart .*\n.*status .*[\s\S]*--config/],
+    ['maildropctl', /start .*\n.*stop .*\n.*restart .*\n.*reload .*\n.*status [\s\S]*--config/],
     ['start_maildrop', /returns when it is\s+ready/],
     ['stop_maildrop', /returns when it is\s+gone/],
   ] as const)
