@@ -20,18 +20,11 @@ import {
   type Oid,
   Persistent,
   ROOT_OID,
+  type State,
   type Tid,
 } from './persistent.ts'
-import {
-  claimExtensions,
-  type Place,
-  pickle,
-  Reference as Ref,
-  type Refer,
-  type Reference,
-  unpickle,
-} from './pickle.ts'
-import type { RecordBody, StoredRecord } from './record.ts'
+import { type Place, pickle, Reference as Ref, type Refer, type Reference, unpickle } from './pickle.ts'
+import { type RecordBody, RecordDraft, roomFor, type StoredRecord, WholeRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
@@ -85,6 +78,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly unseen: TransactionEntry[] = []
   private readonly outdated = new Map<Oid, Tid>()
   private readonly stopListening: () => void
+  private readonly resolve = (reference: Reference): Persistent => this.ghost(reference)
   private snapshot: StorageSnapshot
   private current: Transaction | undefined
   private storing = false
@@ -96,7 +90,6 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.database = database
     this.objects = new ObjectCache(options)
     this.readOnly = past !== undefined || (options.readOnly ?? false)
-    claimExtensions()
     this.snapshot = this.view()
     this.stopListening =
       past !== undefined
@@ -423,8 +416,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       references.push(reference.oid)
       return reference
     }
-    const state = pickle(cell.loaded(), noted, cell)
-    return { record: { className: name, version, state }, references: references ?? NONE }
+    const bytes = pickle(cell.loaded(), noted, cell, roomFor(name))
+    return { record: new RecordDraft(name, version, bytes), references: references ?? NONE }
   }
 
   private refer(object: Persistent, place: Place, owner: Cell): Reference {
@@ -461,8 +454,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     }
     try {
       const now = this.encode(cell, known).record
-      const before =
-        now.version === stored.version ? stored.state : pickle(asState(this.attributes(stored)), known, cell)
+      const before = now.version === stored.version ? stored.state : pickle(this.attributes(cell, stored), known, cell)
       return Buffer.compare(now.state, before) !== 0
     } catch {
       return true
@@ -470,8 +462,10 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   private fill(cell: Cell, stored: RecordBody | StoredRecord): void {
-    cell.settle(asState(this.attributes(stored)), 'serial' in stored ? stored.serial : cell.serial)
-    if (this.objects.loaded(cell, stored.state.length)) this.objects.shrink(each => each !== cell && this.mayGo(each))
+    const serial = stored instanceof WholeRecord ? stored.serial : cell.serial
+    cell.settle(this.attributes(cell, stored), serial)
+    const size = stored instanceof WholeRecord ? stored.bytes.length - stored.start : stored.state.length
+    if (this.objects.loaded(cell, size)) this.objects.shrink(each => each !== cell && this.mayGo(each))
   }
 
   /** Whether an object can be made a ghost: it is as it was stored, and nobody holds an inner value of it. */
@@ -484,16 +478,22 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   /** A record's attributes, as the registered version of its class has them. */
-  private attributes(stored: RecordBody): Record<string, unknown> {
-    const state = unpickle(stored.state, reference => this.ghost(reference))
-    const entry = classNamed(stored.className)
-    if (entry === undefined || entry.version === stored.version) return state
-    if (entry.version < stored.version)
+  private attributes(cell: Cell, stored: RecordBody): State {
+    const { className, version } = stored
+    const entry = classNamed(className)
+    const outdated = entry !== undefined && entry.version !== version
+    if (outdated && entry.version < version)
       throw new ObjectError(
         'UNKNOWN_CLASS',
-        `a record of class '${stored.className}' has version ${stored.version}, newer than the registered ${entry.version}; run newer code`,
+        `a record of class '${className}' has version ${version}, newer than the registered ${entry.version}; run newer code`,
       )
-    return entry.upgrade === undefined ? state : entry.upgrade(state, stored.version)
+    const record = outdated ? {} : cell.newState()
+    const state =
+      stored instanceof WholeRecord
+        ? unpickle(stored.bytes, this.resolve, stored.start, record)
+        : unpickle(stored.state, this.resolve, 0, record)
+    if (state === record && !outdated) return state
+    return asState(outdated && entry.upgrade !== undefined ? entry.upgrade(state, version) : state)
   }
 
   private ghost({ oid, className }: Reference): Persistent {
@@ -530,7 +530,7 @@ const NONE: readonly Oid[] = []
 const DIFFERENT = new Error('refers to a new object')
 
 function classOf(cell: Cell): { name: string; version: number } {
-  const entry = entryOf((Object.getPrototypeOf(cell.proxy) as object).constructor)
+  const entry = entryOf(cell.ctor)
   if (entry !== undefined) return entry
   const { name } = cell.proxy.constructor
   throw new ObjectError(

@@ -7,7 +7,7 @@
  */
 import { asState } from './persistent.ts'
 import { pickle, type Reference, unpickle } from './pickle.ts'
-import type { RecordBody, StoredRecord } from './record.ts'
+import type { RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
 import type { Change } from './storage/storage.ts'
 
@@ -18,8 +18,8 @@ export interface ConflictResolver {
 /** The merged record; undefined if there is no merging these. `old` is what the change was made to. */
 export function mergeRecords(
   change: Change,
-  committed: StoredRecord,
-  old: StoredRecord | undefined,
+  committed: RecordBody,
+  old: RecordBody | undefined,
 ): RecordBody | undefined {
   const { className, version } = change.record
   const resolver = classNamed(className)?.ctor.prototype as Partial<ConflictResolver> | undefined

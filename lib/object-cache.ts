@@ -45,7 +45,8 @@ export class ObjectCache {
 
   /** Takes note of an object whose state was loaded. @returns whether there are too many by now */
   loaded(cell: Cell, bytes: number): boolean {
-    if (cell.bytes === 0) this.cells.set(cell.oid, cell)
+    if (!cell.held) this.cells.set(cell.oid, cell)
+    cell.held = true
     cell.bytes = bytes
     this.freshObjects += 1
     this.freshBytes += bytes
@@ -86,7 +87,7 @@ export class ObjectCache {
         bytes -= each.bytes
         each.ghostify()
       }
-      each.bytes = 0
+      each.held = false
       this.cells.set(oid, new WeakRef(each))
     }
     this.keptObjects = objects

@@ -47,10 +47,6 @@ export interface Jar {
 /** Attributes by name, and nothing else: no prototype answers for a name that is not there. */
 export type State = Record<string, unknown>
 const NOTHING = Object.freeze(Object.create(null))
-function StateObject(): void {}
-StateObject.prototype = NOTHING
-const newState = StateObject as unknown as new () => State
-
 /** Makes a decoded record a state. */
 export function asState(record: Record<string, unknown>): State {
   return Object.setPrototypeOf(record, NOTHING)
@@ -60,14 +56,26 @@ export function asState(record: Record<string, unknown>): State {
 export const EXPLICIT: unique symbol = Symbol('explicit change tracking')
 
 const CELL: unique symbol = Symbol('cell')
-const targets = new WeakMap<object, object>()
+/** What the objects of a class share. */
+interface Kind {
+  /** The target of their proxies. */
+  readonly target: object
+  /** Whether they mark themselves changed. */
+  readonly explicit: boolean
+  /** Makes an empty state. One function for each class: the engine learns from the first ones how much room a state needs. */
+  readonly newState: new () => State
+}
+const kinds = new WeakMap<object, Kind>()
 
-function targetFor(prototype: object): object {
-  const known = targets.get(prototype)
+function kindOf(prototype: object): Kind {
+  const known = kinds.get(prototype)
   if (known !== undefined) return known
-  const target: object = Object.create(prototype)
-  targets.set(prototype, target)
-  return target
+  function StateObject(): void {}
+  StateObject.prototype = NOTHING
+  const newState = StateObject as unknown as new () => State
+  const kind: Kind = { target: Object.create(prototype), explicit: EXPLICIT in prototype, newState }
+  kinds.set(prototype, kind)
+  return kind
 }
 
 const isInner = (value: unknown): boolean =>
@@ -85,15 +93,29 @@ export class Cell implements ProxyHandler<object> {
   changed = false
   /** True when an inner value went in or out by the class's own doing (see handOut). */
   exposed = false
-  /** Bytes of the state when it was loaded; 0 while the cache holds the object weakly. */
+  /** Bytes of the state when it was loaded. */
   bytes = 0
+  /** False while the cache holds the object weakly. */
+  held = true
   /** The name under which a record knows an object whose class is not registered. */
   brokenName: string | undefined
   readonly proxy: Persistent
+  private readonly kind: Kind
 
   constructor(prototype: object, state: State | undefined) {
     this.state = state
-    this.proxy = new Proxy(targetFor(prototype), this) as Persistent
+    this.kind = kindOf(prototype)
+    this.proxy = new Proxy(this.kind.target, this) as Persistent
+  }
+
+  /** The object's class. */
+  get ctor(): unknown {
+    return this.kind.target.constructor
+  }
+
+  /** A state without attributes. */
+  newState(): State {
+    return new this.kind.newState()
   }
 
   /** What messages call the object. */
@@ -123,7 +145,7 @@ export class Cell implements ProxyHandler<object> {
   /** Looks for inner values, so that reading one is noticed. */
   watch(): void {
     this.watched = false
-    if (EXPLICIT in Object.getPrototypeOf(this.proxy)) return
+    if (this.kind.explicit) return
     for (const key in this.state) {
       if (isInner(this.state[key])) {
         this.watched = true
@@ -292,7 +314,9 @@ export class Persistent implements Located {
   declare __name__?: string | undefined
 
   constructor() {
-    return new Cell(new.target.prototype, new newState()).proxy as this
+    const own = new Cell(new.target.prototype, undefined)
+    own.state = own.newState()
+    return own.proxy as this
   }
 
   /** The object's id in its database; undefined until it is stored or added. */

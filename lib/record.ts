@@ -3,7 +3,7 @@
  *
  *   offset  bytes  content
  *   0       1      format, 1
- *   1       4      CRC-32 of the oid (8 bytes, big endian) and of everything from offset 5, big endian
+ *   1       4      CRC-32, big endian: of the record with the lower half of the oid in this place, begun with the upper half
  *   5       8      serial: the tid of the transaction that wrote it, big endian
  *   13      8      serial of the revision before, big endian; 0 if there was none
  *   21      2      version of the class's state, big endian
@@ -16,6 +16,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { ObjectError } from './errors.ts'
+import { nameIn } from './names.ts'
 import type { Oid, Tid } from './persistent.ts'
 
 /** A record without its oid and serial, as a connection hands it to the storage. */
@@ -40,55 +41,133 @@ export const isGone = (record: RecordBody): boolean => record.className === ''
 const FORMAT = 1
 const HEADER = 24
 const MAX_NAME = 255
-const seed = Buffer.alloc(8)
+const HIGH = 0x1_0000_0000
 
-function checksum(oid: Oid, bytes: Uint8Array): number {
-  writeUInt64(seed, oid, 0)
-  return crc32(bytes.subarray(5), crc32(seed))
+/** A record as it is stored. */
+export class WholeRecord implements StoredRecord {
+  readonly serial: Tid
+  readonly previous: Tid
+  readonly version: number
+  readonly className: string
+  readonly bytes: Buffer
+  /** Where in the bytes the state begins. */
+  readonly start: number
+
+  constructor(bytes: Buffer, start: number, className: string, version: number, serial: Tid, previous: Tid) {
+    this.bytes = bytes
+    this.start = start
+    this.className = className
+    this.version = version
+    this.serial = serial
+    this.previous = previous
+  }
+
+  get state(): Buffer {
+    return this.bytes.subarray(this.start)
+  }
+}
+
+/** A record that has room for its header in front of the state, so that it can become whole in its place. */
+export class RecordDraft implements RecordBody {
+  readonly className: string
+  readonly version: number
+  readonly bytes: Buffer
+
+  /** @param bytes `roomFor(className)` bytes, and the state */
+  constructor(className: string, version: number, bytes: Buffer) {
+    this.className = className
+    this.version = version
+    this.bytes = bytes
+  }
+
+  get state(): Buffer {
+    return this.bytes.subarray(roomFor(this.className))
+  }
+}
+
+let sized = ''
+let room = HEADER
+
+/** How many bytes come before the state. @throws {ObjectError} INVALID_CLASS if the name is too long */
+export function roomFor(className: string): number {
+  if (className === sized) return room
+  const length = Buffer.byteLength(className)
+  if (length > MAX_NAME)
+    throw new ObjectError(
+      'INVALID_CLASS',
+      `class name '${className}' has ${length} bytes; at most ${MAX_NAME} can be stored`,
+    )
+  sized = className
+  room = HEADER + length
+  return room
+}
+
+/** The checksum of a record; that in the bytes is overwritten. */
+function checksum(oid: Oid, bytes: Buffer): number {
+  writeUInt32(bytes, oid % HIGH, 1)
+  return crc32(bytes, Math.floor(oid / HIGH))
+}
+
+function writeUInt32(bytes: Buffer, value: number, offset: number): void {
+  bytes[offset] = value >>> 24
+  bytes[offset + 1] = value >>> 16
+  bytes[offset + 2] = value >>> 8
+  bytes[offset + 3] = value
+}
+
+function readUInt32(bytes: Buffer, offset: number): number {
+  return ((bytes[offset]! << 24) | (bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!) >>> 0
 }
 
 /** Writes a whole number below 2^53 as 8 bytes, big endian. */
 export function writeUInt64(bytes: Buffer, value: number, offset: number): void {
-  bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), offset)
-  bytes.writeUInt32BE(value % 0x1_0000_0000, offset + 4)
+  writeUInt32(bytes, Math.floor(value / HIGH), offset)
+  writeUInt32(bytes, value % HIGH, offset + 4)
 }
 
 export function readUInt64(bytes: Buffer, offset: number): number {
-  return bytes.readUInt32BE(offset) * 0x1_0000_0000 + bytes.readUInt32BE(offset + 4)
+  return readUInt32(bytes, offset) * HIGH + readUInt32(bytes, offset + 4)
 }
 
-export function encodeRecord(oid: Oid, record: StoredRecord): Buffer {
-  const nameLength = Buffer.byteLength(record.className)
-  if (nameLength > MAX_NAME)
-    throw new ObjectError(
-      'INVALID_CLASS',
-      `class name '${record.className}' has ${nameLength} bytes; at most ${MAX_NAME} can be stored`,
-    )
-  const bytes = Buffer.allocUnsafe(HEADER + nameLength + record.state.length)
+/** Makes a record whole. A draft is not to be used any more. */
+export function wholeRecord(oid: Oid, record: RecordBody, serial: Tid, previous: Tid): WholeRecord {
+  const { className, version } = record
+  const start = roomFor(className)
+  let bytes: Buffer
+  if (record instanceof RecordDraft) bytes = record.bytes
+  else {
+    const { state } = record
+    bytes = Buffer.allocUnsafe(start + state.length)
+    bytes.set(state, start)
+  }
   bytes[0] = FORMAT
-  writeUInt64(bytes, record.serial, 5)
-  writeUInt64(bytes, record.previous, 13)
-  bytes.writeUInt16BE(record.version, 21)
-  bytes[23] = nameLength
-  bytes.write(record.className, HEADER)
-  bytes.set(record.state, HEADER + nameLength)
-  bytes.writeUInt32BE(checksum(oid, bytes), 1)
-  return bytes
+  writeUInt64(bytes, serial, 5)
+  writeUInt64(bytes, previous, 13)
+  bytes[21] = version >>> 8
+  bytes[22] = version
+  bytes[23] = start - HEADER
+  writeName(bytes, className, start)
+  writeUInt32(bytes, checksum(oid, bytes), 1)
+  return new WholeRecord(bytes, start, className, version, serial, previous)
+}
+
+function writeName(bytes: Buffer, name: string, end: number): void {
+  if (end - HEADER === name.length) for (let i = 0; i < name.length; i++) bytes[HEADER + i] = name.charCodeAt(i)
+  else bytes.write(name, HEADER)
 }
 
 /** @throws {ObjectError} DATABASE_CORRUPT */
-export function decodeRecord(oid: Oid, bytes: Buffer): StoredRecord {
+export function decodeRecord(oid: Oid, bytes: Buffer): WholeRecord {
   if (bytes.length < HEADER || bytes[0] !== FORMAT || bytes.length < HEADER + bytes[23]!)
     throw corrupt(oid, 'its header is damaged')
-  if (checksum(oid, bytes) !== bytes.readUInt32BE(1)) throw corrupt(oid, 'its checksum does not agree')
-  const end = HEADER + bytes[23]!
-  return {
-    serial: readUInt64(bytes, 5),
-    previous: readUInt64(bytes, 13),
-    version: bytes.readUInt16BE(21),
-    className: bytes.toString('utf8', HEADER, end),
-    state: bytes.subarray(end),
-  }
+  const expected = readUInt32(bytes, 1)
+  const found = checksum(oid, bytes)
+  writeUInt32(bytes, expected, 1)
+  if (found !== expected) throw corrupt(oid, 'its checksum does not agree')
+  const start = HEADER + bytes[23]!
+  const className = nameIn(bytes, HEADER, start)
+  const version = bytes[21]! * 0x100 + bytes[22]!
+  return new WholeRecord(bytes, start, className, version, readUInt64(bytes, 5), readUInt64(bytes, 13))
 }
 
 /** The serial of a record, unchecked. */

@@ -7,7 +7,9 @@
  */
 import { ObjectError } from './errors.ts'
 import { asState } from './persistent.ts'
-import { pickle, REFERENCE, type Reference, SPECIAL, unpickle } from './pickle.ts'
+import { pickle, type Reference, unpickle } from './pickle.ts'
+import { LEAF_TYPES } from './pickle-reader.ts'
+import { REFERENCE, SPECIAL } from './pickle-values.ts'
 
 /**
  * The attributes, with references as they stand, and each reference once.
@@ -34,8 +36,8 @@ function encoded(state: Record<string, unknown>): Buffer {
   }
 }
 
-/** msgpackr's extension types for undefined, bigints, typed arrays and dates. */
-const PLAIN_TYPES = [0x00, 0x42, 0x74, 0xff]
+/** Extension types for undefined, bigints, typed arrays and dates. */
+const PLAIN_TYPES = [0x00, ...LEAF_TYPES]
 
 /** Checks that the bytes are exactly one MessagePack value of the kinds that a state has. */
 function walk(bytes: Buffer): void {

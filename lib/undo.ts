@@ -79,7 +79,7 @@ function before(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: RecordBo
   const target = earlier ?? GONE
   if (same(now, undone)) return target
   const change: Change = { oid, serial: tid, record: target, references: [] }
-  const merged = isGone(now) || isGone(target) ? undefined : mergeRecords(change, { ...first, ...now }, undone)
+  const merged = isGone(now) || isGone(target) ? undefined : mergeRecords(change, now, undone)
   if (merged === undefined) throw undoConflict(oid, tid, `${now.className || 'it'} was changed since`)
   return merged
 }

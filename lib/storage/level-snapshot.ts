@@ -2,7 +2,7 @@
 import type { AbstractSnapshot } from 'abstract-level'
 import { ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
-import { decodeRecord, isGone, type StoredRecord } from '../record.ts'
+import { decodeRecord, isGone, type WholeRecord } from '../record.ts'
 import { objectKey, revisionKey } from './keys.ts'
 import { BINARY, type Level, unreadable } from './level.ts'
 import type { Suspicion } from './suspicion.ts'
@@ -24,7 +24,7 @@ export class SharedSnapshot {
   }
 
   /** The current revision, be it that the object is gone. */
-  latest(oid: Oid): StoredRecord | undefined {
+  latest(oid: Oid): WholeRecord | undefined {
     const bytes = this.read(oid, objectKey(oid))
     const record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
     this.suspicion?.check(oid, record)
@@ -39,12 +39,12 @@ export class SharedSnapshot {
     }
   }
 
-  load(oid: Oid): StoredRecord | undefined {
+  load(oid: Oid): WholeRecord | undefined {
     const record = this.latest(oid)
     return record === undefined || isGone(record) ? undefined : record
   }
 
-  *revisions(oid: Oid): Generator<StoredRecord> {
+  *revisions(oid: Oid): Generator<WholeRecord> {
     let record = this.latest(oid)
     while (record !== undefined) {
       yield record

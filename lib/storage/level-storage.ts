@@ -13,11 +13,11 @@ import { OidSet } from '../oid-set.ts'
 import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
 import {
   decodeRecord,
-  encodeRecord,
   isGone,
   type RecordBody,
   readUInt64,
-  type StoredRecord,
+  type WholeRecord,
+  wholeRecord,
   writeUInt64,
 } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
@@ -57,7 +57,7 @@ const FORMAT = 1
 interface Write {
   readonly oid: Oid
   readonly record: RecordBody
-  readonly before: StoredRecord | undefined
+  readonly before: WholeRecord | undefined
 }
 
 /** A write that waits for its turn: of a transaction, or of a pack that removes objects. */
@@ -78,7 +78,7 @@ export class LevelStorage implements Storage {
   private nextOid: Oid
   private waiting: Accepted[] = []
   /** What accepted transactions that are not yet durable have written. */
-  private readonly unwritten = new Map<Oid, StoredRecord>()
+  private readonly unwritten = new Map<Oid, WholeRecord>()
   /** Objects that were removed or taken back since the database was opened: no transaction may refer to them. */
   private readonly removed = new OidSet()
   /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
@@ -206,10 +206,9 @@ export class LevelStorage implements Storage {
     const operations: Operation[] = []
     const classes = new Set<string>()
     for (const { oid, record, before } of writes) {
-      const { className, version, state } = record
-      const stored: StoredRecord = { className, version, state, serial: tid, previous: before?.serial ?? 0 }
-      if (before !== undefined) operations.push([revisionKey(oid, before.serial), encodeRecord(oid, before)])
-      operations.push([objectKey(oid), encodeRecord(oid, stored)])
+      const stored = wholeRecord(oid, record, tid, before?.serial ?? 0)
+      if (before !== undefined) operations.push([revisionKey(oid, before.serial), before.bytes])
+      operations.push([objectKey(oid), stored.bytes])
       this.unwritten.set(oid, stored)
       if (isGone(record)) this.removed.add(oid)
       else {
@@ -431,7 +430,7 @@ export class LevelStorage implements Storage {
   }
 
   /** The current revision, durable or accepted. */
-  private latest(oid: Oid): StoredRecord | undefined {
+  private latest(oid: Oid): WholeRecord | undefined {
     return this.unwritten.get(oid) ?? this.current.latest(oid)
   }
 
@@ -616,7 +615,7 @@ async function databaseId(level: Level, location: string, create: boolean): Prom
   )
 }
 
-function conflict({ oid, serial, record }: Change, committed: StoredRecord | undefined): ObjectError {
+function conflict({ oid, serial, record }: Change, committed: WholeRecord | undefined): ObjectError {
   const now =
     committed === undefined || isGone(committed) ? 'it has been removed' : `the current one is ${committed.serial}`
   return new ObjectError(
@@ -625,7 +624,7 @@ function conflict({ oid, serial, record }: Change, committed: StoredRecord | und
   )
 }
 
-function readConflict(oid: Oid, serial: Tid, latest: StoredRecord | undefined): ObjectError {
+function readConflict(oid: Oid, serial: Tid, latest: WholeRecord | undefined): ObjectError {
   const now = latest === undefined ? 'it has been removed' : `the current one is ${latest.serial}`
   return new ObjectError(
     'READ_CONFLICT',

@@ -6,7 +6,7 @@ import { Packr } from 'msgpackr'
 import t from 'tap'
 import { asState } from '../../lib/persistent.ts'
 import { pickle, unpickle } from '../../lib/pickle.ts'
-import { decodeRecord, encodeRecord } from '../../lib/record.ts'
+import { decodeRecord, wholeRecord } from '../../lib/record.ts'
 import { codeOf } from '../support/database.ts'
 
 const refer = () => {
@@ -158,8 +158,9 @@ t.test('property: a record with any bit changed, or under another oid, is notice
     previous: 5,
     state: Buffer.from('some state'),
   }
-  const bytes = encodeRecord(7, record)
-  t.same(decodeRecord(7, bytes), record)
+  const bytes = wholeRecord(7, record, record.serial, record.previous).bytes
+  const { className, version, serial, previous, state } = decodeRecord(7, bytes)
+  t.same({ className, version, serial, previous, state }, record)
   t.equal(await codeOf(() => decodeRecord(8, bytes)), 'DATABASE_CORRUPT')
   for (let length = 0; length < bytes.length; length++)
     if ((await codeOf(() => decodeRecord(7, bytes.subarray(0, length)))) !== 'DATABASE_CORRUPT')
@@ -191,8 +192,15 @@ t.test('hostile records are refused or give plain values: no code, no prototype,
     'kind toString': special('toString'),
     'a map of numbers': special('map', 1, 2),
     'a node outside of a graph': special('node', 0),
-    'a graph without nodes': special('graph', null, {}),
-    'a graph of a number': special('graph', [1], 5),
+    'a graph without nodes': special('graph', {}, null),
+    'a graph of a number': special('graph', 5, [1]),
+    'an attribute __proto__': Buffer.concat([
+      Buffer.from([0x81, 0xa9]),
+      Buffer.from('__proto__'),
+      Buffer.from([0x81, 0xa1, 0x78, 1]),
+    ]),
+    'a graph within a state': under(0x91, ...special('graph', {}, []).subarray(3)),
+    'a graph under a name': special('graph', {}, []),
     'no attributes': new Packr().pack([1]),
   }
   for (const [what, bytes] of Object.entries(refused))
@@ -200,7 +208,6 @@ t.test('hostile records are refused or give plain values: no code, no prototype,
   const harmless = {
     __proto__: special('entries', false, ['__proto__', { polluted: 1 }]),
     bare: special('entries', true, ['__proto__', { polluted: 1 }], ['constructor', 1]),
-    key: Buffer.concat([Buffer.from([0x81, 0xa9]), Buffer.from('__proto__'), Buffer.from([0x81, 0xa1, 0x78, 1])]),
   }
   for (const bytes of Object.values(harmless)) {
     const record = unpickle(bytes, reference => reference)

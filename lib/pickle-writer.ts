@@ -1,0 +1,415 @@
+/**
+ * Writes states (lib/pickle.ts has the format). One walk checks every value and writes it: this is the inner loop of every commit.
+ *
+ * The bytes go into a slab that many states share, each behind room for the header of its record; what was handed out is never
+ * written again. Paths are put together only for messages.
+ */
+import { Packr } from 'msgpackr'
+import { ObjectError } from './errors.ts'
+import { cellOf, type Persistent, type State } from './persistent.ts'
+import type { Place, Refer } from './pickle.ts'
+import { FIXEXT_1, type Kind, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
+
+const SLAB = 64 * 1024
+/** The most attributes of an object. */
+const MAX_KEYS = 0xffff
+/** How deep values may be nested: what could be stored must be loaded on a much fuller stack. */
+const MAX_DEPTH = 200
+/** Texts up to this length are written character by character. */
+const SHORT = 40
+
+/** Writes the rarer values: bigints, dates, typed arrays. */
+const packr = new Packr({ useRecords: false, moreTypes: true, int64AsType: 'bigint', useBigIntExtension: true })
+const LEAVES = new Set<unknown>(
+  [
+    ...[Date, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array],
+    ...[Float32Array, Float64Array, BigInt64Array, BigUint64Array, DataView, ArrayBuffer],
+  ].map(each => each.prototype),
+)
+const SHARED = new Error('an inner value is met twice')
+
+let slab = Buffer.allocUnsafeSlow(SLAB)
+let at = 0
+
+/** What leads from a value to one inside it: a name, an index, or what makes the step of a message's path. */
+type Step = string | number | (() => string)
+
+export class StateWriter implements Place {
+  private refer!: Refer
+  private owner: unknown
+  /** Where the bytes of the state in hand begin, its room included. */
+  private start = 0
+  private seen: Set<object> | undefined
+  /** In a graph: the number of each node, and what is still to be written of each. */
+  private graph: Map<object, number> | undefined
+  private readonly pending: { readonly value: object; readonly trail: readonly Step[] }[] = []
+  /** What leads to the value in hand. */
+  private trail: Step[] = []
+
+  /**
+   * @param room bytes to leave free in front
+   * @returns the bytes, room included. Throws what refuses the state.
+   */
+  write(state: State, refer: Refer, owner: unknown, room: number): Buffer {
+    this.refer = refer
+    this.owner = owner
+    this.begin(room)
+    try {
+      this.attributes(state)
+    } catch (error) {
+      at = this.start
+      if (error !== SHARED) throw error
+      this.begin(room)
+      this.graph = new Map()
+      this.wholeGraph(state)
+    } finally {
+      this.seen = undefined
+      this.graph = undefined
+      this.pending.length = 0
+      this.trail = []
+    }
+    return slab.subarray(this.start, at)
+  }
+
+  get path(): string {
+    return this.trail
+      .map((each, i) => {
+        if (typeof each === 'number') return `[${each}]`
+        const step = typeof each === 'string' ? each : each()
+        return i === 0 ? step : `.${step}`
+      })
+      .join('')
+  }
+
+  private begin(room: number): void {
+    this.seen = undefined
+    this.trail = []
+    this.start = at
+    this.need(room)
+    at += room
+  }
+
+  /** Makes sure that there is place for that many bytes. */
+  private need(bytes: number): void {
+    if (at + bytes <= slab.length) return
+    const written = at - this.start
+    const larger = Buffer.allocUnsafeSlow(Math.max(SLAB, (written + bytes) * 2))
+    slab.copy(larger, 0, this.start, at)
+    slab = larger
+    this.start = 0
+    at = written
+  }
+
+  private attributes(state: State): void {
+    const keys: string[] = []
+    for (const key in state) if (!key.startsWith('_v_')) keys.push(key)
+    if (keys.length > MAX_KEYS)
+      throw this.refuse(keys[MAX_KEYS] as string, `more than the ${MAX_KEYS} that an object can have`)
+    this.mapHead(keys.length)
+    for (const key of keys) {
+      if (key === '__proto__' || key === '' || !this.text(key)) throw this.refuse(`'${key}'`, 'something under a name')
+      this.value(state[key], key)
+    }
+  }
+
+  /** Each inner value is written once, and a node stands in its places: the record first, then the nodes as they were met. */
+  private wholeGraph(state: State): void {
+    this.mapHead(1)
+    this.text('')
+    this.special('graph', 2)
+    this.attributes(state)
+    this.need(5)
+    slab[at] = 0xdd
+    const count = at + 1 - this.start
+    at += 5
+    for (const { value, trail } of this.pending) {
+      this.trail = [...trail]
+      this.content(value)
+    }
+    slab.writeUInt32BE(this.pending.length, this.start + count)
+  }
+
+  private value(value: unknown, step: Step): void {
+    switch (typeof value) {
+      case 'string':
+        if (!this.text(value)) {
+          this.special('utf16', 1)
+          this.bytes(Buffer.from(value, 'utf16le'))
+        }
+        return
+      case 'number':
+        this.number(value)
+        return
+      case 'boolean':
+        this.byte(value ? 0xc3 : 0xc2)
+        return
+      case 'undefined':
+        this.need(3)
+        slab[at++] = FIXEXT_1
+        slab[at++] = 0
+        slab[at++] = 0
+        return
+      case 'bigint':
+        this.raw(packr.pack(value))
+        return
+    }
+    if (value === null) {
+      this.byte(0xc0)
+      return
+    }
+    this.trail.push(step)
+    if (typeof value !== 'object') throw this.refuse(this.path, `a ${typeof value}`)
+    if (this.trail.length > MAX_DEPTH) {
+      const [first] = this.trail
+      throw this.refuse(typeof first === 'string' ? first : this.path, `values nested more than ${MAX_DEPTH} deep`)
+    }
+    this.object(value)
+    this.trail.pop()
+  }
+
+  private object(value: object): void {
+    if (cellOf(value) !== undefined) {
+      this.reference(this.refer(value as Persistent, this))
+      return
+    }
+    if (value instanceof Reference) {
+      this.reference(value)
+      return
+    }
+    if (this.graph === undefined) {
+      this.seen ??= new Set()
+      if (this.seen.has(value)) throw SHARED
+      this.seen.add(value)
+      this.content(value)
+      return
+    }
+    let number = this.graph.get(value)
+    if (number === undefined) {
+      number = this.pending.push({ value, trail: [...this.trail] }) - 1
+      this.graph.set(value, number)
+    }
+    this.special('node', 1)
+    this.number(number)
+  }
+
+  private reference({ oid, className }: Reference): void {
+    this.need(4)
+    slab[at++] = FIXEXT_1
+    slab[at++] = REFERENCE
+    slab[at++] = 0
+    slab[at++] = 0x92
+    this.number(oid)
+    this.text(className)
+  }
+
+  private content(value: object): void {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype === Array.prototype) this.array(value as unknown[])
+    else if (prototype === Object.prototype || prototype === null)
+      this.plain(value as Record<string, unknown>, prototype === null)
+    else if (prototype === Map.prototype) this.map(value as Map<unknown, unknown>)
+    else if (prototype === Set.prototype) {
+      this.special('set', (value as Set<unknown>).size)
+      let i = 0
+      for (const each of value as Set<unknown>) {
+        const index = i++
+        this.value(each, () => `values[${index}]`)
+      }
+    } else if (prototype === Buffer.prototype) this.bytes(value as Buffer)
+    else if (prototype === Uint8Array.prototype) {
+      this.special('bytes', 1)
+      this.bytes(value as Uint8Array)
+    } else if (LEAVES.has(prototype)) this.raw(packr.pack(value))
+    else throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name ?? '(unknown)'}`)
+  }
+
+  private array(value: unknown[]): void {
+    const { length } = value
+    const keys = Object.keys(value)
+    // indices come first and in order, so the last key tells
+    if (keys.length !== length || (length > 0 && keys[length - 1] !== String(length - 1))) {
+      this.sparse(value, keys)
+      return
+    }
+    this.arrayHead(length)
+    for (let i = 0; i < length; i++) this.value(value[i], i)
+  }
+
+  private sparse(value: unknown[], keys: string[]): void {
+    if (keys.some(key => !/^\d+$/.test(key))) throw this.refuse(this.path, 'an array with named properties')
+    this.special('sparse', 1 + keys.length)
+    this.number(value.length)
+    for (const key of keys) {
+      this.arrayHead(2)
+      this.number(Number(key))
+      this.value(value[Number(key)], Number(key))
+    }
+  }
+
+  private map(value: Map<unknown, unknown>): void {
+    this.special('map', value.size)
+    let i = 0
+    for (const [key, each] of value) {
+      const index = i++
+      this.arrayHead(2)
+      this.value(key, () => `keys[${index}]`)
+      this.value(each, () => `get(${typeof key === 'object' ? index : String(key)})`)
+    }
+  }
+
+  private plain(value: Record<string, unknown>, bare: boolean): void {
+    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, 'an object with symbols as keys')
+    const keys = Object.keys(value)
+    const odd = bare || keys.some(key => key === '__proto__' || !key.isWellFormed())
+    if (odd) {
+      this.special('entries', 1 + keys.length)
+      this.byte(bare ? 0xc3 : 0xc2)
+    } else this.mapHead(keys.length)
+    for (const key of keys) {
+      if (odd) this.arrayHead(2)
+      this.value(key, key)
+      this.value(value[key], key)
+    }
+  }
+
+  // --- MessagePack
+
+  private byte(value: number): void {
+    this.need(1)
+    slab[at++] = value
+  }
+
+  private head(count: number, fix: number, most: number, head16: number): void {
+    this.need(5)
+    if (count <= most) slab[at++] = fix | count
+    else if (count <= 0xffff) {
+      slab[at] = head16
+      at = slab.writeUInt16BE(count, at + 1)
+    } else {
+      slab[at] = head16 + 1
+      at = slab.writeUInt32BE(count, at + 1)
+    }
+  }
+
+  private mapHead(count: number): void {
+    this.head(count, 0x80, 15, 0xde)
+  }
+
+  private arrayHead(count: number): void {
+    this.head(count, 0x90, 15, 0xdc)
+  }
+
+  /** @param count how many values follow the kind */
+  private special(kind: Kind, count: number): void {
+    this.need(3)
+    slab[at++] = FIXEXT_1
+    slab[at++] = SPECIAL
+    slab[at++] = 0
+    this.arrayHead(1 + count)
+    this.text(kind)
+  }
+
+  private number(value: number): void {
+    this.need(9)
+    if (value >>> 0 === value) {
+      if (value === 0 && Object.is(value, -0)) {
+        this.special('minus zero', 0)
+      } else if (value < 0x80) slab[at++] = value
+      else if (value < 0x100) {
+        slab[at++] = 0xcc
+        slab[at++] = value
+      } else if (value < 0x10000) {
+        slab[at++] = 0xcd
+        slab[at++] = value >>> 8
+        slab[at++] = value & 0xff
+      } else {
+        slab[at++] = 0xce
+        slab[at++] = value >>> 24
+        slab[at++] = (value >>> 16) & 0xff
+        slab[at++] = (value >>> 8) & 0xff
+        slab[at++] = value & 0xff
+      }
+    } else if (value >> 0 === value && value >= -32) slab[at++] = value & 0xff
+    else if (value >> 0 === value) {
+      slab[at] = 0xd2
+      at = slab.writeInt32BE(value, at + 1)
+    } else {
+      slab[at] = 0xcb
+      at = slab.writeDoubleBE(value, at + 1)
+    }
+  }
+
+  /** @returns whether the text can be written as such: it has whole characters only. Otherwise nothing was written. */
+  private text(value: string): boolean {
+    const { length } = value
+    this.need(5 + length * 3)
+    if (length <= SHORT) {
+      let to = at + (length < 32 ? 1 : 2)
+      let i = 0
+      for (; i < length; i++) {
+        const code = value.charCodeAt(i)
+        if (code >= 0x80) break
+        slab[to++] = code
+      }
+      if (i === length) {
+        if (length < 32) slab[at] = 0xa0 | length
+        else {
+          slab[at] = 0xd9
+          slab[at + 1] = length
+        }
+        at = to
+        return true
+      }
+    }
+    const guess = headOf(length)
+    const bytes = slab.write(value, at + guess)
+    if (bytes !== length && !value.isWellFormed()) return false
+    const head = headOf(bytes)
+    if (head !== guess) slab.copyWithin(at + head, at + guess, at + guess + bytes)
+    if (head === 1) slab[at] = 0xa0 | bytes
+    else if (head === 2) {
+      slab[at] = 0xd9
+      slab[at + 1] = bytes
+    } else if (head === 3) {
+      slab[at] = 0xda
+      slab.writeUInt16BE(bytes, at + 1)
+    } else {
+      slab[at] = 0xdb
+      slab.writeUInt32BE(bytes, at + 1)
+    }
+    at += head + bytes
+    return true
+  }
+
+  private bytes(value: Uint8Array): void {
+    const { length } = value
+    this.need(5)
+    if (length < 0x100) {
+      slab[at++] = 0xc4
+      slab[at++] = length
+    } else if (length < 0x10000) {
+      slab[at] = 0xc5
+      at = slab.writeUInt16BE(length, at + 1)
+    } else {
+      slab[at] = 0xc6
+      at = slab.writeUInt32BE(length, at + 1)
+    }
+    this.raw(value)
+  }
+
+  private raw(value: Uint8Array): void {
+    this.need(value.length)
+    slab.set(value, at)
+    at += value.length
+  }
+
+  private refuse(path: string, what: string): ObjectError {
+    return new ObjectError(
+      'INVALID_VALUE',
+      `attribute ${path} of ${this.owner} holds ${what}, which cannot be stored; store plain values, or a registered class that extends Persistent`,
+    )
+  }
+}
+
+/** Bytes before a text of that many bytes. */
+const headOf = (bytes: number): number => (bytes < 32 ? 1 : bytes < 0x100 ? 2 : bytes < 0x10000 ? 3 : 5)
