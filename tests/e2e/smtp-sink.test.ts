@@ -1,17 +1,16 @@
 /** The daemon against Postfix's smtp-sink: a server that is not ours, and a count of what it has really received. */
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { launchProgram } from '../support/children.ts'
 import { makeDue, namesIn, testMaildrop } from '../support/maildrop.ts'
+import { needs } from '../support/peers.ts'
+import { answers, freePort } from '../support/ports.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const SINK = '/usr/sbin/smtp-sink'
-const REQUIRED = process.env.MAILDROP_REQUIRE_PEERS === '1'
-const skip =
-  existsSync(SINK) || REQUIRED ? false : `${SINK} is not there: install the Debian package postfix to run this test`
+const peer = needs(existsSync(SINK) ? undefined : `${SINK} is not there: install the Debian package postfix`)
 
 /** Starts smtp-sink on a free port; it writes every message it takes into a file of its own. */
 async function startSink(t: Test, options: readonly string[] = [], onPort?: number) {
@@ -31,25 +30,6 @@ async function startSink(t: Test, options: readonly string[] = [], onPort?: numb
   return { port, dump, received, stop }
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('data', () => socket.end('QUIT\r\n', () => resolve(true)))
-    socket.once('error', () => resolve(false))
-  })
-}
-
 const TOTAL = 500
 const messageFor = (number: number): string =>
   `From: sender@example.org\r\nSubject: message ${number}\r\n\r\n${`line of ${number}\r\n`.repeat(20)}.\r\n..end of ${number}\r\n`
@@ -66,7 +46,7 @@ function numbersOf(received: string[]): number[] {
   })
 }
 
-t.test(`${TOTAL} messages reach smtp-sink, each once and whole`, { skip }, async t => {
+t.test(`${TOTAL} messages reach smtp-sink, each once and whole`, peer, async t => {
   const sink = await startSink(t)
   const drop = testMaildrop(t, sink.port)
   for (let i = 0; i < TOTAL / 2; i++) await drop.submit([`r${i}@example.org`], { message: messageFor(i) })
@@ -95,7 +75,7 @@ const FAULTS: [string, string, 'sent in the end' | 'failed'][] = [
 ]
 
 for (const [fault, word, end] of FAULTS) {
-  t.test(`smtp-sink ${fault}: ${word}, and ${end}`, { skip }, async t => {
+  t.test(`smtp-sink ${fault}: ${word}, and ${end}`, peer, async t => {
     const bad = await startSink(t, fault.split(' '))
     const drop = testMaildrop(t, bad.port, { MAILDROP_INTERVAL: '0.3' })
     await drop.daemon()
