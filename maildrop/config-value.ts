@@ -80,6 +80,13 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
       return chosen as ChoiceOf<Name>
     },
 
+    /** In seconds. */
+    duration(key: KeyOf<'duration'>): number {
+      const value = parseDuration(given(key))
+      if (value === undefined) throw wrong(key, DURATION)
+      return value
+    },
+
     number(key: KeyOf<'integer' | 'number'>): number {
       const { is, min, max, unit } = CONFIG_KEYS[key].kind
       const value = Number(given(key))
@@ -90,4 +97,16 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
       return value
     },
   }
+}
+
+const DURATION = 'a time of at least 1 second: seconds, or days, hours, minutes and seconds such as 5d, 2d 12h, 90m'
+const UNITS = { d: 86_400, h: 3600, m: 60, s: 1 } as const
+
+/** `90`, `5d`, `2d 12h`, `1h30m` in seconds, or undefined. */
+function parseDuration(text: string): number | undefined {
+  const [, plain, d, h, m, s] =
+    /^(?:(\d{1,9})|(?:(\d{1,5})d)? ?(?:(\d{1,7})h)? ?(?:(\d{1,8})m)? ?(?:(\d{1,9})s)?)$/.exec(text.trim()) ?? []
+  const seconds =
+    Number(plain ?? 0) + Object.values(UNITS).reduce((sum, unit, i) => sum + unit * Number([d, h, m, s][i] ?? 0), 0)
+  return seconds > 0 ? seconds : undefined
 }

@@ -37,6 +37,8 @@ export interface MaildropConfig {
   readonly smtp: SmtpConfig
   /** Seconds between two scans of the spool. */
   readonly interval: number
+  /** Seconds after which a message that is still deferred is given up. */
+  readonly maxAge: number
   /** Messages per connection; 0 is no limit. */
   readonly batch: number
   /** Seconds between two messages. */
@@ -151,6 +153,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
       login: user === undefined || password === undefined ? undefined : { user, password },
     },
     interval: value.number('MAILDROP_INTERVAL'),
+    maxAge: value.duration('MAILDROP_MAX_AGE'),
     batch: value.number('MAILDROP_BATCH'),
     waitInterval,
     connections: waitInterval > 0 ? 1 : value.number('MAILDROP_CONNECTIONS'),

@@ -13,6 +13,8 @@ export type KeyKind =
   | { readonly is: 'address' }
   | { readonly is: 'flag' }
   | { readonly is: 'choice'; readonly of: Readonly<Record<string, string>> }
+  /** Seconds, or with units: `5d 12h 30m 90s`. */
+  | { readonly is: 'duration' }
   | { readonly is: 'integer' | 'number'; readonly min: number; readonly max: number; readonly unit: string }
   | { readonly is: 'ignored' }
 
@@ -92,6 +94,11 @@ export const CONFIG_KEYS = {
     kind: { is: 'integer', min: 0, max: 1_000_000, unit: 'messages' },
     default: '0',
     description: 'Messages per connection; 0 is no limit.',
+  },
+  MAILDROP_MAX_AGE: {
+    kind: { is: 'duration' },
+    default: '5d',
+    description: 'How long a message is tried before it is given up: seconds, or such as 2d 12h or 90m.',
   },
   WAIT_INTERVAL: {
     kind: { is: 'number', min: 0, max: 86_400, unit: 'seconds' },

@@ -11,13 +11,30 @@ import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
 import { record } from '../delivery/record.ts'
 import type { Report, Session } from '../delivery/session.ts'
-import { disposition, expireOutcomes, outcomesOf, type RecipientOutcome, stateAfter } from '../delivery/settle.ts'
+import {
+  disposition,
+  expireOutcomes,
+  MAX_RECIPIENTS,
+  outcomesOf,
+  type RecipientOutcome,
+  stateAfter,
+  stillPending,
+} from '../delivery/settle.ts'
 import { MaildropError, messageOf } from '../errors.ts'
 import { type Claim, type Claims, isSameFile, markSent, moveClaim } from '../spool/claim.ts'
 import { newMailId } from '../spool/id.ts'
 import type { ReadyMail } from '../spool/inspect.ts'
 import { deferredDir, deferredName } from '../spool/layout.ts'
-import { idOfFile, type MailState, newState, readState, unfitState, waitingRecipients } from '../spool/state.ts'
+import {
+  idOfFile,
+  type MailState,
+  newState,
+  readState,
+  recordedTransactions,
+  unfitState,
+  waitingRecipients,
+  writeState,
+} from '../spool/state.ts'
 import { daemonStep } from '../steps.ts'
 import type { Candidate } from './intake.ts'
 import type { Log } from './log.ts'
@@ -27,6 +44,8 @@ export interface Job {
   readonly claim: Claim
   readonly mail: ReadyMail
   readonly state: MailState
+  /** Recipients that this attempt has still to try. */
+  readonly pending: readonly string[]
   /** True if the state has been written before. */
   readonly known: boolean
   /** Where it goes if nothing is tried. */
@@ -65,7 +84,8 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
   const fresh = newState({ ...mail, id, ...(name === undefined ? {} : { name }) })
   try {
     const known = await readState(candidate.spool, id)
-    return { claim, mail, state: known ?? fresh, known: known !== undefined, origin }
+    const state = known ?? fresh
+    return { claim, mail, state, pending: waitingRecipients(state), known: known !== undefined, origin }
   } catch (error) {
     const damaged = error instanceof MaildropError && error.code === 'INVALID_MAIL_FILE'
     if (!damaged) moveClaim(claim, origin)
@@ -76,8 +96,9 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
   }
 }
 
-/** An attempt: what became of it, and what it took, in milliseconds. */
+/** A transaction: whom it was for, what became of it, and what it took, in milliseconds. */
 export interface Attempt extends Report {
+  readonly recipients: readonly string[]
   readonly messageId: string | undefined
   /** Opening the connection, if it was opened for this message. */
   readonly connect: number
@@ -85,7 +106,7 @@ export interface Attempt extends Report {
 }
 
 /**
- * Sends a claimed message. From the final dot on the journal says that it may have been delivered.
+ * Sends a claimed message to as many of its pending recipients as one transaction may have. From the final dot on the journal says that it may have been delivered.
  * @param connect milliseconds that opening the connection took, 0 if it was open
  * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
  */
@@ -98,7 +119,7 @@ export async function sendJob(
   let lost = false
   const beforeDot = (): void => {
     try {
-      markSent(job.claim, job.state.attempts + 1)
+      markSent(job.claim, recordedTransactions(job.state) + 1)
     } catch (error) {
       lost = error instanceof MaildropError && error.code === 'CLAIM_LOST'
       throw error
@@ -107,30 +128,57 @@ export async function sendJob(
   const { from } = job.mail.envelope
   const messageId = config.addMessageId ? stableMessageId(job.claim.id, from) : undefined
   const message = outgoing(job.mail, { messageId, beforeDot })
-  if ('problem' in message) return { ...unfitReport(message.problem), messageId: undefined, connect, transfer: 0 }
   const receiver = config.debugReceiver
+  const recipients = job.pending.slice(0, receiver ? undefined : MAX_RECIPIENTS)
+  if ('problem' in message)
+    return { ...unfitReport(message.problem), recipients: job.pending, messageId: undefined, connect, transfer: 0 }
   const start = performance.now()
-  const report = await session.send({ from, to: receiver ? [receiver] : waitingRecipients(job.state) }, message)
+  const report = await session.send({ from, to: receiver ? [receiver] : recipients }, message)
   if (lost) return undefined
   const transfer = performance.now() - start
   const seen = receiver ? { refused: new Map(), end: report.refused.get(receiver) ?? report.end } : report
-  return { ...seen, messageId: message.messageId, connect, transfer }
+  return { ...seen, recipients, messageId: message.messageId, connect, transfer }
 }
 
 /**
- * Writes down what happened.
- * @returns when the message is due again, in milliseconds since 1970, if it was deferred
+ * Writes down what happened. What the next transaction of the same attempt could make somebody forget or get twice is on
+ * disk before this returns.
+ * @param mayGoOn whether the connection can take another transaction
+ * @returns the job to go on with if recipients are pending; or when the message is due again, in milliseconds since 1970
  */
-export async function settleJob(job: Job, attempt: Attempt, context: JobContext): Promise<SettledJob> {
+export async function settleJob(
+  job: Job,
+  attempt: Attempt,
+  mayGoOn: boolean,
+  context: JobContext,
+): Promise<SettledJob> {
   const now = Date.now()
   const { end } = attempt
   if (end.stage === 'dot' && end.code !== undefined && end.code < 300) daemonStep('accepted', job.claim.id)
-  const outcomes = expireOutcomes(outcomesOf(waitingRecipients(job.state), attempt), job.state, now)
-  const state = stateAfter(job.state, outcomes, now)
-  logOutcomes(state, outcomes, attempt, context)
-  const due = now + delayAfter(RETRY_DELAYS, state.attempts) * 1000
+  const { maxAge } = context.config
+  const outcomes = expireOutcomes(outcomesOf(attempt.recipients, attempt), job.state, maxAge, now)
+  const pending = stillPending(job.pending, outcomes)
+  const goesOn = pending.length > 0
+  const state = stateAfter(job.state, outcomes, now, goesOn)
+  logOutcomes(state, outcomes, job.state.attempts + 1, attempt, context)
+  if (goesOn && mayGoOn && (await isWritten(job.claim, state)))
+    return {
+      end: 'go-on',
+      job: { ...job, state, pending, known: true, origin: deferredPlace(job.claim.spool, state.id) },
+    }
+  // Whom this attempt has not reached is tried next, unless it got nowhere: that would be repeated without end.
+  const gotSomewhere = outcomes.some(({ verdict }) => verdict === 'sent' || verdict.startsWith('fail'))
+  const due = goesOn && gotSomewhere ? now : now + delayAfter(RETRY_DELAYS, state.attempts) * 1000
   await recordInTheEnd(job.claim, state, { onDisk: job.known, due }, context)
   return { end: disposition(state), due }
+}
+
+/** Writes the state; false if that is impossible at the moment. */
+async function isWritten(claim: Claim, state: MailState): Promise<boolean> {
+  return await writeState(claim.spool, state).then(
+    () => true,
+    () => false,
+  )
 }
 
 /**
@@ -159,13 +207,16 @@ async function recordInTheEnd(
 
 /** Where a message comes from, under the id it has now. */
 function placeOf({ spool, deferredId }: Candidate, id: string): string {
-  return deferredId === undefined ? join(spool, id) : join(deferredDir(spool), deferredName(id, Date.now()))
+  return deferredId === undefined ? join(spool, id) : deferredPlace(spool, id)
 }
 
-export interface SettledJob {
-  readonly end: 'remove' | 'defer' | 'fail'
-  readonly due: number
+function deferredPlace(spool: string, id: string): string {
+  return join(deferredDir(spool), deferredName(id, Date.now()))
 }
+
+export type SettledJob =
+  | { readonly end: 'remove' | 'defer' | 'fail'; readonly due: number }
+  | { readonly end: 'go-on'; readonly job: Job }
 
 /** Puts a claimed message back as if nothing had been tried. */
 export function giveBack(job: Job): void {
@@ -196,6 +247,7 @@ async function giveUp(claim: Claim, problem: string, name: string | undefined, c
 function logOutcomes(
   state: MailState,
   outcomes: readonly RecipientOutcome[],
+  number: number,
   { messageId, connect, transfer }: Attempt,
   { config, log }: JobContext,
 ): void {
@@ -211,7 +263,7 @@ function logOutcomes(
       code: event.code,
       enhanced: event.enhanced,
       text: event.text,
-      attempt: state.attempts,
+      attempt: number,
       delay: seconds(delay),
       in_spool: seconds(delay - connect - transfer),
       connect: seconds(connect),

@@ -19,6 +19,7 @@ import {
   type MailState,
   newState,
   readState,
+  recordedTransactions,
   removeState,
   statePath,
   unfitState,
@@ -135,7 +136,8 @@ function isCode(error: unknown, code: MaildropError['code']): boolean {
 async function release(claim: Claim, sent: number | undefined, log: Log): Promise<boolean> {
   try {
     const known = await readState(claim.spool, claim.id)
-    if (known !== undefined && (sent === undefined || known.attempts >= sent)) return await follow(claim, known)
+    if (known !== undefined && (sent === undefined || recordedTransactions(known) >= sent))
+      return await follow(claim, known)
     if (sent !== undefined) return await releaseSent(claim, sent, known ?? initialState(claim), log)
   } catch (error) {
     if (!isCode(error, 'INVALID_MAIL_FILE')) throw error
@@ -156,7 +158,7 @@ async function releaseSent(claim: Claim, sent: number, state: MailState | undefi
   const outcomes = outcomesOf(waitingRecipients(state), { refused: new Map(), end: event })
   for (const { address } of outcomes)
     log.line('unknown', { id: claim.id, to: address, from: state.from, attempt: sent, text: UNKNOWN })
-  return await follow(claim, stateAfter({ ...state, attempts: sent - 1 }, outcomes, Date.now()), true)
+  return await follow(claim, stateAfter({ ...state, transactions: sent - 1 }, outcomes, Date.now()), true)
 }
 
 const UNKNOWN =

@@ -164,38 +164,48 @@ export function startWorkers(
     }
   }
 
+  /** One attempt: a transaction, or as many as the recipients need. */
   const attempt = async (
-    job: Job,
-    first: Session,
-    connectTime: number,
+    first: Job,
+    firstSession: Session,
+    firstConnectTime: number,
     source: Source,
   ): Promise<Session | undefined | 'unreachable'> => {
-    let session = first
-    let report = await sendJob(job, session, connectTime, context)
-    if (report !== undefined && wasStale(report, session)) {
-      const start = performance.now()
-      const fresh = await connect()
-      if (fresh === undefined) {
-        giveBack(job)
-        return 'unreachable'
+    let job = first
+    let session = firstSession
+    let connectTime = firstConnectTime
+    for (;;) {
+      let report = await sendJob(job, session, connectTime, context)
+      if (report !== undefined && wasStale(report, session)) {
+        const start = performance.now()
+        const fresh = await connect()
+        if (fresh === undefined) {
+          giveBack(job)
+          return 'unreachable'
+        }
+        session = fresh
+        report = await sendJob(job, session, performance.now() - start, context)
       }
-      session = fresh
-      report = await sendJob(job, session, performance.now() - start, context)
+      if (report === undefined) return session
+      if (aborted && report.end.stage !== 'dot') {
+        giveBack(job)
+        return session
+      }
+      const settled = await settleJob(job, report, session.usable && !stopping, context)
+      judgeServer(report.end)
+      if (settled.end === 'go-on') {
+        job = settled.job
+        connectTime = 0
+        continue
+      }
+      if (settled.end === 'remove') run.sent += 1
+      else if (settled.end === 'fail') run.failed += 1
+      else {
+        run.deferred += 1
+        source.intake.expect(settled.due)
+      }
+      return await afterMessage(session)
     }
-    if (report === undefined) return session
-    if (aborted && report.end.stage !== 'dot') {
-      giveBack(job)
-      return session
-    }
-    const { end, due } = await settleJob(job, report, context)
-    if (end === 'remove') run.sent += 1
-    else if (end === 'fail') run.failed += 1
-    else {
-      run.deferred += 1
-      source.intake.expect(due)
-    }
-    judgeServer(report.end)
-    return await afterMessage(session)
   }
 
   /** One message that makes the server hang up is that message's trouble, several in a row are the server's. */

@@ -8,9 +8,6 @@ export const RETRY_DELAYS = [60, 300, 900, 1800, 3600, 7200, 14_400] as const
 /** Seconds until the next try to reach a server that cannot be used; the last is repeated. */
 export const PROBE_DELAYS = [1, 2, 3, 5] as const
 
-/** Seconds after which a message that is still deferred is given up. */
-export const MAX_AGE = 5 * 24 * 3600
-
 /** Delays vary by this part of themselves, so that messages deferred together do not come back together. */
 const JITTER = 0.2
 

@@ -71,6 +71,14 @@ export function verdictOf(event: Event): Verdict {
 }
 
 /**
+ * True if a recipient was refused only because the transaction has too many of them: 452, or 552 of old servers
+ * (RFC 5321 section 4.5.3.1.10); an enhanced status code that says something else counts for more.
+ */
+export function isTooMany({ stage, code, enhanced }: Event): boolean {
+  return stage === 'rcpt' && (code === 452 || code === 552) && (enhanced === undefined || /^\d\.5\.3$/.test(enhanced))
+}
+
+/**
  * Reads a reply: `550-5.1.1 No such\n550 5.1.1 user` gives 550, `5.1.1`, `No such user`.
  * @param reply the server's lines, or anything else that is to be shown
  */

@@ -78,6 +78,7 @@ export async function openSession(smtp: SmtpConfig, signal?: AbortSignal): Promi
     socketCloseTimeout: 1000,
     maxResponseSize: 64 * 1024,
   })
+  finishReplies(connection)
   let cancel = (): void => undefined
   const broken = new Promise<never>((_, reject) => {
     connection.on('error', reject)
@@ -189,6 +190,21 @@ async function recover(connection: SMTPConnection, end: Event, progress: Progres
     () => true,
     () => false,
   )
+}
+
+/**
+ * nodemailer reads the replies to pipelined commands one per turn of the event loop, and forgets those that are left when
+ * the connection closes: a 421 or 554 behind them would be lost. Its handler waits here until all have been read.
+ */
+function finishReplies(connection: SMTPConnection): void {
+  const inside = connection as unknown as { _onClose(): void; readonly _responseQueue: readonly string[] }
+  const close = inside._onClose.bind(connection)
+  const closeBehind = (unread: number): void => {
+    const { length } = inside._responseQueue
+    if (length === 0 || length === unread) close()
+    else setImmediate(closeBehind, length)
+  }
+  inside._onClose = () => closeBehind(Number.POSITIVE_INFINITY)
 }
 
 function newBooks(): Pick<SMTPConnectionEnvelope, 'rcptQueue' | 'accepted' | 'rejected' | 'rejectedErrors'> {

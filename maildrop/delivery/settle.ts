@@ -4,9 +4,8 @@
  * A recipient is `waiting` until it is `sent` or `failed`, and never goes back. A message whose recipients are all sent is
  * removed; while one waits it is deferred; when none waits and one has failed it is given up.
  */
-import type { MailState, RecipientState } from '../spool/state.ts'
-import { MAX_AGE } from './backoff.ts'
-import { type Event, type Verdict, verdictOf } from './outcome.ts'
+import { type MailState, type RecipientState, recordedTransactions } from '../spool/state.ts'
+import { type Event, isTooMany, type Verdict, verdictOf } from './outcome.ts'
 import type { Report } from './session.ts'
 
 /** What an attempt meant for one recipient. */
@@ -24,29 +23,72 @@ export function outcomesOf(recipients: readonly string[], report: Report): Recip
   })
 }
 
-/** Recipients that would be deferred although the message is too old become `expired`. */
+/** Most recipients of one transaction: as many as every server has to take (RFC 5321 section 4.5.3.1.8). */
+export const MAX_RECIPIENTS = 100
+
+/**
+ * The recipients that the same attempt has still to try, in a transaction of their own: those that were not in this one,
+ * and those that were too many for the server, if it took others. None when the trouble is not these recipients' own.
+ * @param pending the recipients that were to be tried before this transaction, those in it first
+ */
+export function stillPending(pending: readonly string[], outcomes: readonly RecipientOutcome[]): string[] {
+  const verdicts = new Set(outcomes.map(({ verdict }) => verdict))
+  if (STOPPING.some(verdict => verdicts.has(verdict))) return []
+  const others = pending.slice(outcomes.length)
+  const tookSome = outcomes.some(({ event }) => event.stage === 'dot')
+  const tooMany = outcomes.filter(({ verdict, event }) => verdict === 'defer-recipient' && isTooMany(event))
+  return tookSome ? [...others, ...tooMany.map(({ address }) => address)] : others
+}
+
+const STOPPING: readonly Verdict[] = ['defer-message', 'defer-server', 'unknown']
+
+/**
+ * Recipients that would be deferred although the message is too old become `expired`.
+ * @param maxAge in seconds
+ */
 export function expireOutcomes(
   outcomes: readonly RecipientOutcome[],
   state: MailState,
+  maxAge: number,
   now: number,
 ): RecipientOutcome[] {
-  if (now - Date.parse(state.arrived) < MAX_AGE * 1000) return [...outcomes]
+  if (now - Date.parse(state.arrived) < maxAge * 1000) return [...outcomes]
   return outcomes.map(outcome =>
     statusAfter(outcome.verdict) === 'waiting' ? { ...outcome, verdict: 'expired' } : outcome,
   )
 }
 
-/** The state after an attempt. */
-export function stateAfter(state: MailState, outcomes: readonly RecipientOutcome[], now: number): MailState {
+/**
+ * The state after a transaction.
+ * @param goesOn true if it was not the last one of its attempt
+ */
+export function stateAfter(
+  state: MailState,
+  outcomes: readonly RecipientOutcome[],
+  now: number,
+  goesOn = false,
+): MailState {
   const byAddress = new Map(outcomes.map(outcome => [outcome.address, outcome]))
   const at = new Date(now).toISOString()
   const recipients = state.recipients.map((recipient): RecipientState => {
     const outcome = byAddress.get(recipient.address)
     if (outcome === undefined || recipient.status !== 'waiting') return recipient
-    return { ...recipient, status: statusAfter(outcome.verdict), reply: replyText(outcome), at }
+    const { address } = recipient
+    const { stage, code, enhanced, text } = outcome.event
+    return {
+      address,
+      status: statusAfter(outcome.verdict),
+      reply: replyText(outcome),
+      stage,
+      ...(code === undefined ? {} : { code }),
+      ...(enhanced === undefined ? {} : { enhanced }),
+      text,
+      at,
+    }
   })
   const { held: _held, ...rest } = state
-  return { ...rest, attempts: state.attempts + 1, recipients }
+  const transactions = recordedTransactions(state) + 1
+  return { ...rest, attempts: state.attempts + (goesOn ? 0 : 1), transactions, recipients }
 }
 
 /** What is to be done with the message. */

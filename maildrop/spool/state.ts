@@ -18,8 +18,13 @@ import { syncDirectory } from './sync.ts'
 const RecipientState = z.object({
   address: z.string(),
   status: z.enum(['waiting', 'sent', 'failed']),
-  /** The last reply, or what else happened. */
+  /** The last reply, or what else happened, for people. */
   reply: z.string().optional(),
+  /** The same for programs: how far the dialogue had come, reply code, enhanced status code (RFC 3463), and text. */
+  stage: z.string().optional(),
+  code: z.number().int().optional(),
+  enhanced: z.string().optional(),
+  text: z.string().optional(),
   /** When that was. */
   at: z.string().optional(),
 })
@@ -34,6 +39,8 @@ const MailState = z.object({
   arrived: z.string(),
   /** Attempts made so far. */
   attempts: z.number().int().nonnegative(),
+  /** Transactions so far, which the journal counts; more than attempts where one had many recipients. */
+  transactions: z.number().int().nonnegative().optional(),
   recipients: z.array(RecipientState),
   /** Why the file as a whole was given up. */
   problem: z.string().optional(),
@@ -77,6 +84,11 @@ export function newState(mail: {
 export function idOfFile(spool: string, name: string, written: string | undefined): string {
   const isTaken = (id: string): boolean => existsSync(statePath(spool, id)) || existsSync(join(holdDir(spool), id))
   return written === name && isMailId(name) && !isTaken(name) ? name : newMailId()
+}
+
+/** Transactions that have been recorded; files of before there was more than one per attempt do not say. */
+export function recordedTransactions(state: MailState): number {
+  return state.transactions ?? state.attempts
 }
 
 export function waitingRecipients(state: MailState): string[] {

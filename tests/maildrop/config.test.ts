@@ -56,6 +56,7 @@ const CASES: Record<
     wrong: ['1.5', 'a whole number of connections from 1 to 100'],
   },
   MAILDROP_BATCH: { right: ['9', { batch: 9 }], wrong: ['-1', 'a whole number of messages from 0 to 1000000'] },
+  MAILDROP_MAX_AGE: { right: ['2d 12h', { maxAge: 216_000 }], wrong: ['5 days', 'a time of at least 1 second'] },
   WAIT_INTERVAL: {
     right: ['1.5', { waitInterval: 1.5, connections: 1 }],
     wrong: ['1e3', 'a number of seconds from 0 to 86400'],
@@ -116,6 +117,7 @@ t.test('without any setting everything has its documented default', async t => {
     smtp: { host: 'localhost', port: 25, tls: 'offered', login: undefined },
     interval: 120,
     batch: 0,
+    maxAge: 432_000,
     waitInterval: 0,
     debug: false,
     supervised: false,
@@ -238,4 +240,18 @@ t.test('the shipped file names every key with its default and its description, a
   for (const [key, { value, description }] of shipped)
     t.strictSame({ value, description }, { value: table[key]?.default, description: table[key]?.description }, key)
   t.doesNotThrow(() => loadConfig({ file: join(PROJECT, 'maildrop', 'config'), env: {} }))
+})
+
+t.test('a duration is seconds, or days, hours, minutes and seconds', async t => {
+  const maxAge = (value: string) => load(t, '', { MAILDROP_MAX_AGE: value }).maxAge
+  for (const [value, seconds] of Object.entries({
+    '90': 90,
+    '90s': 90,
+    '1h30m': 5400,
+    '1d 1h 1m 1s': 90_061,
+    '36h': 129_600,
+  }))
+    t.equal(maxAge(value), seconds, value)
+  for (const value of ['0', '-1', '0d', '1.5h', '5w', '1m 1d', 'd', ' '])
+    t.throws(() => maxAge(value), { code: 'CONFIG_INVALID' }, value)
 })
