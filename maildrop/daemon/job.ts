@@ -106,7 +106,8 @@ export interface Attempt extends Report {
 }
 
 /**
- * Sends a claimed message to as many of its pending recipients as one transaction may have. From the final dot on the journal says that it may have been delivered.
+ * Sends a claimed message to as many of its pending recipients as one transaction may have. From the final dot on the
+ * journal says that it may have been delivered.
  * @param connect milliseconds that opening the connection took, 0 if it was open
  * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
  */
@@ -158,17 +159,16 @@ export async function settleJob(
   const { maxAge } = context.config
   const outcomes = expireOutcomes(outcomesOf(attempt.recipients, attempt), job.state, maxAge, now)
   const pending = stillPending(job.pending, outcomes)
-  const goesOn = pending.length > 0
-  const state = stateAfter(job.state, outcomes, now, goesOn)
-  logOutcomes(state, outcomes, job.state.attempts + 1, attempt, context)
-  if (goesOn && mayGoOn && (await isWritten(job.claim, state)))
-    return {
-      end: 'go-on',
-      job: { ...job, state, pending, known: true, origin: deferredPlace(job.claim.spool, state.id) },
-    }
   // Whom this attempt has not reached is tried next, unless it got nowhere: that would be repeated without end.
   const gotSomewhere = outcomes.some(({ verdict }) => verdict === 'sent' || verdict.startsWith('fail'))
-  const due = goesOn && gotSomewhere ? now : now + delayAfter(RETRY_DELAYS, state.attempts) * 1000
+  const goesOn = pending.length > 0 && (mayGoOn || gotSomewhere)
+  const state = stateAfter(job.state, outcomes, now, goesOn)
+  logOutcomes(state, outcomes, job.state.attempts + 1, attempt, context)
+  if (goesOn && mayGoOn && (await isWritten(job.claim, state))) {
+    const origin = deferredPlace(job.claim.spool, state.id)
+    return { end: 'go-on', job: { ...job, state, pending, known: true, origin } }
+  }
+  const due = goesOn && gotSomewhere ? now : now + delayAfter(RETRY_DELAYS, Math.max(state.attempts, 1)) * 1000
   await recordInTheEnd(job.claim, state, { onDisk: job.known, due }, context)
   return { end: disposition(state), due }
 }
