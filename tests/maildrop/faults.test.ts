@@ -40,6 +40,7 @@ function message() {
     bytes,
     start: 0,
     id: undefined,
+    notBefore: undefined,
     envelope: { from: '', to: [] },
   }
   const out = outgoing(mail, { messageId: undefined, beforeDot: () => undefined })
