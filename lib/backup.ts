@@ -2,18 +2,18 @@
  * Backup: a copy of the whole database, history and blobs included, made while it is in use; consistent, because it is of one state.
  *
  * The copy is a database directory like any other, under an id of its own. It has no outbox: what the rows there ask for is done
- * by the process that committed them, and a copy must not do it again. Every record is checked as it is copied; the contents of blobs are checked when they are read.
+ * by the process that committed them, and a copy must not do it again. Every record, and every content of a blob, is checked as it is
+ * copied: a backup that was made is whole. Later `verify` tells whether it still is.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { blobRow } from './blob.ts'
-import { committedContents } from './blob-care.ts'
+import { committedContents, contentOf } from './blob-care.ts'
 import { messageOf, ObjectError } from './errors.ts'
 import type { Tid } from './persistent.ts'
+import { copyContent } from './storage/blob-store.ts'
 import { openDirectory } from './storage/directory.ts'
-import { outboxKey } from './storage/keys.ts'
-import { type Operation, writeBatch } from './storage/level.ts'
 import { LevelStorage } from './storage/level-storage.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -63,24 +63,51 @@ async function copy(
 ): Promise<Omit<BackupResult, 'directory'>> {
   const { level } = await openDirectory(directory, { create: true })
   let counts: { tid: Tid; records: number }
-  const contents = new Set<string>()
   try {
     counts = await storage.copyTo(level, progress)
-    const rows: Operation[] = []
-    for await (const { id, oid } of committedContents(storage)) {
-      contents.add(id)
-      rows.push([outboxKey(blobRow(id, oid)), Buffer.alloc(0)])
-    }
-    await writeBatch(level, rows, { sync: true })
   } finally {
     await level.close()
   }
-  await storage.blobs.copyTo(directory, [...contents])
-  // opened once as what it is: its chain is checked, and the witness knows it
-  const { level: again, witness } = await openDirectory(directory, { create: false })
-  const copied = await LevelStorage.open(again, directory, { create: false, witness })
-  await copied.close()
-  return { ...counts, blobs: contents.size }
+  // opened as what it is: its chain is checked, and the witness knows it
+  const copied = await openStorage(directory)
+  try {
+    return { ...counts, blobs: await copyContents(storage, copied, directory) }
+  } finally {
+    await copied.close()
+  }
+}
+
+/** Copies the contents that the copy's revisions have. @returns how many */
+async function copyContents(storage: Storage, copied: Storage, directory: string): Promise<number> {
+  const snapshot = copied.snapshot()
+  const rows: [string, Uint8Array][] = []
+  let count = 0
+  let last = ''
+  try {
+    // those of one content come together
+    for await (const { id, oid } of committedContents(storage)) {
+      const content = contentOf(snapshot, oid, id)
+      if (content === undefined) continue
+      rows.push([blobRow(id, oid), new Uint8Array()])
+      if (id === last) continue
+      await copyContent(storage.blobs, content, directory)
+      last = id
+      count += 1
+    }
+  } finally {
+    snapshot.release()
+  }
+  await copied.writeOutbox(rows, { sync: true })
+  return count
+}
+
+async function openStorage(directory: string): Promise<Storage> {
+  const { level, witness } = await openDirectory(directory, { create: false })
+  return LevelStorage.open(level, directory, { create: false, witness }).catch(async error => {
+    await level.close()
+    witness.close()
+    throw error
+  })
 }
 
 /**
@@ -89,12 +116,7 @@ async function copy(
  * @param to must not exist, or be empty
  */
 export async function restoreDatabase(from: string, to: string): Promise<BackupResult> {
-  const { level, witness } = await openDirectory(resolve(from), { create: false })
-  const storage = await LevelStorage.open(level, resolve(from), { create: false, witness }).catch(async error => {
-    await level.close()
-    witness.close()
-    throw error
-  })
+  const storage = await openStorage(resolve(from))
   try {
     return await backup(storage, to, undefined)
   } finally {

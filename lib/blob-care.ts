@@ -2,7 +2,7 @@
 import { BLOB_ROWS, blobRow } from './blob.ts'
 import type { Oid } from './persistent.ts'
 import { unpickle } from './pickle.ts'
-import { isGone } from './record.ts'
+import { isGone, type RecordBody } from './record.ts'
 import type { BlobContent } from './storage/blob-store.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
 
@@ -34,7 +34,7 @@ export async function sweepBlobs(storage: Storage): Promise<void> {
   // from here on the snapshot shows every revision that came with these rows
   await storage.settled()
   const snapshot = storage.snapshot()
-  const unused = known.filter(({ id, oid }) => !isNamed(snapshot, oid, id))
+  const unused = known.filter(({ id, oid }) => contentOf(snapshot, oid, id) === undefined)
   snapshot.release()
   if (unused.length === 0) return
   // the rows first: without them, what is left of the files is garbage, never a blob without its content
@@ -46,11 +46,18 @@ export async function sweepBlobs(storage: Storage): Promise<void> {
     if (!(await hasOwner(storage, id))) await storage.blobs.remove([id])
 }
 
-function isNamed(snapshot: StorageSnapshot, oid: Oid, id: string): boolean {
+/** What the revisions of a blob say of that content; undefined if none of them has it. */
+export function contentOf(snapshot: StorageSnapshot, oid: Oid, id: string): BlobContent | undefined {
   for (const record of snapshot.revisions(oid)) {
-    if (isGone(record)) continue
-    const { content } = unpickle(record.state, reference => reference) as { content?: BlobContent }
-    if (content?.id === id) return true
+    const content = contentIn(record)
+    if (content?.id === id) return content
   }
-  return false
+  return undefined
+}
+
+/** The content that a revision of a blob has. */
+export function contentIn(record: RecordBody): BlobContent | undefined {
+  if (isGone(record)) return undefined
+  const { content } = unpickle(record.state, reference => reference) as { content?: BlobContent }
+  return content
 }

@@ -68,7 +68,8 @@ export class Database<Root extends Persistent = Persistent> {
   readonly outbox: Outbox
   private readonly storage: Storage
   private readonly closers: (() => Promise<void>)[] = []
-  private readonly copies = new Set<Promise<BackupResult>>()
+  /** What goes through the contents of blobs as of some moment: no pack removes any meanwhile. */
+  private readonly blobReaders = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
 
   private readonly limits: CacheLimits
@@ -137,8 +138,8 @@ export class Database<Root extends Persistent = Persistent> {
   async pack({ before = new Date(), ...options }: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
     this.assertOpen()
     const result = await this.storage.pack({ ...options, before: tidOf(before, 'pack') })
-    // a copy that began before the pack has the history, and needs its blobs
-    await Promise.allSettled(this.copies)
+    // what began before the pack sees the history, and needs its blobs
+    await Promise.allSettled(this.blobReaders)
     await sweepBlobs(this.storage)
     return result
   }
@@ -226,15 +227,18 @@ export class Database<Root extends Persistent = Persistent> {
     { progress }: { readonly progress?: (records: number) => void } = {},
   ): Promise<BackupResult> {
     this.assertOpen()
-    const copy = backup(this.storage, directory, progress)
-    this.copies.add(copy)
-    return copy.finally(() => this.copies.delete(copy))
+    return this.readingBlobs(backup(this.storage, directory, progress))
+  }
+
+  private async readingBlobs<T>(work: Promise<T>): Promise<T> {
+    this.blobReaders.add(work)
+    return work.finally(() => this.blobReaders.delete(work))
   }
 
   /** Reads all records and tells what is wrong; see lib/verify.ts for what is checked, and what is not. */
   async verify({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
     this.assertOpen()
-    return verify(this.storage, () => this.open({ readOnly: true }), progress)
+    return this.readingBlobs(verify(this.storage, () => this.open({ readOnly: true }), progress))
   }
 
   /** Has `closer` awaited before the database is closed. */

@@ -4,9 +4,11 @@
  * - no file was found damaged when the database was opened, or in the background since;
  * - every record, current or earlier, agrees with its checksum, and its state can be decoded;
  * - the transactions form a chain; each one that was not packed has left what it says it wrote, and every revision belongs to one;
- * - every reference leads to an object; every object that has a `__parent__` is found there under its name.
+ * - every reference leads to an object; every object that has a `__parent__` is found there under its name;
+ * - every content of a blob is there and agrees with its checksum, and is known to belong to it;
+ * - every outbox row agrees with its checksum.
  *
- * The contents of blobs are not read; each is checked whenever it is.
+ * Memory: some bytes per object (which are there, which are referred to); records and contents pass through in pieces.
  */
 import type { Connection } from './connection.ts'
 import { messageOf, ObjectError } from './errors.ts'
@@ -16,11 +18,14 @@ import { referencesOf } from './pickle.ts'
 import { isGone } from './record.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
 import { isContainer } from './traversal.ts'
+import { verifyBlobs } from './verify-blobs.ts'
 
 export interface Problem {
   /** What kind of thing is damaged. */
-  readonly kind: 'file' | 'record' | 'transaction' | 'reference' | 'parent'
+  readonly kind: 'file' | 'record' | 'transaction' | 'reference' | 'parent' | 'blob' | 'outbox'
   readonly oid?: Oid
+  /** Where the object is in the tree, if it is in it and can be told. */
+  readonly path?: string
   readonly message: string
 }
 
@@ -58,6 +63,8 @@ export async function verify(
       message: `there are ${records.unpacked} revisions since the last pack, but the transactions tell of ${transactions.writes}`,
     })
   if (problems.length === 0) await verifyParents(storage, open, report)
+  await verifyBlobs(storage, open, report)
+  await verifyOutbox(storage, report)
   return {
     ok: problems.length === 0,
     objects: records.objects,
@@ -67,7 +74,7 @@ export async function verify(
   }
 }
 
-type Report = (problem: Problem) => void
+export type Report = (problem: Problem) => void
 
 /** Checksums, states and references. */
 async function verifyRecords(
@@ -140,6 +147,12 @@ async function verifyTransactions(
 function hasRevision(snapshot: StorageSnapshot, oid: Oid, tid: Tid): boolean {
   for (const { serial } of snapshot.revisions(oid)) if (serial <= tid) return serial === tid
   return false
+}
+
+async function verifyOutbox(storage: Storage, report: Report): Promise<void> {
+  for await (const [key, value] of whatCanBeRead(storage.outboxRows(''), report))
+    if (value === undefined)
+      report({ kind: 'outbox', message: `the outbox row ${key} is damaged: its checksum does not agree` })
 }
 
 /** That containers and what is in them agree. Reads with the application's classes. */

@@ -130,8 +130,15 @@ export class MailPublisher {
     for (const mail of batch) {
       if ('spool' in mail) rows.push({ ...mail, released: false })
       else
-        for await (const [key, value] of this.database.outbox.outboxRows(mailKey(mail.id)))
-          rows.push(readMailRow(key, value))
+        for await (const [key, value] of this.database.outbox.outboxRows(mailKey(mail.id))) {
+          const row = readMailRow(key, value)
+          if (row === undefined)
+            warn(
+              `mail ${mail.id} is not published and its held file, if any, stays`,
+              `the outbox row ${key} is damaged`,
+            )
+          else rows.push(row)
+        }
     }
     return rows
   }

@@ -7,8 +7,6 @@
  *   p  pending, the bytes are here          h  pending, the bytes are in the held file
  *   r  released: the held file may be in the spool already
  */
-import { ObjectError } from '../lib/index.ts'
-
 export interface OutgoingMail {
   readonly id: string
   /** Absolute path of the spool. */
@@ -39,13 +37,13 @@ export function mailRow({ spool, bytes }: OutgoingMail, released: boolean): Buff
   return Buffer.concat(released || bytes === undefined ? [head, path] : [head, path, bytes])
 }
 
-/** @throws {ObjectError} DATABASE_CORRUPT */
-export function readMailRow(key: string, value: Uint8Array): MailRow {
+/** @returns undefined if the row is damaged */
+export function readMailRow(key: string, value: Uint8Array | undefined): MailRow | undefined {
+  if (value === undefined) return undefined
   const row = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const state = String.fromCharCode(row[0] ?? 0)
   const end = row.length < 3 ? 3 : 3 + row.readUInt16BE(1)
-  if (!'phr'.includes(state) || row.length < end)
-    throw new ObjectError('DATABASE_CORRUPT', `the outbox row ${key} is damaged; restore the database from a backup`)
+  if (!'phr'.includes(state) || row.length < end) return undefined
   return {
     id: key.slice(MAIL_ROWS.length),
     spool: row.toString('utf8', 3, end),

@@ -4,12 +4,12 @@
  *   blobs/new/<id>       being written, or written and waiting for the move below
  *   blobs/<xx>/<id>      the content of a committed blob; xx are the first two digits of the id
  *
- * A content is written and synced before the commit of its transaction; the commit's batch has a row `blob/<id>` (an outbox row that stays, its
- * value is the oid); then the file moves. When the database is opened, what is still in `new` moves if there is a row, and goes if there is none.
+ * A content is written and synced before the commit of its transaction; the commit's batch has a row `blob/<id>/<oid>` (an outbox row that
+ * stays); then the file moves. When the database is opened, what is still in `new` moves if there is a row, and goes if there is none.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, existsSync } from 'node:fs'
-import { copyFile, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { ObjectError } from '../errors.ts'
@@ -25,6 +25,9 @@ export interface BlobContent {
 
 export type BlobSource = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
+/** Bytes of a content in memory that are passed on at a time. */
+const PIECE = 64 * 1024
+
 export interface BlobStore {
   /** Writes a content, durably. Nobody else sees it yet. */
   stage(source: BlobSource): Promise<BlobContent>
@@ -35,8 +38,6 @@ export interface BlobStore {
   read(content: BlobContent): Readable
   /** What was staged and never kept or removed. */
   staged(): Promise<string[]>
-  /** Copies contents into another directory's store. */
-  copyTo(directory: string, ids: readonly string[]): Promise<void>
 }
 
 async function* chunksOf(source: BlobSource): AsyncGenerator<Uint8Array> {
@@ -50,11 +51,7 @@ export function directoryBlobs(directory: string): BlobStore {
   const top = join(directory, 'blobs')
   const fresh = join(top, 'new')
   const pathOf = (id: string) => join(top, id.slice(0, 2), id)
-  const sync = async (path: string) => {
-    const handle = await open(path, 'r')
-    await handle.sync().finally(() => handle.close())
-  }
-  const store: BlobStore = {
+  return {
     async stage(source) {
       await mkdir(fresh, { recursive: true, mode: 0o700 })
       const id = randomBytes(12).toString('hex')
@@ -88,21 +85,29 @@ export function directoryBlobs(directory: string): BlobStore {
       for (const id of ids) for (const path of [join(fresh, id), pathOf(id)]) await rm(path, { force: true })
     },
     read(content) {
-      const path = pathOf(content.id)
-      return Readable.from(checked(content, createReadStream(existsSync(path) ? path : join(fresh, content.id))))
+      const kept = pathOf(content.id)
+      const path = existsSync(kept) || !existsSync(join(fresh, content.id)) ? kept : join(fresh, content.id)
+      return Readable.from(checked(content, path, createReadStream(path)))
     },
     staged: () => readdir(fresh).catch(() => []),
-    async copyTo(target, ids) {
-      for (const id of ids) {
-        const folder = join(target, 'blobs', id.slice(0, 2))
-        await mkdir(folder, { recursive: true, mode: 0o700 })
-        await copyFile(existsSync(pathOf(id)) ? pathOf(id) : join(fresh, id), join(folder, id))
-        await sync(join(folder, id))
-        await sync(folder)
-      }
-    },
   }
-  return store
+}
+
+/**
+ * Copies a content, durably, into the store of another directory, and checks it on the way.
+ * @throws {ObjectError} DATABASE_CORRUPT
+ */
+export async function copyContent(from: BlobStore, content: BlobContent, directory: string): Promise<void> {
+  const folder = join(directory, 'blobs', content.id.slice(0, 2))
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await writeFile(join(folder, content.id), from.read(content), { flag: 'wx', mode: 0o600 })
+  await sync(join(folder, content.id))
+  await sync(folder)
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  await handle.sync().finally(() => handle.close())
 }
 
 /** Contents of a database that is in memory. */
@@ -121,18 +126,19 @@ export function memoryBlobs(): BlobStore {
     async remove(ids) {
       for (const id of ids) contents.delete(id)
     },
-    read: content => Readable.from(checked(content, [contents.get(content.id) ?? Buffer.alloc(0)])),
+    read: content => Readable.from(checked(content, 'in memory', pieces(contents.get(content.id) ?? Buffer.alloc(0)))),
     staged: () => Promise.resolve([]),
-    async copyTo(target, ids) {
-      const store = directoryBlobs(target)
-      for (const id of ids) await store.copyTo(target, [id])
-    },
   }
+}
+
+function* pieces(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE)
 }
 
 /** Passes a content on, and fails at its end if it is not what was written. */
 async function* checked(
-  { id, size, sha256 }: BlobContent,
+  { size, sha256 }: BlobContent,
+  path: string,
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
@@ -145,16 +151,16 @@ async function* checked(
     }
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
-    throw damaged(id, 'it is missing', cause)
+    throw damaged(path, 'it is missing', cause)
   }
-  if (length !== size) throw damaged(id, `it has ${length} bytes instead of ${size}`)
-  if (hash.digest('hex') !== sha256) throw damaged(id, 'its checksum does not agree')
+  if (length !== size) throw damaged(path, `it has ${length} bytes instead of ${size}`)
+  if (hash.digest('hex') !== sha256) throw damaged(path, 'its checksum does not agree')
 }
 
-function damaged(id: string, what: string, cause?: unknown): ObjectError {
+function damaged(path: string, what: string, cause?: unknown): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',
-    `the content of blob ${id} is damaged: ${what}; restore the database from a backup`,
+    `the content of a blob (${path}) is damaged: ${what}; restore that file, or the database, from a backup`,
     { cause },
   )
 }

@@ -34,6 +34,7 @@ import {
 } from './keys.ts'
 import { BINARY, entriesIn, type Level, type Operation, SYNCED, unreadable, writeBatch } from './level.ts'
 import { SharedSnapshot } from './level-snapshot.ts'
+import { decodeRow, encodeRow } from './outbox-row.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
 import type {
   Change,
@@ -216,7 +217,7 @@ export class LevelStorage implements Storage {
         classes.add(record.className)
       }
     }
-    for (const [key, value] of commit.outbox) operations.push([outboxKey(key), asBuffer(value)])
+    for (const [key, value] of commit.outbox) operations.push(outboxOperation(key, value))
     const entry: StoredTransaction = {
       tid,
       previous: this.lastAccepted,
@@ -369,10 +370,10 @@ export class LevelStorage implements Storage {
     if (shared.readers === 0 && shared !== this.current && !this.closed) shared.close()
   }
 
-  async *outboxRows(prefix: string): AsyncGenerator<[string, Uint8Array]> {
+  async *outboxRows(prefix: string): AsyncGenerator<[string, Uint8Array | undefined]> {
     this.assertOpen()
     for await (const [key, value] of entriesIn(this.level, { ...BINARY, ...range(outboxKey(prefix)) }))
-      yield [key.toString('utf8', 1), value]
+      yield [key.toString('utf8', 1), decodeRow(key, value)]
   }
 
   async writeOutbox(
@@ -380,7 +381,7 @@ export class LevelStorage implements Storage {
     { sync }: { sync: boolean },
   ): Promise<void> {
     this.assertWritable()
-    const operations = Array.from(rows, ([key, value]): Operation => [outboxKey(key), value && asBuffer(value)])
+    const operations = Array.from(rows, ([key, value]) => outboxOperation(key, value))
     await writeBatch(this.level, operations, { sync }).catch(error => {
       throw this.failed(error)
     })
@@ -643,4 +644,7 @@ function failedRead(error: unknown): never {
   throw unreadable(error)
 }
 
-const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+function outboxOperation(key: string, value: Uint8Array | undefined): Operation {
+  const bytes = outboxKey(key)
+  return [bytes, value && encodeRow(bytes, value)]
+}

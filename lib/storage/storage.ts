@@ -144,8 +144,8 @@ export interface Storage {
    * @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED
    */
   copyTo(level: Level, progress: ((records: number) => void) | undefined): Promise<{ tid: Tid; records: number }>
-  /** The outbox rows whose keys begin with `prefix`, in the order of their keys. */
-  outboxRows(prefix: string): AsyncIterable<[key: string, value: Uint8Array]>
+  /** The outbox rows whose keys begin with `prefix`, in the order of their keys; a damaged one has no value. */
+  outboxRows(prefix: string): AsyncIterable<[key: string, value: Uint8Array | undefined]>
   /** Writes outbox rows (undefined deletes) in one indivisible step; with `sync` they are durable when it resolves. */
   writeOutbox(
     rows: Iterable<readonly [key: string, value: Uint8Array | undefined]>,

@@ -42,7 +42,7 @@ function read(storage: Storage, oid: number): string | undefined {
 
 async function rows(storage: Storage, prefix: string): Promise<[string, string][]> {
   const found: [string, string][] = []
-  for await (const [key, value] of storage.outboxRows(prefix)) found.push([key, Buffer.from(value).toString()])
+  for await (const [key, value] of storage.outboxRows(prefix)) found.push([key, Buffer.from(value!).toString()])
   return found
 }
 

@@ -1,5 +1,5 @@
 /** Backup while the database is in use, and restore. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { Blob, type Database, restoreDatabase } from '../../lib/index.ts'
@@ -68,6 +68,70 @@ t.test('blobs are in the backup', async t => {
   const restored = await openTestDatabase(join(home, 'restored'))
   t.equal(String(await restored.transact(root => (root.any as Blob).bytes())), 'some content')
   await restored.close()
+})
+
+/** A database with two blobs in its list, and their contents' files by what they hold. */
+async function withBlobs(
+  home: string,
+): Promise<{ db: Database<Root>; fileOf: (text: string, in_?: string) => string }> {
+  const db = await openTestDatabase(home)
+  await db.transact(async root => {
+    for (const text of ['the first content', 'the second content']) {
+      const blob = new Blob()
+      root.list.push(blob)
+      ;(root._p_jar as ReturnType<typeof db.open>).add(blob)
+      await blob.write(text)
+    }
+  })
+  return {
+    db,
+    fileOf: (text, within = home) => {
+      const files = readdirSync(join(within, 'blobs'), { recursive: true, withFileTypes: true })
+      const paths = files.filter(file => file.isFile()).map(file => join(file.parentPath, file.name))
+      return paths.find(path => readFileSync(path, 'utf8') === text) as string
+    },
+  }
+}
+
+t.test(
+  'verify finds a blob whose content is damaged or missing, in the database, a backup and what was restored',
+  async t => {
+    const home = await directory(t)
+    const { db, fileOf } = await withBlobs(join(home, 'live'))
+    const oid = await db.transact(root => (root.list[1] as Blob)._p_oid)
+    t.match(await db.verify(), { ok: true })
+    await db.backup(join(home, 'backup'))
+    await restoreDatabase(join(home, 'backup'), join(home, 'restored'))
+    for (const place of ['live', 'backup', 'restored']) {
+      const here = place === 'live' ? db : await openTestDatabase(join(home, place))
+      t.match(await here.verify(), { ok: true }, place)
+      const file = fileOf('the second content', join(home, place))
+      writeFileSync(file, 'the second ContenT')
+      const { ok, problems } = await here.verify()
+      t.notOk(ok)
+      t.match(problems, [{ kind: 'blob', oid, message: /checksum/ }])
+      t.equal(problems.length, 1)
+      t.ok(problems[0]?.message.includes(file), 'the file is named')
+      rmSync(file)
+      t.match((await here.verify()).problems, [{ kind: 'blob', oid, message: /missing/ }])
+      await here.close()
+    }
+  },
+)
+
+t.test('a damaged content is noticed by backup and by restore, which then leave nothing', async t => {
+  const home = await directory(t)
+  const { db, fileOf } = await withBlobs(join(home, 'live'))
+  await db.backup(join(home, 'backup'))
+  writeFileSync(fileOf('the first content'), 'the first Content')
+  await t.rejects(db.backup(join(home, 'second')), { code: 'DATABASE_CORRUPT', message: /blob.*checksum/ })
+  writeFileSync(fileOf('the second content', join(home, 'backup')), 'the second conten')
+  await t.rejects(restoreDatabase(join(home, 'backup'), join(home, 'restored')), {
+    code: 'DATABASE_CORRUPT',
+    message: /17 bytes instead of 18/,
+  })
+  t.same(readdirSync(home).sort(), ['backup', 'live'])
+  await db.close()
 })
 
 t.test('a damaged backup is refused, and so is a backup of a damaged database; nothing half is left', async t => {

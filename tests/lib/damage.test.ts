@@ -1,9 +1,9 @@
 /** Damage to any file of the directory: never a wrong answer, never a commit that is missing in silence; the rest stays readable. */
 import { randomBytes } from 'node:crypto'
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import t from 'tap'
-import { type Database, ObjectError } from '../../lib/index.ts'
+import { Blob, type Connection, type Database, ObjectError } from '../../lib/index.ts'
 import { launch } from '../support/children.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
 import { directory } from '../support/program.ts'
@@ -12,7 +12,9 @@ import { waitFor } from '../support/waiting.ts'
 
 const ROUNDS = 600
 
-/** A database of several tables and a log, with the newest revision of some objects in each. @returns what its objects say, by commit */
+const BLOB = 'a content '.repeat(50)
+
+/** A database of several tables, a log and a blob, with the newest revision of some objects in each. @returns what its objects say, by commit */
 async function build(home: string): Promise<{ labels: string[]; notes: string[] }> {
   const labels = Array.from({ length: OBJECTS }, (_, i) => `item ${i}`)
   const notes: string[] = []
@@ -29,11 +31,40 @@ async function build(home: string): Promise<{ labels: string[]; notes: string[] 
       },
       { note: `round ${round}` },
     )
+    if (round === 1)
+      await db.transact(async (root, tx) => {
+        const blob = new Blob()
+        root.any = blob
+        ;(root._p_jar as Connection).add(blob)
+        await blob.write(BLOB)
+        tx.outbox.set('test/row', Buffer.from('do this'))
+        tx.note = 'blob'
+      })
+    if (round === 1) notes.unshift('blob')
     notes.unshift(`round ${round}`)
     if (round === 2) await db.pack({ before: (await db.undoLog())[1]!.tid })
     await db.close()
   }
   return { labels, notes }
+}
+
+/** The content of the blob, and the outbox row; or the code of the error that is there instead. */
+async function restOf(db: Database<Root>): Promise<string[]> {
+  const text = async (read: () => Promise<string>) => {
+    try {
+      return await read()
+    } catch (error) {
+      return `error ${(error as ObjectError).code}`
+    }
+  }
+  return [
+    await text(() => db.transact(async root => String(await (root.any as Blob).bytes()))),
+    await text(async () => {
+      for await (const [, value] of db.outbox.outboxRows('test/'))
+        return value === undefined ? 'error DATABASE_CORRUPT' : Buffer.from(value).toString()
+      return 'nothing'
+    }),
+  ]
 }
 
 /** A repeatable source of randomness. */
@@ -52,6 +83,7 @@ t.test(`${ROUNDS} random damages: an answer is right or an error`, async t => {
   const sane = await openTestDatabase(sound)
   const undamaged = await readAll(sane)
   t.same(undamaged.labels, expected.labels)
+  t.same(await restOf(sane), [BLOB, 'do this'])
   t.match(await sane.verify(), { ok: true, problems: [] })
   await sane.close()
   t.ok(readdirSync(sound).filter(name => name.endsWith('.ldb')).length >= 2, 'there are several tables')
@@ -62,7 +94,9 @@ t.test(`${ROUNDS} random damages: an answer is right or an error`, async t => {
     const pick = random(round * 7919 + 1)
     const copy = join(home, 'copy')
     cpSync(sound, copy, { recursive: true, force: true })
-    const names = readdirSync(sound).filter(name => !['LOCK', 'LOG', 'LOG.old'].includes(name))
+    const names = readdirSync(sound, { recursive: true, withFileTypes: true })
+      .filter(each => each.isFile() && !['LOCK', 'LOG', 'LOG.old'].includes(each.name))
+      .map(each => join(relative(sound, each.parentPath), each.name))
     const file = join(copy, names[pick(names.length)]!)
     const bytes = readFileSync(file)
     const what = ['flip', 'flip', 'flip', 'truncate', 'zero'][pick(5)]
@@ -82,7 +116,11 @@ t.test(`${ROUNDS} random damages: an answer is right or an error`, async t => {
       if (wrong.length > 0) t.fail(`${where}: a wrong answer: ${wrong[0]}`)
       if (found.notes !== undamaged.notes && found.notes !== 'error DATABASE_CORRUPT')
         t.fail(`${where}: transactions are missing: ${found.notes}`)
-      const whole = found.labels.every((label, i) => label === expected.labels[i])
+      const rest = await restOf(db)
+      for (const [i, right] of [BLOB, 'do this'].entries())
+        if (rest[i] !== right && rest[i] !== 'error DATABASE_CORRUPT') t.fail(`${where}: a wrong answer: ${rest[i]}`)
+      const whole =
+        found.labels.every((label, i) => label === expected.labels[i]) && !rest.includes('error DATABASE_CORRUPT')
       if (whole) counts.harmless += 1
       else counts.partly += 1
       const { ok } = await db.verify()

@@ -1,10 +1,13 @@
 /** verify: finds what is wrong, and nothing where nothing is. */
+import { readdirSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
-import type { Level, Tid } from '../../lib/index.ts'
-import { objectKey, revisionKey, transactionKey } from '../../lib/storage/keys.ts'
+import { Blob, type Connection, type Level, type Tid } from '../../lib/index.ts'
+import { objectKey, outboxKey, revisionKey, transactionKey } from '../../lib/storage/keys.ts'
 import { Folder, openDatabase } from '../../objects/index.ts'
 import { Item, newLevel, openTestDatabase } from '../support/database.ts'
+import { directory } from '../support/program.ts'
 
 const BINARY = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
 
@@ -100,6 +103,59 @@ for (const [what, damage, expected] of [
     t.ok(problems.length > 0)
     t.match(problems[0], expected)
   })
+
+t.test('found: an outbox row that is damaged or stands under another key, and a blob without its row', async t => {
+  const level = newLevel()
+  const db = await openTestDatabase(level)
+  const oid = await db.transact(async (root, tx) => {
+    tx.outbox.set('ours/1', Buffer.from('do this'))
+    tx.outbox.set('ours/2', Buffer.from('do that'))
+    const blob = new Blob()
+    root.any = blob
+    ;(root._p_jar as Connection).add(blob)
+    await blob.write('content')
+    return blob._p_oid
+  })
+  t.match(await db.verify(), { ok: true })
+  const row = Buffer.from((await level.get(outboxKey('ours/1'), BINARY)) as Buffer)
+  await level.put(outboxKey('ours/3'), row, BINARY)
+  row[row.length - 1]! ^= 1
+  await level.put(outboxKey('ours/1'), row, BINARY)
+  await level.clear({ gte: 'xblob/', lt: 'xblob0' })
+  const { problems } = await db.verify()
+  t.match(problems, [
+    { kind: 'blob', oid, message: /row .* is missing/ },
+    { kind: 'outbox', message: /ours\/1 is damaged/ },
+    { kind: 'outbox', message: /ours\/3 is damaged/ },
+  ])
+  t.equal(problems.length, 3)
+  const values = new Map<string, string | undefined>()
+  for await (const [key, value] of db.outbox.outboxRows('')) values.set(key, value && Buffer.from(value).toString())
+  t.same(
+    [...values],
+    [
+      ['ours/1', undefined],
+      ['ours/2', 'do that'],
+      ['ours/3', undefined],
+    ],
+  )
+  await db.close()
+})
+
+t.test('found: a damaged blob in the tree, with its path', async t => {
+  const home = await directory(t)
+  const db = await openDatabase(home)
+  await db.transact(async app => {
+    const blob = app.create('/docs/manual', new Blob(), { parents: true })
+    await blob.write('content')
+  })
+  const [file] = readdirSync(join(home, 'blobs'), { recursive: true, withFileTypes: true }).filter(each =>
+    each.isFile(),
+  )
+  truncateSync(join(file!.parentPath, file!.name), 3)
+  t.match((await db.verify()).problems, [{ kind: 'blob', path: '/docs/manual', message: /3 bytes instead of 7/ }])
+  await db.close()
+})
 
 t.test('found: an object that is not where it says it is', async t => {
   const db = await openDatabase(newLevel())

@@ -4,10 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
+import { outboxKey } from '../../lib/storage/keys.ts'
 import { type Application, type Database, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
+import { mailKey, mailRow } from '../../objects/outgoing-mail.ts'
 import { codeOf, newLevel } from '../support/database.ts'
 import { mailsIn } from '../support/maildrop.ts'
+import { directory } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const MESSAGE = 'From: a@example.org\nTo: b@example.org\nSubject: Hello\n\nThe text.\n'
@@ -220,6 +223,46 @@ t.test(
     t.match(await mails(), [MESSAGE.replace(/\n/g, '\r\n').slice(-10)], 'it is published as soon as it can be')
   },
 )
+
+t.test('a damaged outbox row is left where it is, and holds no other mail up', async t => {
+  const home = await directory(t)
+  const level = newLevel()
+  const before = await openDatabase(level)
+  const spool = join(home, 'spool')
+  const [bad, worse, good] = ['1', '2', '3'].map(n => `0000000000-00000${n}-aaaaaaaaaaaaaaaaaaaa-${before.id}`) as [
+    string,
+    string,
+    string,
+  ]
+  await before.transact((_, tx) => {
+    for (const id of [bad, good]) tx.outbox.set(mailKey(id), mailRow({ id, spool, bytes: Buffer.from('mail') }, false))
+    tx.outbox.set(mailKey(worse), Buffer.from('no mail row'))
+  })
+  await before.close()
+  await level.open()
+  const key = outboxKey(mailKey(bad))
+  const encoding = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
+  const row = Buffer.from((await level.get(key, encoding)) as Buffer)
+  row[row.length - 1]! ^= 1
+  await level.put(key, row, encoding)
+  await level.close()
+  const warnings: string[] = []
+  const listener = ({ message }: Error) => void warnings.push(message)
+  process.on('warning', listener)
+  const db = await openDatabase(level)
+  await mailSystemOf(db).publisher.settled()
+  t.same(
+    (await readdir(spool)).filter(name => !name.startsWith('.')),
+    [good],
+  )
+  const left: string[] = []
+  for await (const [key] of db.outbox.outboxRows('mail/')) left.push(key)
+  t.same(left, [mailKey(bad), mailKey(worse)])
+  await waitFor('the warnings', () => Promise.resolve(warnings.length >= 2))
+  process.off('warning', listener)
+  t.match(warnings, [/1-a.* is damaged/, /2-a.* is damaged/])
+  await db.close()
+})
 
 t.test('held files of other databases are left alone at recovery', async t => {
   const { db, spool } = await place(t)
