@@ -7,7 +7,7 @@ import yargs, { type Argv } from 'yargs'
 import { run, usageError } from '../maildrop/commands/output.ts'
 import { add, init, rm, set } from './commands/change.ts'
 import { ls, show, tree } from './commands/look.ts'
-import { render, send } from './commands/mail.ts'
+import { render, renderPreview, send } from './commands/mail.ts'
 import { databaseDirectory, type Session } from './session.ts'
 import { typeNames } from './types.ts'
 
@@ -114,8 +114,16 @@ export async function objtree(args: readonly string[]): Promise<void> {
             requiresArg: true,
             describe: 'path of the object from which mail hosts are acquired',
           })
+          .option('preview', {
+            type: 'boolean',
+            describe: 'show the messages that the page would send, and send nothing',
+          })
+          .option('json', { type: 'boolean', implies: 'preview', describe: 'print the preview as JSON' })
+          .example('$0 render /shop/welcome --preview', 'what would be sent; HTML goes into a file')
           .example(`$0 render welcome.hbs --data '{"name":"Ann"}' --context /shop`, 'a file, as if it were in /shop'),
-      act((session, { template, data, context }) => render(session, template, data, context)),
+      act((session, { preview, json, ...request }) =>
+        preview ? renderPreview(session, request, json === true) : render(session, request),
+      ),
     )
     .command(
       'send <path>',

@@ -5,7 +5,7 @@
  * the spool, for the daemon to deliver, if and only if that transaction commits.
  */
 import { type Connection, ObjectError, Persistent, parents, registerClass } from '../lib/index.ts'
-import { composeMessage } from '../maildrop/compose/index.ts'
+import { type ComposedMessage, composeMessage } from '../maildrop/compose/index.ts'
 import { ensureSpool, formatMailFile, newMailId, submit } from '../maildrop/index.ts'
 import type { MailHost } from '../templates/index.ts'
 import { type Message, withContents } from './attachments.ts'
@@ -62,18 +62,13 @@ export class MaildropHost extends Persistent implements MailHost {
    *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for an unknown option
    */
   async send(message: Message, options: SendOptions = {}): Promise<string> {
-    const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
-    if (unknown !== undefined)
-      throw new ObjectError(
-        'INVALID_ARGUMENT',
-        `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`,
-      )
+    checkOptions(options)
     const { database, transaction } = this.connection()
     const { publisher, config } = mailSystemOf(database)
     const spool = config().spools[0]
     const id = `${newMailId()}-${database.id}`
     const delivery = this.transactional ? MailDelivery.of(transaction, publisher) : undefined
-    const composed = withContents(message).then(filled => composeMessage(filled, { ...options, id }))
+    const composed = compose(message, options, id)
     const mail = composed.then(
       ({ envelope, content }): OutgoingMail => ({ id, spool, bytes: formatMailFile({ id, ...envelope }, content) }),
     )
@@ -84,6 +79,12 @@ export class MaildropHost extends Persistent implements MailHost {
       await submit(spool, id, bytes!)
     }
     return (await composed).messageId
+  }
+
+  /** Composes a message as `send` does, and sends nothing. @throws as `send` */
+  async compose(message: Message, options: SendOptions = {}): Promise<ComposedMessage> {
+    checkOptions(options)
+    return await compose(message, options, `${newMailId()}-${this.connection().database.id}`)
   }
 
   /** Sends a plain text. @returns the Message-ID; see `send` */
@@ -107,6 +108,16 @@ export class MaildropHost extends Persistent implements MailHost {
       'the mail host is in no database; add it to the tree, and send in a transaction',
     )
   }
+}
+
+function checkOptions(options: SendOptions): void {
+  const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
+  if (unknown !== undefined)
+    throw new ObjectError('INVALID_ARGUMENT', `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`)
+}
+
+async function compose(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
+  return await composeMessage(await withContents(message), { ...options, id })
 }
 
 registerClass('MaildropHost', MaildropHost)

@@ -6,7 +6,7 @@
  */
 import { TemplateError } from './errors.ts'
 import type { Locale } from './formats.ts'
-import { findFile, findMailHost, type Multipart } from './mail-host.ts'
+import { findFile, findMailHost, type MailHost, type Multipart, type SendOptions } from './mail-host.ts'
 import { withFiles } from './mime.ts'
 import { escapeHtml, pageOutput } from './output.ts'
 import { parseTemplate } from './parse.ts'
@@ -33,6 +33,8 @@ export interface CompileOptions {
 export interface RenderOptions extends Locale {
   /** The object in the tree that the page stands at; mail hosts are looked up from there. */
   readonly context?: object
+  /** Takes each message over in the place of its mail host's `send`; for previews. */
+  readonly deliver?: (host: MailHost, message: MailMessage, options: SendOptions) => Promise<unknown>
 }
 
 export interface CompiledTemplate {
@@ -65,9 +67,9 @@ export function compileTemplate(
   }
   const output = () => pageOutput(contentType === 'text/html' ? escapeHtml : text => text)
   return {
-    async render(data, { context, ...locale } = {}) {
+    async render(data, { context, deliver = send, ...locale } = {}) {
       const { output: page, mails } = await render(template, data, partials, output, locale)
-      await send(mails, context)
+      await hand(mails, context, deliver)
       return page.parts.join('')
     },
   }
@@ -80,15 +82,21 @@ function withAttachments(message: MailMessage, context: object | undefined): Mai
   return { ...message, body: body as Multipart }
 }
 
-async function send(mails: readonly PendingMail[], context: object | undefined): Promise<void> {
+const send: NonNullable<RenderOptions['deliver']> = (host, message, options) => host.send(message, options)
+
+async function hand(
+  mails: readonly PendingMail[],
+  context: object | undefined,
+  deliver: NonNullable<RenderOptions['deliver']>,
+): Promise<void> {
   const ready = mails.map(mail => ({
     mail,
-    message: withAttachments(readMail(mail), context),
     host: findMailHost(mail.host, context, mail.place),
+    message: withAttachments(readMail(mail), context),
   }))
   for (const { mail, message, host } of ready) {
     try {
-      await host.send(message, mail.options)
+      await deliver(host, message, mail.options)
     } catch (cause) {
       if (!(cause instanceof Error && cause.name === 'ComposeError')) throw cause
       throw new TemplateError('MAIL_REFUSED', mail.place, `sendmail: ${cause.message}`, { cause })

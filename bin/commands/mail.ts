@@ -7,27 +7,48 @@ import {
   MaildropHost,
   ObjectError,
   type Persistent,
+  preview,
   renderFile,
   type SendOptions,
   Template,
 } from '../../objects/index.ts'
 import { readText } from '../assignments.ts'
 import { inTree, type Session } from '../session.ts'
+import { showMessages } from './preview.ts'
 
-export async function render(
+export interface RenderRequest {
+  readonly template: string
+  /** JSON, or `@FILE`. */
+  readonly data: string | undefined
+  /** Path of the object from which mail hosts and partials are acquired. */
+  readonly context: string | undefined
+}
+
+/** Prints a page; mail that it sends is committed. */
+export async function render(session: Session, request: RenderRequest): Promise<void> {
+  process.stdout.write(await renderPage(session, request))
+}
+
+/** Prints what a page would send, and the page behind it; sends nothing. */
+export async function renderPreview(session: Session, request: RenderRequest, asJson: boolean): Promise<void> {
+  const { messages, deliver } = preview()
+  const page = await renderPage(session, request, deliver)
+  await showMessages(messages, page, asJson)
+}
+
+async function renderPage(
   session: Session,
-  target: string,
-  data: string | undefined,
-  context: string | undefined,
-): Promise<void> {
+  { template: target, data, context }: RenderRequest,
+  deliver?: ReturnType<typeof preview>['deliver'],
+): Promise<string> {
   const values = await dataOf(data)
-  const page = await inTree(session, async app => {
+  return await inTree(session, async app => {
     const place = context === undefined ? undefined : app.traverse(context)
     const template = templateAt(app, target)
-    if (template === undefined) return renderFile(target, values, { context: place ?? app })
-    return template.render(values, place === undefined ? {} : { context: place })
+    const options = deliver === undefined ? {} : { deliver }
+    if (template === undefined) return renderFile(target, values, { context: place ?? app, ...options })
+    return template.render(values, place === undefined ? options : { context: place, ...options })
   })
-  process.stdout.write(page)
 }
 
 /** The template of the tree at `target`; undefined if there is nothing, but a file of that name. */

@@ -1,8 +1,8 @@
 /** objtree as its users run it: the launcher, a directory, an exit code, and what is printed. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
 import { mailsIn, namesIn } from '../support/maildrop.ts'
@@ -156,6 +156,46 @@ t.test('render prints a page of the tree or of a file, and commits the mail it s
   await writeFile(join(cwd, 'bad.hbs'), 'one\n<<#if x>>\nnever closed')
   await fails(['render', 'bad.hbs'], /bad\.hbs:\d+:\d+: /)
   t.equal(mails(cwd).length, 2, 'what failed sent nothing')
+})
+
+t.test('render --preview shows what would be sent, and sends nothing', async t => {
+  const { ok, fails, cwd } = await user(t)
+  await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
+  await writeFile(join(cwd, 'logo.png'), Buffer.of(0x89, 0x50, 0, 0xff))
+  await ok(['add', 'File', '/mail/logo.png', 'content=@logo.png', 'title=Logo'])
+  await writeFile(
+    join(cwd, 'page.hbs'),
+    `page of <<name>>
+<<#sendmail "XYZ" mailto="ann@example.org" mailfrom="me@example.org" subject=name>>
+<<#mime>><<#part type="text/html">><p>Dear <<name>></p><</part>><<attach file="logo.png">><</mime>>
+<</sendmail>>`,
+  )
+  const args = ['render', 'page.hbs', '--context', '/mail', '--data', '{"name":"Zoë <b>"}', '--preview']
+  const shown = await ok(args)
+  t.match(
+    shown,
+    /^message 1 of 1, \d+ bytes, through \/mail\/XYZ\n {2}sender {6}me@example\.org\n {2}recipient {3}ann@/,
+  )
+  t.match(shown, /\n {2}Subject: Zoë <b>\n/)
+  t.match(shown, /\n {4}Dear Zoë <b>\n/)
+  t.match(shown, /attachment {2}logo\.png {2}image\/png {2}4 bytes/)
+  const file = /HTML {8}(\S+)/.exec(shown)?.[1] ?? ''
+  t.match(await readFile(file, 'utf8'), '<p>Dear Zoë &lt;b&gt;</p>')
+  await rm(dirname(file), { recursive: true })
+  const { page, messages } = JSON.parse(await ok([...args, '--json']))
+  t.equal(page, 'page of Zoë &lt;b&gt;\n')
+  t.match(messages, [
+    {
+      host: '/mail/XYZ',
+      envelope: { from: 'me@example.org', to: ['ann@example.org'] },
+      attachments: [{ filename: 'logo.png', type: 'image/png', size: 4 }],
+    },
+  ])
+  await writeFile(join(cwd, 'silent.hbs'), 'nothing')
+  t.equal(await ok(['render', 'silent.hbs', '--preview']), 'the page sends no mail\n')
+  t.same(mails(cwd), [], 'nothing was sent')
+  await fails(['render', 'page.hbs', '--preview'], /no mail host/)
+  await fails(['render', 'page.hbs', '--json'], /preview/, 2)
 })
 
 t.test('send puts the message on standard input into the spool and prints its Message-ID', async t => {
