@@ -9,6 +9,7 @@
  */
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
+import { graft, innerValues } from './inner-values.ts'
 import { mergeRecords } from './merge.ts'
 import { type CacheLimits, ObjectCache } from './object-cache.ts'
 import {
@@ -58,7 +59,11 @@ interface Encoded {
 interface OverlayEntry extends Encoded {
   readonly cell: Cell
 }
-type Undo = Map<Cell, OverlayEntry | undefined>
+/** A savepoint: what the overlay had for each object that was stored since, and the inner values that may be in use outside. */
+interface Undo {
+  readonly overlay: Map<Cell, OverlayEntry | undefined>
+  readonly inner: Map<Cell, readonly object[]>
+}
 
 export class Connection<Root extends Persistent = Persistent> implements Jar {
   readonly database: Database<Root>
@@ -219,7 +224,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   storeBroken(cell: Cell, record: RecordBody, references: readonly Oid[]): void {
-    this.savepoints.at(-1)?.set(cell, undefined)
+    this.savepoints.at(-1)?.overlay.set(cell, undefined)
     this.overlay.set(cell.oid, { cell, record, references })
   }
 
@@ -250,11 +255,14 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         'TRANSACTION_FAILED',
         `${cell} cannot be changed while its transaction is being committed; await the commit first`,
       )
+    this.remember(cell)
     this.changed.add(cell)
   }
 
   touch(cell: Cell): void {
-    if (!this.readOnly) this.touched.add(cell)
+    if (this.readOnly) return
+    this.remember(cell)
+    this.touched.add(cell)
   }
 
   examine(cell: Cell): void {
@@ -312,8 +320,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private savepoint(): Savepoint {
     this.flush()
-    const own: Undo = new Map()
+    const own: Undo = { overlay: new Map(), inner: new Map() }
     this.savepoints.push(own)
+    for (const cell of this.touched) this.remember(cell)
     return { rollback: () => this.rollback(own) }
   }
 
@@ -326,16 +335,33 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       )
     const cells = new Set([...this.changed, ...this.touched])
     for (const cell of this.added) cell.loaded()
+    const inner = new Map<Cell, readonly object[]>()
     for (const undo of [to, ...this.savepoints.splice(index + 1)].toReversed()) {
-      for (const [cell, before] of undo) {
+      for (const [cell, before] of undo.overlay) {
         if (before === undefined) this.overlay.delete(cell.oid)
         else this.overlay.set(cell.oid, before)
         cells.add(cell)
       }
-      undo.clear()
+      for (const [cell, values] of undo.inner) inner.set(cell, values)
+      undo.overlay.clear()
     }
     for (const cell of this.added) if (!this.overlay.has(cell.oid)) cells.add(cell)
     this.revert(cells)
+    for (const [cell, values] of inner) {
+      const stored = cell.jar !== this || cell.state !== undefined ? undefined : this.stored(cell.oid)
+      if (stored === undefined) continue
+      this.settle(cell, stored)
+      graft(values, cell.loaded())
+      cell.watched = false
+      this.touched.add(cell)
+      to.inner.set(cell, values)
+    }
+  }
+
+  /** Notes the inner values of an object for the last savepoint, as they were there: before the first change since. */
+  private remember(cell: Cell): void {
+    const inner = this.savepoints.at(-1)?.inner
+    if (inner !== undefined && cell.state !== undefined && !inner.has(cell)) inner.set(cell, innerValues(cell.state))
   }
 
   /** Puts objects back to what the overlay or the database has of them; those new to both become free again. */
@@ -386,7 +412,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /** Encodes everything changed, and every new object reached from it, into the overlay. */
   private flush(): void {
     for (const cell of this.touched) this.examine(cell)
-    const undo = this.savepoints.at(-1)
+    const undo = this.savepoints.at(-1)?.overlay
     for (const cell of this.changed) {
       if (cell.changed) {
         const { record, references } = this.encode(cell, (object, place) => this.refer(object, place, cell))
@@ -462,6 +488,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   private fill(cell: Cell, stored: RecordBody | StoredRecord): void {
+    // the inner values that it had are its no more
+    for (const { inner } of this.savepoints) inner.delete(cell)
+    this.settle(cell, stored)
+  }
+
+  private settle(cell: Cell, stored: RecordBody | StoredRecord): void {
     const serial = stored instanceof WholeRecord ? stored.serial : cell.serial
     cell.settle(this.attributes(cell, stored), serial)
     const size = stored instanceof WholeRecord ? stored.bytes.length - stored.start : stored.state.length

@@ -16,7 +16,7 @@
  * Nothing is lost in silence: setting or deleting an attribute marks the object changed at once. An inner value (array,
  * plain object, Map, Set, Date, typed array) stays native; the first read of one enters the object in its jar's list of touched
  * objects, and commit and savepoint compare the touched ones with what is stored. An inner value belongs to its object as long
- * as the object stays loaded, and to one transaction or one explicitly opened connection.
+ * as the object stays loaded, through rollbacks too, and to one transaction or one explicitly opened connection.
  *
  * The target of all proxies of a class is one empty object with the class's prototype: `instanceof`, `typeof` and the engine's checks
  * see an ordinary, extensible object of that class.
@@ -78,7 +78,8 @@ function kindOf(prototype: object): Kind {
   return kind
 }
 
-const isInner = (value: unknown): boolean =>
+/** Whether a value is part of the state that it is in, and can be changed in place. */
+export const isInner = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && (value as { [CELL]?: Cell })[CELL] === undefined
 
 /** An object's bookkeeping, and the traps of its proxy. */

@@ -245,6 +245,110 @@ t.test('property: any sequence of changes, savepoints and rollbacks leaves what 
   )
 })
 
+t.test(
+  'an inner value that was taken out before or after a savepoint stays part of its object through a rollback',
+  async t => {
+    const db = await openTestDatabase()
+    const sample = () => ({
+      list: [{ n: 1 }, { n: 2 }],
+      map: new Map([['k', [1]]]),
+      date: new Date(0),
+      bytes: new Uint8Array(2),
+    })
+    await db.transact(root => void (root.any = sample()))
+    for (const takenFirst of [true, false]) {
+      const connection = db.open()
+      const { root, transaction } = connection
+      const take = () => {
+        const { list, map, date, bytes } = root.any as ReturnType<typeof sample>
+        return { list, second: list[1]!, map, inner: map.get('k')!, date, bytes }
+      }
+      const before = takenFirst ? take() : undefined
+      if (before !== undefined) before.second.n = 3
+      const savepoint = transaction.savepoint()
+      const { list, second, map, inner, date, bytes } = before ?? take()
+      for (let turn = 0; turn < 2; turn++) {
+        list.shift()
+        list.push({ n: 9 })
+        map.delete('k')
+        inner.length = 0
+        date.setFullYear(1999)
+        bytes.fill(7)
+        transaction.savepoint()
+        root.n = 5
+        second.n = 10
+        savepoint.rollback()
+        t.same(root.any, { ...sample(), list: [{ n: 1 }, { n: takenFirst ? 3 : 2 }] })
+        t.equal((root.any as ReturnType<typeof sample>).list[1], second)
+      }
+      second.n = 20
+      list.push({ n: 30 })
+      inner.push(2)
+      date.setTime(5)
+      bytes[1] = 1
+      await transaction.commit()
+      second.n += 1
+      await connection.transaction.commit()
+      connection.close()
+      t.same(await db.transact(({ any }) => any), {
+        list: [{ n: 1 }, { n: 21 }, { n: 30 }],
+        map: new Map([['k', [1, 2]]]),
+        date: new Date(5),
+        bytes: new Uint8Array([0, 1]),
+      })
+      await db.transact(root => void (root.any = sample()))
+    }
+    await db.close()
+  },
+)
+
+t.test('property: inner values that are kept hold what the object holds, whatever is rolled back', async t => {
+  type Op = readonly [what: 'push' | 'drop' | 'nest' | 'swap' | 'replace' | 'save' | 'back', n: number]
+  const op = fc.tuple(
+    fc.constantFrom('push', 'drop', 'nest', 'swap', 'replace', 'save', 'back'),
+    fc.nat(4),
+  ) as fc.Arbitrary<Op>
+  type Nested = (number | Nested)[]
+  await fc.assert(
+    fc.asyncProperty(fc.array(op, { maxLength: 40 }), async ops => {
+      const db = await openTestDatabase()
+      await db.transact(root => void (root.any = [[1], [2, [3]]]))
+      const connection = db.open()
+      const { root, transaction } = connection
+      const held = new Set<Nested>()
+      const hold = (value: unknown) => {
+        if (!Array.isArray(value) || held.has(value)) return
+        held.add(value)
+        value.forEach(hold)
+      }
+      hold(root.any)
+      const points: { rollback(): void; state: string }[] = []
+      for (const [what, n] of ops) {
+        const one = [...held][n % held.size]!
+        if (what === 'push') one.push(n)
+        else if (what === 'drop') one.splice(n % 2, 1)
+        else if (what === 'nest' && held.size < 12) one.push([n])
+        else if (what === 'swap') one.reverse()
+        else if (what === 'replace') root.any = [root.any as Nested, n].slice(n % 2)
+        else if (what === 'save') points.push({ ...transaction.savepoint(), state: JSON.stringify(root.any) })
+        else if (what === 'back' && points.length > 0) {
+          const at = n % points.length
+          points.splice(at + 1)
+          points[at]!.rollback()
+          t.equal(JSON.stringify(root.any), points[at]!.state)
+        }
+        if (Array.isArray(root.any)) hold(root.any)
+      }
+      const expected = JSON.stringify(root.any)
+      await transaction.commit()
+      connection.close()
+      t.equal(JSON.stringify(await db.transact(({ any }) => any)), expected)
+      await db.close()
+    }),
+    { numRuns: 300 },
+  )
+})
+
 function recorder(events: string[], name: string, extra: Partial<DataManager> = {}): DataManager {
   return {
     sortKey: name,
