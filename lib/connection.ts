@@ -448,7 +448,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private refer(object: Persistent, place: Place, owner: Cell): Reference {
     const known = cellOf(object) as Cell
-    const cell = known.jar === this ? known : this.adopt(object, `attribute ${place.path} of ${owner}`)
+    const cell = known.jar === this ? known : this.adopt(object, `attribute ${place.path} of ${placeOf(owner)}`)
     return new Ref(cell.oid, cell.brokenName ?? classOf(cell).name)
   }
 
@@ -459,9 +459,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     if (cell.jar !== undefined)
       throw new ObjectError(
         'INVALID_REFERENCE',
-        `${where} refers to ${cell} at ${object.physicalPath}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
+        `${where} refers to ${placeOf(cell)}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
       )
-    classOf(cell)
+    classOf(cell, where)
     cell.jar = this
     cell.oid = this.storage.newOid()
     this.objects.add(cell)
@@ -561,12 +561,23 @@ const MOST_UNSEEN = 1000
 const NONE: readonly Oid[] = []
 const DIFFERENT = new Error('refers to a new object')
 
-function classOf(cell: Cell): { name: string; version: number } {
+/** An object with its path, if it has one. */
+function placeOf(cell: Cell): string {
+  try {
+    const path = cell.proxy.physicalPath
+    return path === '/' && cell.oid !== ROOT_OID ? `${cell}` : `${cell} at ${path}`
+  } catch {
+    // of a connection that has ended
+    return `${cell}`
+  }
+}
+
+function classOf(cell: Cell, where?: string): { name: string; version: number } {
   const entry = entryOf(cell.ctor)
   if (entry !== undefined) return entry
   const { name } = cell.proxy.constructor
   throw new ObjectError(
     'UNKNOWN_CLASS',
-    `class ${name} is not registered, its objects cannot be stored; call registerClass('${name}', ${name}) first`,
+    `class ${name} is not registered, its objects cannot be stored${where === undefined ? '' : ` (${where})`}; call registerClass('${name}', ${name}) first`,
   )
 }

@@ -208,10 +208,10 @@ export class Cell implements ProxyHandler<object> {
 
   set(target: object, key: string | symbol, value: unknown, receiver: unknown): boolean {
     if (receiver !== this.proxy) return Reflect.set({}, key, value, receiver)
-    if (isProtocol(key)) return Reflect.set(target, key, value, receiver)
+    if (isProtocol(key)) return Reflect.set(target, key, value, receiver) || this.refuse(key, RESERVED)
     const accessor = key in target && !(key in this.loaded()) ? inherited(target, key) : undefined
     if (accessor === undefined) this.assign(key, value)
-    else if (accessor.set === undefined) return false
+    else if (accessor.set === undefined) this.refuse(key, 'its class has a getter of that name and no setter')
     else accessor.set.call(receiver, value)
     return true
   }
@@ -225,15 +225,15 @@ export class Cell implements ProxyHandler<object> {
   }
 
   defineProperty(_target: object, key: string | symbol, descriptor: PropertyDescriptor): boolean {
-    if (
-      isProtocol(key) ||
-      descriptor.get !== undefined ||
-      descriptor.set !== undefined ||
-      descriptor.configurable === false
-    )
-      return false
+    if (isProtocol(key)) this.refuse(key, RESERVED)
+    if (descriptor.get !== undefined || descriptor.set !== undefined || descriptor.configurable === false)
+      this.refuse(key, 'attributes are plain values; define accessors in the class')
     this.assign(key, descriptor.value)
     return true
+  }
+
+  private refuse(key: string | symbol, why: string): never {
+    throw new ObjectError('INVALID_VALUE', `attribute ${String(key)} of ${this} cannot be set: ${why}`)
   }
 
   deleteProperty(_target: object, key: string | symbol): boolean {
@@ -259,13 +259,18 @@ export class Cell implements ProxyHandler<object> {
   }
 
   setPrototypeOf(): boolean {
-    return false
+    throw new ObjectError('INVALID_VALUE', `the class of ${this} cannot be changed`)
   }
 
   preventExtensions(): boolean {
-    return false
+    throw new ObjectError(
+      'INVALID_VALUE',
+      `${this} cannot be frozen or sealed: a persistent object is loaded and changes`,
+    )
   }
 }
+
+const RESERVED = "symbols, 'constructor' and names that begin with '_p_' are not stored; choose another name"
 
 /** Names that are the protocol's or the language's and never load a ghost. */
 function isProtocol(key: string | symbol): key is symbol {

@@ -1,5 +1,7 @@
 /**
- * Writes states (lib/pickle.ts has the format). One walk checks every value and writes it: this is the inner loop of every commit.
+ * Writes states (lib/pickle.ts has the format). One walk checks every value and writes it: this is the inner loop of every commit. What
+ * would not come back is refused; but a getter counts as the value it gives, what is frozen comes back unfrozen, typed arrays over one
+ * buffer come back each with its own, and named properties of a typed array are not looked for (each element would be asked).
  *
  * The bytes go into a slab that many states share, each behind room for the header of its record; what was handed out is never
  * written again. Paths are put together only for messages.
@@ -209,6 +211,7 @@ export class StateWriter implements Place {
       this.plain(value as Record<string, unknown>, prototype === null)
     else if (prototype === Map.prototype) this.map(value as Map<unknown, unknown>)
     else if (prototype === Set.prototype) {
+      this.assertBare(value, 'Set')
       this.special('set', (value as Set<unknown>).size)
       let i = 0
       for (const each of value as Set<unknown>) {
@@ -219,8 +222,16 @@ export class StateWriter implements Place {
     else if (prototype === Uint8Array.prototype) {
       this.special('bytes', 1)
       this.bytes(value as Uint8Array)
-    } else if (LEAVES.has(prototype)) this.raw(packr.pack(value))
-    else throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name ?? '(unknown)'}`)
+    } else if (LEAVES.has(prototype)) {
+      if (prototype === Date.prototype) this.assertBare(value, 'Date')
+      this.raw(packr.pack(value))
+    } else throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name || '(unknown)'}`)
+  }
+
+  /** What is beside the content of a Map, Set or Date would be lost. Typed arrays are not asked: each element is a property. */
+  private assertBare(value: object, kind: string): void {
+    if (Object.getOwnPropertyNames(value).length > 0 || Object.getOwnPropertySymbols(value).length > 0)
+      throw this.refuse(this.path, `a ${kind} with properties of its own`)
   }
 
   private array(value: unknown[]): void {
@@ -231,12 +242,14 @@ export class StateWriter implements Place {
       this.sparse(value, keys)
       return
     }
+    this.assertNoSymbols(value, 'an array')
     this.arrayHead(length)
     for (let i = 0; i < length; i++) this.value(value[i], i)
   }
 
   private sparse(value: unknown[], keys: string[]): void {
     if (keys.some(key => !/^\d+$/.test(key))) throw this.refuse(this.path, 'an array with named properties')
+    this.assertNoSymbols(value, 'an array')
     this.special('sparse', 1 + keys.length)
     this.number(value.length)
     for (const key of keys) {
@@ -247,6 +260,7 @@ export class StateWriter implements Place {
   }
 
   private map(value: Map<unknown, unknown>): void {
+    this.assertBare(value, 'Map')
     this.special('map', value.size)
     let i = 0
     for (const [key, each] of value) {
@@ -258,8 +272,10 @@ export class StateWriter implements Place {
   }
 
   private plain(value: Record<string, unknown>, bare: boolean): void {
-    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, 'an object with symbols as keys')
+    this.assertNoSymbols(value, 'an object')
     const keys = Object.keys(value)
+    if (Object.getOwnPropertyNames(value).length > keys.length)
+      throw this.refuse(this.path, 'an object with properties that are not enumerable')
     const odd = bare || keys.some(key => key === '__proto__' || !key.isWellFormed())
     if (odd) {
       this.special('entries', 1 + keys.length)
@@ -270,6 +286,10 @@ export class StateWriter implements Place {
       this.value(key, key)
       this.value(value[key], key)
     }
+  }
+
+  private assertNoSymbols(value: object, what: string): void {
+    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, `${what} with symbols as keys`)
   }
 
   // --- MessagePack

@@ -31,8 +31,9 @@ export type Refer = (object: Persistent, place: Place) => Reference
 /** Gives the object that a reference stands for. */
 export type Resolve = (reference: Reference) => unknown
 
+const writer = new StateWriter()
+let writing = false
 // one is enough, unless what it asks for references asks for more
-let writer: StateWriter | undefined = new StateWriter()
 let reader: StateReader | undefined = new StateReader()
 
 /**
@@ -42,12 +43,16 @@ let reader: StateReader | undefined = new StateReader()
  * @throws {ObjectError} INVALID_VALUE naming the attribute path; whatever `refer` throws
  */
 export function pickle(state: State, refer: Refer, owner: unknown, room = 0): Buffer {
-  const own = writer ?? new StateWriter()
-  writer = undefined
+  if (writing)
+    throw new ObjectError(
+      'INVALID_VALUE',
+      `${owner} cannot be stored while a value of another object is: a getter or proxy among these values runs code; store what it gives instead`,
+    )
+  writing = true
   try {
-    return own.write(state, refer, owner, room)
+    return writer.write(state, refer, owner, room)
   } finally {
-    writer = own
+    writing = false
   }
 }
 

@@ -3,7 +3,8 @@ import { inspect } from 'node:util'
 import { addExtension } from 'msgpackr'
 import t from 'tap'
 import { Broken, BTree, Counter, Persistent, registerClass } from '../../lib/index.ts'
-import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
+import { Folder, openDatabase as openTree } from '../../objects/index.ts'
+import { codeOf, Item, newLevel, openTestDatabase, type Root } from '../support/database.ts'
 
 t.test('an object is loaded when it is read, and by every way of reading', async t => {
   const db = await openTestDatabase()
@@ -281,8 +282,23 @@ t.test('what cannot be stored is refused with its attribute path, and nothing is
     [/x/, 'INVALID_VALUE', /record\.a\[1\].*RegExp/],
     [Object.assign([1], { named: 1 }), 'INVALID_VALUE', /record\.a\[1\].*named properties/],
     [{ [Symbol('k')]: 1 }, 'INVALID_VALUE', /record\.a\[1\].*symbols/],
+    [Object.assign([1], { [Symbol('k')]: 1 }), 'INVALID_VALUE', /record\.a\[1\].*array with symbols/],
+    [Object.assign(new Array(3), { [Symbol('k')]: 1 }), 'INVALID_VALUE', /record\.a\[1\].*array with symbols/],
+    [Object.defineProperty({}, 'hidden', { value: 1 }), 'INVALID_VALUE', /record\.a\[1\].*not enumerable/],
+    [Object.assign(new Map(), { x: 1 }), 'INVALID_VALUE', /record\.a\[1\].*Map with properties/],
+    [Object.assign(new Set(), { [Symbol('k')]: 1 }), 'INVALID_VALUE', /record\.a\[1\].*Set with properties/],
+    [Object.assign(new Date(0), { x: 1 }), 'INVALID_VALUE', /record\.a\[1\].*Date with properties/],
+    [(function* () {})(), 'INVALID_VALUE', /record\.a\[1\].*class \(unknown\)/],
+    [new Map([['k', new Plain()]]), 'INVALID_VALUE', /record\.a\[1\]\.get\(k\).*class Plain/],
+    [new Map([[new Plain(), 1]]), 'INVALID_VALUE', /record\.a\[1\]\.keys\[0\].*class Plain/],
+    [Promise.resolve(), 'INVALID_VALUE', /record\.a\[1\].*class Promise/],
+    [new SharedArrayBuffer(1), 'INVALID_VALUE', /record\.a\[1\].*class SharedArrayBuffer/],
     [new Map([['k', () => 1]]), 'INVALID_VALUE', /record\.a\[1\]\.get\(k\).*function/],
-    [new Unregistered(), 'UNKNOWN_CLASS', /registerClass\('Unregistered'/],
+    [
+      new Unregistered(),
+      'UNKNOWN_CLASS',
+      /attribute record\.a\[1\] of Root \(object 1\) at \/\); call registerClass\('Unregistered'/,
+    ],
   ]
   const db = await openTestDatabase()
   for (const [value, code, message] of values) {
@@ -298,6 +314,75 @@ t.test('what cannot be stored is refused with its attribute path, and nothing is
   await db.close()
 })
 
+t.test('a getter of a stored value counts as what it gives, and cannot disturb what is being stored', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    root.any = new Item('other')
+    root.list = [1]
+  })
+  await db.transact(root => {
+    root.text = 'before'
+    root.record = {
+      get now() {
+        return 7
+      },
+    }
+  })
+  await db.transact(root =>
+    t.same([root.text, Object.getOwnPropertyDescriptor(root.record, 'now')?.value], ['before', 7]),
+  )
+  const connection = db.open()
+  const { root } = connection
+  const item = root.any as Item
+  item.others.length = 0
+  root.record = {
+    a: 1,
+    get nested() {
+      return item._p_changed === undefined
+    },
+    b: 2,
+  }
+  await connection.transaction.commit()
+  await connection.transaction.abort()
+  connection.close()
+  await db.transact(({ record }) => t.same(record, { a: 1, nested: false, b: 2 }))
+  const second = db.open()
+  second.root.n = 1
+  const run = db.transact(root => {
+    root.record = {
+      get again() {
+        return second.transaction.savepoint() && 1
+      },
+    }
+  })
+  await t.rejects(run, { code: 'INVALID_VALUE', message: /Root \(object 1\) cannot be stored while.*getter/ })
+  await second.transaction.abort()
+  second.close()
+  await db.close()
+})
+
+t.test('names and shapes that an object cannot have are refused with the reason', async t => {
+  class Reading extends Persistent {
+    get only(): number {
+      return 1
+    }
+  }
+  const object: Persistent & Record<string | symbol, unknown> = new Reading() as never
+  const attempts: [() => unknown, RegExp][] = [
+    [() => (object[Symbol('s')] = 1), /attribute Symbol\(s\) of Reading.*symbols/],
+    [() => (object.constructor = Object), /attribute constructor.*choose another name/],
+    [() => (object._p_mine = 1), /attribute _p_mine.*choose another name/],
+    [() => Object.assign(object, { _p_oid: 7 }), /attribute _p_oid/],
+    [() => (object.only = 2), /attribute only.*no setter/],
+    [() => Object.defineProperty(object, 'x', { get: () => 1 }), /attribute x.*accessors in the class/],
+    [() => Object.freeze(object), /cannot be frozen/],
+    [() => Object.setPrototypeOf(object, null), /class of Reading cannot be changed/],
+    [() => Object.assign(object, JSON.parse('{"__proto__": {"evil": 1}}')), /class of Reading cannot be changed/],
+  ]
+  for (const [attempt, message] of attempts) t.throws(attempt, { code: 'INVALID_VALUE', message })
+  t.same(Object.keys(object), [])
+})
+
 t.test('objects of another connection or database are refused, both named', async t => {
   const [db, other] = [await openTestDatabase(), await openTestDatabase()]
   await other.transact(root => {
@@ -308,8 +393,24 @@ t.test('objects of another connection or database are refused, both named', asyn
     db.transact(root => {
       root.list = [foreign.root.any]
     }),
-    { code: 'INVALID_REFERENCE', message: /list\[0\] of Root \(object 1\).*Item \(object \d+\)/ },
+    { code: 'INVALID_REFERENCE', message: /list\[0\] of Root \(object 1\) at \/ .*Item \(object \d+\)/ },
   )
+  const [inA, inB] = [await openTree(newLevel()), await openTree(newLevel())]
+  for (const each of [inA, inB]) await each.transact(app => app.create('/a/b', new Folder(), { parents: true }))
+  const theirs = inB.open()
+  const folder = theirs.root.traverse('/a/b', Folder)
+  for (const closed of [false, true]) {
+    if (closed) theirs.close()
+    await t.rejects(
+      inA.transact(app => void Reflect.set(app.traverse('/a/b', Folder), 'friend', folder)),
+      {
+        code: 'INVALID_REFERENCE',
+        message: /attribute friend of Folder \(object \d+\) at \/a\/b refers to Folder \(object \d+\) at \/a\/b, which/,
+      },
+    )
+  }
+  await inA.close()
+  await inB.close()
   foreign.close()
   await db.close()
   await other.close()
