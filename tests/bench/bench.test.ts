@@ -8,7 +8,7 @@ t.test('bench:db measures, prints JSON and leaves nothing behind', async t => {
   const scratch = await directory(t, 'bench-test-')
   const run = launch(
     t,
-    'tests/bench/database.ts',
+    'tests/bench/db/database.ts',
     ['--quick', '--json', '--only=reads,conflicts', '--peers', scratch],
     {
       env: { TMPDIR: scratch },
@@ -30,7 +30,7 @@ t.test('bench:db measures, prints JSON and leaves nothing behind', async t => {
 })
 
 t.test('a family that is not there is refused, with those that are', async t => {
-  const { end, stderr } = await launch(t, 'tests/bench/database.ts', ['--only=speed']).ended
+  const { end, stderr } = await launch(t, 'tests/bench/db/database.ts', ['--only=speed']).ended
   t.equal(end, 2)
   t.match(stderr, /^bench:db: there is no family 'speed'; there are commits, bulk, loads, [^\n]+\n$/)
 })

@@ -1,8 +1,8 @@
 /** Cold loads: every object is read for the first time by its connection; the peers read the same attributes and decode them. */
 import type { Connection } from 'maildrophost/lib'
 import { Packr } from 'msgpackr'
-import { perSecond, shuffled } from './measure.ts'
-import type { Row } from './report.ts'
+import { perSecond, shuffled } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { type Attributes, addGroup, attributes, type Item, openStore, type Store } from './sample.ts'
 import type { Setting } from './setting.ts'
 

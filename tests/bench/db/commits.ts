@@ -1,8 +1,8 @@
 /** Small commits: one object of 300 bytes changed in each, one after the other and 64 at a time. */
 import type { Connection } from 'maildrophost/lib'
-import { perSecond } from './measure.ts'
+import { perSecond } from '../measure.ts'
+import type { Row } from '../report.ts'
 import type { Peer } from './peers.ts'
-import type { Row } from './report.ts'
 import { addGroup, type Item, openStore, record } from './sample.ts'
 import type { Setting } from './setting.ts'
 

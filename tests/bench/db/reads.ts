@@ -1,6 +1,6 @@
 /** Reading attributes of objects that are loaded. */
-import { perSecond } from './measure.ts'
-import type { Row } from './report.ts'
+import { perSecond } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { type Attributes, addGroup, attributes, openStore } from './sample.ts'
 import type { Setting } from './setting.ts'
 

@@ -1,6 +1,6 @@
 /** What a conflict costs: two transactions change one object, the second runs again. The backoff between its attempts is part of the cost. */
-import { latencies, median } from './measure.ts'
-import type { Row } from './report.ts'
+import { latencies, median } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { addGroup, openStore } from './sample.ts'
 import type { Setting } from './setting.ts'
 

@@ -1,12 +1,10 @@
 /** What each family of benchmarks is given, and what it returns. */
+import type { Bench } from '../command.ts'
+import type { Row } from '../report.ts'
 import type { Peers } from './peers.ts'
-import type { Row } from './report.ts'
 
-export interface Setting {
-  readonly quick: boolean
+export interface Setting extends Bench {
   readonly peers: Peers
-  /** Makes a directory, which goes at the end. */
-  newDirectory(): string
 }
 
 export type Family = (setting: Setting) => Promise<Row[]>

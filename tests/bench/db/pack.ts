@@ -1,8 +1,8 @@
 /** How fast a pack is, and what commits notice of it. Half of the objects have earlier revisions, a quarter is garbage. */
 import { performance } from 'node:perf_hooks'
 import type { Connection } from 'maildrophost/lib'
-import { median, quantile } from './measure.ts'
-import type { Row } from './report.ts'
+import { median, quantile } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { addGroup, type Item, openStore } from './sample.ts'
 import type { Setting } from './setting.ts'
 

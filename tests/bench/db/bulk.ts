@@ -1,6 +1,6 @@
 /** Many new objects in one commit. */
-import { perSecond } from './measure.ts'
-import type { Row } from './report.ts'
+import { perSecond } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { addGroup, openStore, record } from './sample.ts'
 import type { Setting } from './setting.ts'
 

@@ -1,8 +1,8 @@
 /** What grows with the database, and what should not: the time to open it, to commit a change, to load an object. */
 import { performance } from 'node:perf_hooks'
-import { latencies, median, shuffled } from './measure.ts'
+import { latencies, median, shuffled } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { openLevel } from './peers.ts'
-import type { Row } from './report.ts'
 import { addGroup, type Item, openStore } from './sample.ts'
 import type { Setting } from './setting.ts'
 

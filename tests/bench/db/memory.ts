@@ -1,8 +1,8 @@
 /** Memory of loaded objects, each way in a process of its own: those of a connection, and the same ones parsed into a Map. */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { median } from './measure.ts'
-import type { Row } from './report.ts'
+import { median } from '../measure.ts'
+import type { Row } from '../report.ts'
 import { addGroup, openStore } from './sample.ts'
 import type { Setting } from './setting.ts'
 
