@@ -22,6 +22,8 @@ export interface Target {
 export const reached = ({ value, atLeast = -Infinity, atMost = Infinity }: Target): boolean =>
   value >= atLeast && value <= atMost
 
+const PEERS_IN_A_LINE = 3
+
 function figure(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
@@ -33,10 +35,13 @@ export function table(rows: readonly Row[]): string {
     const limit = target.atLeast === undefined ? `<= ${figure(target.atMost!)}` : `>= ${figure(target.atLeast)}`
     return [`${target.of} = ${figure(target.value)}`, limit, reached(target) ? 'reached' : 'MISSED']
   }
-  const peers = ({ peers }: Row) =>
-    Object.entries(peers)
-      .map(([name, value]) => `${name} ${figure(value)}`)
-      .join('  ')
+  const peers = ({ peers }: Row) => {
+    const each = Object.entries(peers).map(([name, value]) => `${name} ${figure(value)}`)
+    const lines = each.flatMap((_, i) =>
+      i % PEERS_IN_A_LINE === 0 ? [each.slice(i, i + PEERS_IN_A_LINE).join('  ')] : [],
+    )
+    return lines.join('\n')
+  }
   const printed = new Table({
     head: ['measured', 'unit', 'ours', 'compared with', 'ratio', 'target', ''],
     colAligns: ['left', 'left', 'right'],
