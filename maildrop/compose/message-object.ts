@@ -10,7 +10,9 @@ import type { Encoding } from './body.ts'
 import { ComposeError } from './errors.ts'
 import { type HeaderPart, shown } from './header-parts.ts'
 import { type Header, removeHeaders } from './headers.ts'
+import { type ListInput, listHeaders } from './list-headers.ts'
 import { type Draft, readMessage } from './message-text.ts'
+import { withStandardNames } from './mime.ts'
 
 /** A mailbox as nodemailer takes it. */
 export interface MailboxInput {
@@ -40,6 +42,7 @@ export interface MessageObject
   readonly references?: string | readonly string[]
   readonly date?: Date | string
   readonly headers?: ExtraHeaders
+  readonly list?: ListInput
 }
 
 const HEADER_FIELDS = {
@@ -73,13 +76,21 @@ const CONTENT_FIELDS = [
  */
 export async function readMessageObject(message: MessageObject, encode: Encoding | undefined): Promise<Draft> {
   for (const field of Object.keys(message))
-    if (!(field in HEADER_FIELDS) && field !== 'headers' && !CONTENT_FIELDS.includes(field))
+    if (!(field in HEADER_FIELDS) && !['headers', 'list', ...CONTENT_FIELDS].includes(field))
       throw new ComposeError(
         'BAD_MESSAGE',
-        `the message object has a field '${field}', which is none of ${[...Object.keys(HEADER_FIELDS), 'headers', ...CONTENT_FIELDS].join(', ')}`,
+        `the message object has a field '${field}', which is none of ${[...Object.keys(HEADER_FIELDS), 'headers', 'list', ...CONTENT_FIELDS].join(', ')}`,
       )
   const { headers, body } = await readContent(message, encode)
-  return { headers: [...namedHeaders(message), ...extraHeaders(message.headers ?? []), ...headers], body }
+  return {
+    headers: [
+      ...namedHeaders(message),
+      ...extraHeaders(message.headers ?? []),
+      ...listHeaders(message.list ?? {}),
+      ...headers,
+    ],
+    body,
+  }
 }
 
 function namedHeaders(message: MessageObject): Header[] {
@@ -111,7 +122,7 @@ async function readContent(message: MessageObject, encode: Encoding | undefined)
   const options: MailComposerOptions = { ...content, disableFileAccess: true, disableUrlAccess: true }
   if (encode === 'base64' || encode === 'quoted-printable') options.textEncoding = encode
   try {
-    const built = await new MailComposer(options).compile().build()
+    const built = await withStandardNames(new MailComposer(options).compile()).build()
     const { headers, body } = readMessage(built)
     return { headers: removeHeaders(headers, 'message-id', 'date', 'mime-version'), body }
   } catch (cause) {

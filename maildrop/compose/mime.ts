@@ -5,7 +5,7 @@
  * parameters of its headers. HTML of which nobody wrote a plain text is given one, in an alternative around it, so that every
  * receiver can read the message.
  */
-import { buildHeaderValue } from 'nodemailer/lib/mime-funcs'
+import { buildHeaderValue, parseHeaderValue } from 'nodemailer/lib/mime-funcs'
 import MimeNode from 'nodemailer/lib/mime-node'
 import { type Encoding, encodeBody } from './body.ts'
 import { ComposeError } from './errors.ts'
@@ -52,9 +52,25 @@ export interface DataEntity extends Leaf {
 export async function readEntity(entity: Multipart): Promise<Draft> {
   const root = await withPlainText(entity)
   if (root.kind !== 'multipart') throw new ComposeError('BAD_MESSAGE', 'a message of parts begins with a multipart')
-  const built = await multipartNode(root, undefined).build()
+  const built = await withStandardNames(multipartNode(root, undefined)).build()
   const { headers, body } = readMessage(built)
   return { headers: removeHeaders(headers, 'message-id', 'date', 'mime-version'), body }
+}
+
+/**
+ * Moves the file names that are not plain ASCII to Content-Disposition alone, in the form of RFC 2231. nodemailer writes them into
+ * Content-Type as well, as encoded-words in quotes, which RFC 2047 section 5 forbids and strict parsers object to.
+ */
+export function withStandardNames(node: MimeNode): MimeNode {
+  const { filename } = node
+  if (filename !== undefined && !/^[\w .-]{1,60}$/.test(filename)) {
+    const { value } = parseHeaderValue(String(node.getHeader('Content-Disposition') ?? 'attachment'))
+    const disposition = buildHeaderValue({ value, params: { filename: cleanText(filename) } })
+    node.setHeader('Content-Disposition', { prepared: true, foldLines: true, value: disposition })
+    delete node.filename
+  }
+  node.childNodes.forEach(withStandardNames)
+  return node
 }
 
 function multipartNode({ subtype, parts }: Multipart, parent: MimeNode | undefined): MimeNode {

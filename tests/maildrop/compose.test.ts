@@ -4,10 +4,14 @@ import fc from 'fast-check'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import t from 'tap'
 import { type ComposeOptions, composeMessage, type MessageInput } from '../../maildrop/compose/index.ts'
+import { type PythonMail, readWithPython } from '../support/python-mail.ts'
 
 const FIXED = { id: '20260101.abc', date: new Date('2026-01-01T12:00:00Z') }
 const compose = (message: MessageInput, options: Partial<ComposeOptions> = {}) =>
   composeMessage(message, { ...FIXED, ...options })
+
+/** Every message composed here, for the last test. */
+const all: { content: Buffer; mail: ParsedMail }[] = []
 
 /** Composes, checks what every message must be, and reads it back. */
 async function composed(message: MessageInput, options: Partial<ComposeOptions> = {}) {
@@ -19,6 +23,7 @@ async function composed(message: MessageInput, options: Partial<ComposeOptions> 
   for (const name of ['from', 'subject', 'date', 'message-id', 'mime-version', 'content-type'])
     if (!names.includes(name)) throw new Error(`no ${name} in ${wire}`)
   if (bad.length > 0) throw new Error(`a line that may not be: ${JSON.stringify(bad[0])}`)
+  all.push({ content: result.content, mail })
   if (mail.messageId !== result.messageId) throw new Error(`Message-ID ${mail.messageId} is not ${result.messageId}`)
   return { ...result, wire, mail }
 }
@@ -300,4 +305,65 @@ t.test('whatever the subject and the names are, the headers and recipients stay 
     }),
     { numRuns: 1000 },
   )
+})
+
+t.test('the headers of mailing lists', async t => {
+  const list = async (list: object) => {
+    const { wire, mail } = await composed({ from: 'a@b.c', to: 'd@e.f', text: '.', list } as MessageInput)
+    t.ok(mail)
+    return wire
+      .replace(/\r\n /g, ' ')
+      .split('\r\n')
+      .filter(line => line.startsWith('List-'))
+  }
+  t.same(
+    await list({
+      unsubscribe: ['https://shop.example/off?u=7', { url: 'off@example.org?subject=off', comment: 'by mail' }],
+      help: { url: 'help@example.org', comment: 'Hilfe (für alle)' },
+      id: { url: 'news.example.org', comment: 'Our "news"' },
+    }),
+    [
+      'List-Unsubscribe: <https://shop.example/off?u=7>, <mailto:off@example.org?subject=off> (by mail)',
+      'List-Help: <mailto:help@example.org> (=?UTF-8?Q?Hilfe_=28f=C3=BCr_alle=29?=)',
+      'List-ID: "Our \\"news\\"" <news.example.org>',
+    ],
+  )
+  const refused: [object, string][] = [
+    [{ unsubscribe: 'https://x.y/\r\nBcc: <e@f.g>' }, ''],
+    [{ unsubscribe: 'javascript:alert(1)' }, 'BAD_ADDRESS'],
+    [{ unsubscribe: 'nobody' }, 'BAD_ADDRESS'],
+    [{ unsubscribe: 7 }, 'BAD_MESSAGE'],
+    [{ id: 'no id' }, 'BAD_MESSAGE'],
+    [{ other: 'https://x.y' }, 'BAD_MESSAGE'],
+  ]
+  for (const [fields, code] of refused)
+    if (code === '') t.notMatch((await list(fields)).join(), /Bcc: <e/)
+    else await t.rejects(list(fields), { code }, JSON.stringify(fields))
+})
+
+t.test("Python's parser finds no defect in any message composed here, and the same in it", async t => {
+  t.ok(all.length > 30, `${all.length} messages`)
+  const texts = (mail: PythonMail): string[] => [
+    ...(mail.text === undefined ? [] : [mail.text]),
+    ...mail.parts.flatMap(texts),
+  ]
+  for (const [i, python] of readWithPython(all.map(({ content }) => content)).entries()) {
+    const { mail, content } = all[i]!
+    const wire = content.toString('latin1').slice(0, 400)
+    const header = (name: string) => python.headers.find(([key]) => key.toLowerCase() === name)?.[1]
+    // RFC 6532 headers, for addresses beyond ASCII: Python reads them by RFC 5322 and objects
+    const international = /[^\x00-\x7f]/.test(content.subarray(0, content.indexOf('\r\n\r\n')).toString('latin1'))
+    const defects = python.defects.filter(
+      defect => !(international && /^(NonASCIILocalPart|UndecodableBytes)/.test(defect)),
+    )
+    assert.deepEqual(defects, [], wire)
+    if (international) continue
+    assert.equal(header('subject'), mail.subject, wire)
+    assert.equal(header('message-id'), mail.messageId, wire)
+    for (const name of ['to', 'from', 'cc'] as const)
+      for (const address of addressesIn(mail, name).filter(each => each !== undefined))
+        assert.ok(header(name)?.includes(address), `${address} ${wire}`)
+    if (python.parts.length === 0 && python.type === 'text/plain')
+      assert.equal(texts(python)[0]?.trimEnd(), (mail.text ?? '').trimEnd(), wire)
+  }
 })
