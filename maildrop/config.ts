@@ -45,6 +45,8 @@ export interface MaildropConfig {
   readonly waitInterval: number
   /** Most connections at a time; 1 if there is a `waitInterval`. */
   readonly connections: number
+  /** Whether senders are told of failures. */
+  readonly bounce: boolean
   readonly debug: boolean
   readonly supervised: boolean
   /** Replaces the recipients of every envelope. */
@@ -157,6 +159,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     batch: value.number('MAILDROP_BATCH'),
     waitInterval,
     connections: waitInterval > 0 ? 1 : value.number('MAILDROP_CONNECTIONS'),
+    bounce: value.flag('MAILDROP_BOUNCE'),
     debug: value.flag('DEBUG'),
     supervised: value.flag('SUPERVISED_DAEMON'),
     debugReceiver: value.address('DEBUG_RECEIVER'),

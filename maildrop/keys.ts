@@ -105,6 +105,11 @@ export const CONFIG_KEYS = {
     default: '0',
     description: 'Seconds between two messages. More than 0 implies one connection.',
   },
+  MAILDROP_BOUNCE: {
+    kind: { is: 'flag' },
+    default: '0',
+    description: '1: tell the sender of a message, by mail, of recipients that could not be reached.',
+  },
   DEBUG: { kind: { is: 'flag' }, default: '0', description: '1: stay in the foreground and print the log.' },
   SUPERVISED_DAEMON: {
     kind: { is: 'flag' },

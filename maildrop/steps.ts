@@ -12,13 +12,16 @@ export type SpoolStep = 'held-written' | 'held-synced' | 'released' | 'spool-syn
 
 /**
  * Steps of the daemon, on `maildrophost:daemon`, in the order in which a message passes them. `sending` is published
- * between the journal record and the final dot; `accepted` when the server has taken the message, before any record of it.
+ * between the journal record and the final dot; `accepted` when the server has taken the message, before any record of it. The steps of a notice carry the id of the
+ * message that failed.
  */
 export type DaemonStep =
   | 'claimed'
   | 'sending'
   | 'accepted'
+  | 'notice-held'
   | 'state-written'
+  | 'notice-released'
   | 'deferred'
   | 'reason-written'
   | 'failed'

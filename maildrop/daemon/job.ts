@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
 import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
+import { holdNotice } from '../delivery/notify.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
 import { record } from '../delivery/record.ts'
 import type { Report, Session } from '../delivery/session.ts'
@@ -169,8 +170,35 @@ export async function settleJob(
     return { end: 'go-on', job: { ...job, state, pending, known: true, origin } }
   }
   const due = goesOn && gotSomewhere ? now : now + delayAfter(RETRY_DELAYS, Math.max(state.attempts, 1)) * 1000
+  return await finish(job, state, due, context)
+}
+
+/** Does what is left to do with a message of which nobody waits: its sender is told, and it is given up. */
+export function finishJob(job: Job, context: JobContext): Promise<FinishedJob> {
+  return finish(job, job.state, Date.now() + NOTICE_DELAY, context)
+}
+
+/** Milliseconds until it is tried again to write a notice. */
+const NOTICE_DELAY = 60_000
+
+async function finish(job: Job, settled: MailState, due: number, context: JobContext): Promise<FinishedJob> {
+  const state = await tellSender(job, settled, context)
   await recordInTheEnd(job.claim, state, { onDisk: job.known, due }, context)
   return { end: disposition(state), due }
+}
+
+/** The state that names the notice about what has failed, or says that one is owed. */
+async function tellSender({ claim, mail }: Job, state: MailState, { config, log }: JobContext): Promise<MailState> {
+  const { noticeOwed: _owed, ...rest } = state
+  if (!config.bounce) return rest
+  try {
+    const told = await holdNotice(claim.spool, mail, rest, config.smtp.host)
+    if (told !== undefined) log.line('notice', { id: state.id, to: state.from })
+    return told ?? rest
+  } catch (error) {
+    log.line('notice-failed', { id: state.id, to: state.from, text: messageOf(error) })
+    return error instanceof MaildropError ? { ...rest, noticeOwed: true } : rest
+  }
 }
 
 /** Writes the state; false if that is impossible at the moment. */
@@ -214,9 +242,12 @@ function deferredPlace(spool: string, id: string): string {
   return join(deferredDir(spool), deferredName(id, Date.now()))
 }
 
-export type SettledJob =
-  | { readonly end: 'remove' | 'defer' | 'fail'; readonly due: number }
-  | { readonly end: 'go-on'; readonly job: Job }
+export interface FinishedJob {
+  readonly end: 'remove' | 'defer' | 'fail'
+  readonly due: number
+}
+
+export type SettledJob = FinishedJob | { readonly end: 'go-on'; readonly job: Job }
 
 /** Puts a claimed message back as if nothing had been tried. */
 export function giveBack(job: Job): void {

@@ -12,6 +12,8 @@ export const LOG_EVENTS = {
   'fail-message': 'The message was refused for good.',
   unknown: 'The connection (or the daemon) broke off after the final dot: the server may have taken the message.',
   expired: 'It would be tried again later, but the message is too old.',
+  notice: 'The sender is told, by a message of its own, who could not be reached.',
+  'notice-failed': 'The sender could not be told that somebody could not be reached; tried again with the message.',
   unfit: 'The file cannot become mail, and was moved to failed.',
   named: 'A dropped file was given an id.',
   'run-begin': 'There is something to do.',

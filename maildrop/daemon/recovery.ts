@@ -7,6 +7,7 @@
  */
 import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { discardNotice, releaseNotices } from '../delivery/notify.ts'
 import type { Event } from '../delivery/outcome.ts'
 import { moveToDeferred, moveToFailed, publishReason, record } from '../delivery/record.ts'
 import { disposition, outcomesOf, stateAfter } from '../delivery/settle.ts'
@@ -136,6 +137,7 @@ function isCode(error: unknown, code: MaildropError['code']): boolean {
 async function release(claim: Claim, sent: number | undefined, log: Log): Promise<boolean> {
   try {
     const known = await readState(claim.spool, claim.id)
+    await discardNotice(claim.spool, claim.id, known)
     if (known !== undefined && (sent === undefined || recordedTransactions(known) >= sent))
       return await follow(claim, known)
     if (sent !== undefined) return await releaseSent(claim, sent, known ?? initialState(claim), log)
@@ -171,10 +173,12 @@ async function follow(claim: Claim, state: MailState, isNew = false): Promise<bo
       await removeState(claim.spool, claim.id)
       return true
     case 'fail':
+      await releaseNotices(claim.spool, state)
       await moveToFailed(claim)
       return true
     case 'defer':
       if (isNew) await writeState(claim.spool, state)
+      await releaseNotices(claim.spool, state)
       await moveToDeferred(claim, Date.now())
       daemonStep('taken-back', claim.id)
       return true

@@ -13,7 +13,17 @@ import { messageOf } from '../errors.ts'
 import type { Claims } from '../spool/claim.ts'
 import type { Destination } from './destination.ts'
 import type { Candidate, Intake } from './intake.ts'
-import { claimJob, closeJob, giveBack, type Job, type JobContext, sendJob, settleJob } from './job.ts'
+import {
+  claimJob,
+  closeJob,
+  type FinishedJob,
+  finishJob,
+  giveBack,
+  type Job,
+  type JobContext,
+  sendJob,
+  settleJob,
+} from './job.ts'
 
 /** One spool that is served. */
 export interface Source {
@@ -174,6 +184,10 @@ export function startWorkers(
     let job = first
     let session = firstSession
     let connectTime = firstConnectTime
+    if (job.pending.length === 0) {
+      count(await finishJob(job, context), source)
+      return session
+    }
     for (;;) {
       let report = await sendJob(job, session, connectTime, context)
       if (report !== undefined && wasStale(report, session)) {
@@ -198,13 +212,17 @@ export function startWorkers(
         connectTime = 0
         continue
       }
-      if (settled.end === 'remove') run.sent += 1
-      else if (settled.end === 'fail') run.failed += 1
-      else {
-        run.deferred += 1
-        source.intake.expect(settled.due)
-      }
+      count(settled, source)
       return await afterMessage(session)
+    }
+  }
+
+  const count = (settled: FinishedJob, source: Source): void => {
+    if (settled.end === 'remove') run.sent += 1
+    else if (settled.end === 'fail') run.failed += 1
+    else {
+      run.deferred += 1
+      source.intake.expect(settled.due)
     }
   }
 

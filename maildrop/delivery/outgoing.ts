@@ -85,6 +85,16 @@ export function outgoing(
   }
 }
 
+/** The header of a message as it is sent, and all of it if it is in memory. */
+export function splitMessage(mail: ReadyMail): { readonly header: Buffer; readonly whole: Buffer | undefined } {
+  const head = mail.bytes.subarray(mail.start)
+  const isWhole = mail.start + head.length === mail.size
+  const found = scanHeader(head, isWhole)
+  if (found === undefined) return { header: Buffer.alloc(0), whole: undefined }
+  const header = Buffer.concat(found.kept)
+  return { header, whole: isWhole ? Buffer.concat([header, head.subarray(found.end)]) : undefined }
+}
+
 /** A Message-ID that is the same in every attempt: made of the mail's id and the sender's domain. */
 export function stableMessageId(id: string, from: string): string {
   const domain = /@([a-z0-9.-]+)$/i.exec(from)?.[1] ?? (hostname().replace(/[^A-Za-z0-9.-]/g, '-') || 'localhost')

@@ -13,6 +13,7 @@ import { deferredDir, deferredName, failedDir } from '../spool/layout.ts'
 import { type MailState, removeState, statePath, writeState } from '../spool/state.ts'
 import { syncDirectory } from '../spool/sync.ts'
 import { daemonStep } from '../steps.ts'
+import { releaseNotices } from './notify.ts'
 import { disposition } from './settle.ts'
 
 /**
@@ -30,6 +31,7 @@ export async function record(claim: Claim, state: MailState, known: { onDisk: bo
   await writeState(claim.spool, state).catch(error => {
     if (end === 'fail' || known.onDisk || isWorthKnowing(state)) throw error
   })
+  await releaseNotices(claim.spool, state)
   if (end === 'fail') await moveToFailed(claim)
   else await moveToDeferred(claim, known.due)
 }

@@ -2,7 +2,8 @@
  * From what happened in an attempt to what the message is from now on: the pure half.
  *
  * A recipient is `waiting` until it is `sent` or `failed`, and never goes back. A message whose recipients are all sent is
- * removed; while one waits it is deferred; when none waits and one has failed it is given up.
+ * removed; while one waits, or the sender has still to be told of a failure, it is deferred; when none waits and one has
+ * failed it is given up.
  */
 import { type MailState, type RecipientState, recordedTransactions } from '../spool/state.ts'
 import { type Event, isTooMany, type Verdict, verdictOf } from './outcome.ts'
@@ -84,6 +85,7 @@ export function stateAfter(
       ...(enhanced === undefined ? {} : { enhanced }),
       text,
       at,
+      ...(outcome.verdict === 'expired' ? { expired: true } : {}),
     }
   })
   const { held: _held, ...rest } = state
@@ -94,7 +96,7 @@ export function stateAfter(
 /** What is to be done with the message. */
 export function disposition(state: MailState): 'remove' | 'defer' | 'fail' {
   const { recipients } = state
-  if (recipients.some(({ status }) => status === 'waiting')) return 'defer'
+  if (state.noticeOwed || recipients.some(({ status }) => status === 'waiting')) return 'defer'
   return recipients.length > 0 && recipients.every(({ status }) => status === 'sent') ? 'remove' : 'fail'
 }
 

@@ -27,6 +27,10 @@ const RecipientState = z.object({
   text: z.string().optional(),
   /** When that was. */
   at: z.string().optional(),
+  /** True if it failed only because the message had become too old. */
+  expired: z.boolean().optional(),
+  /** The id of the notice that tells the sender that it failed. */
+  notice: z.string().optional(),
 })
 
 const MailState = z.object({
@@ -46,6 +50,8 @@ const MailState = z.object({
   problem: z.string().optional(),
   /** Why the daemon put the message on hold. */
   held: z.string().optional(),
+  /** True if the sender has still to be told of a failure. */
+  noticeOwed: z.boolean().optional(),
 })
 
 export type RecipientState = z.infer<typeof RecipientState>

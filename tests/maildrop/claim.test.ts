@@ -98,9 +98,9 @@ t.test('a daemon that is frozen in the middle of a message keeps it', async t =>
 
 /**
  * Every step of the daemon. Two messages pass all of them: one for ann and later, of whom later is greylisted once, and
- * one for bob and no, who is refused.
+ * one for bob and no, who is refused. The steps of notices are in notices.test.ts.
  */
-const STEPS: Record<DaemonStep, { readonly twice?: true }> = {
+const STEPS: Record<Exclude<DaemonStep, `notice-${string}`>, { readonly twice?: true }> = {
   claimed: {},
   sending: {},
   accepted: { twice: true },

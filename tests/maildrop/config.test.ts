@@ -61,6 +61,7 @@ const CASES: Record<
     right: ['1.5', { waitInterval: 1.5, connections: 1 }],
     wrong: ['1e3', 'a number of seconds from 0 to 86400'],
   },
+  MAILDROP_BOUNCE: { right: ['1', { bounce: true }], wrong: ['yes', '0 or 1'] },
   DEBUG: { right: ['1', { debug: true }], wrong: ['true', '0 or 1'] },
   SUPERVISED_DAEMON: { right: ['1', { supervised: true }], wrong: ['2', '0 or 1'] },
   DEBUG_RECEIVER: {
