@@ -1,5 +1,5 @@
 /**
- * What other parts of the project use of the maildrop: the configuration and the writing side of the spool.
+ * What other parts of the project use of the maildrop: the configuration, the writing side of the spool, and what is in it.
  */
 export { loadConfig, type MaildropConfig, type SmtpConfig } from './config.ts'
 export { MAILDROP_ERROR_CODES, MaildropError, type MaildropErrorCode } from './errors.ts'
@@ -9,5 +9,6 @@ export { addressProblem, checkAddress } from './spool/address.ts'
 export { type Envelope, formatMailFile, type MailHead, parseMailFile, parseMailHead } from './spool/format.ts'
 export { checkMailId, newMailId } from './spool/id.ts'
 export { ensureSpool } from './spool/layout.ts'
+export { findById, listSpool, type QueuedMail } from './spool/listing.ts'
 export { discardHeld, listHeld, releaseHeld, submit, syncHeld, syncSpool, writeHeld } from './spool/write.ts'
 export { DAEMON_CHANNEL, type DaemonStep, SPOOL_CHANNEL, type SpoolStep, type StepMessage } from './steps.ts'

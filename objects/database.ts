@@ -1,13 +1,15 @@
 /** Opening a database whose root is an Application, with its mail. */
 import { type CacheLimits, type Database, type Level, openDatabase as open } from '../lib/index.ts'
 import { Application } from './application.ts'
-import { createMailSystem } from './mail-system.ts'
+import { allowedConfigs, createMailSystem, type MaildropConfigs } from './mail-system.ts'
 
 export interface OpenOptions extends CacheLimits {
   /** Whether a database may be created where there is none. Default true. */
   readonly create?: boolean
   /** The maildrop's configuration file. By default MAILDROP_CONFIG, or `maildrop/config` under the working directory, or the one shipped. */
   readonly maildropConfig?: string
+  /** Further ones by key, which mail hosts choose by `configPath`. By default those of `MAILDROP_CONFIGS="key=file;key=file"`. */
+  readonly maildropConfigs?: MaildropConfigs
   /** Opens a damaged database for reading what is left of it; see lib/database.ts. Default false. */
   readonly salvage?: boolean
 }
@@ -16,15 +18,16 @@ export interface OpenOptions extends CacheLimits {
  * Opens the object database in a directory (or over an abstract-level database), creating it if need be, and publishes the mail
  * that an earlier process had committed but not yet published.
  *
- * @throws {ObjectError} DATABASE_LOCKED, DATABASE_FORMAT, DATABASE_CORRUPT, DATABASE_FAILED; NOT_FOUND with `create: false`
+ * @throws {ObjectError} DATABASE_LOCKED, DATABASE_FORMAT, DATABASE_CORRUPT, DATABASE_FAILED; NOT_FOUND with `create: false`; INVALID_ARGUMENT
  */
 export async function openDatabase(
   location: string | Level,
   options: OpenOptions = {},
 ): Promise<Database<Application>> {
-  const { maildropConfig, ...others } = options
+  const { maildropConfig, maildropConfigs, ...others } = options
+  const configs = allowedConfigs(maildropConfigs)
   const database = await open(location, { root: () => new Application(), ...others })
-  const { publisher } = createMailSystem(database, maildropConfig)
+  const { publisher } = createMailSystem(database, maildropConfig, configs)
   // mail that a damaged database has waiting may have been published long ago
   if (database.damage.length === 0) await publisher.recover()
   return database

@@ -6,13 +6,22 @@
  */
 import { type Connection, ObjectError, Persistent, parents, registerClass } from '../lib/index.ts'
 import { type ComposedMessage, composeMessage } from '../maildrop/compose/index.ts'
-import { ensureSpool, formatMailFile, newMailId, submit } from '../maildrop/index.ts'
+import {
+  ensureSpool,
+  formatMailFile,
+  type MaildropConfig,
+  newMailId,
+  type QueuedMail,
+  readLogTail,
+  submit,
+} from '../maildrop/index.ts'
 import type { MailHost } from '../templates/index.ts'
 import { type Message, withContents } from './attachments.ts'
 import { MailDelivery } from './mail-delivery.ts'
+import { listMail, type MailStatus, nameMail, statusOfMail } from './mail-status.ts'
 import { mailSystemOf } from './mail-system.ts'
 import type { OutgoingMail } from './outgoing-mail.ts'
-import type { Properties } from './properties.ts'
+import { dateOf, type Properties } from './properties.ts'
 
 export interface SendOptions {
   /** The recipients: replaces To, and is the whole envelope. A list, or addresses with commas between. */
@@ -27,9 +36,13 @@ export interface SendOptions {
   readonly charset?: string
   /** The body's media type, such as `text/html`. Default text/plain. */
   readonly type?: string
+  /** Not to be sent before: a Date, or ISO 8601 with a zone. A time in the past means at once. */
+  readonly sendAt?: Date | string
 }
 
-const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type'])
+const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type', 'sendAt'])
+
+const MAX_LOG = 64 * 1024 * 1024
 
 export class MaildropHost extends Persistent implements MailHost {
   static properties: Properties = {
@@ -38,15 +51,27 @@ export class MaildropHost extends Persistent implements MailHost {
       type: 'boolean',
       description: 'whether mail waits for the transaction to commit; if false it is published at once',
     },
+    configPath: {
+      type: 'choice',
+      choices: host => ['', ...mailSystemOf((host as MaildropHost).connection().database).configKeys],
+      description: 'key of the configuration of the maildrop that it uses; empty for the usual one',
+    },
   }
 
   title: string
   transactional: boolean
+  /** A key, never a path: what keys there are is said when the database is opened. */
+  configPath: string
 
-  constructor({ title = '', transactional = true }: { title?: string; transactional?: boolean } = {}) {
+  constructor({
+    title = '',
+    transactional = true,
+    configPath = '',
+  }: { title?: string; transactional?: boolean; configPath?: string } = {}) {
     super()
     this.title = title
     this.transactional = transactional
+    this.configPath = configPath
   }
 
   get isMailHost(): true {
@@ -62,18 +87,19 @@ export class MaildropHost extends Persistent implements MailHost {
    *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for an unknown option
    */
   async send(message: Message, options: SendOptions = {}): Promise<string> {
-    checkOptions(options)
+    const notBefore = checkOptions(options)
     const { database, transaction } = this.connection()
-    const { publisher, config } = mailSystemOf(database)
-    const spool = config().spools[0]
-    const id = `${newMailId()}-${database.id}`
+    const { publisher } = mailSystemOf(database)
+    const spool = this.config().spools[0]
+    const newId = newMailId()
     const delivery = this.transactional ? MailDelivery.of(transaction, publisher) : undefined
-    const composed = compose(message, options, id)
-    const mail = composed.then(
-      ({ envelope, content }): OutgoingMail => ({ id, spool, bytes: formatMailFile({ id, ...envelope }, content) }),
-    )
+    const composed = compose(message, options, `${newId}-${database.id}`)
+    const mail = composed.then(({ messageId, envelope, content }): OutgoingMail => {
+      const id = nameMail(newId, messageId, database.id)
+      return { id, spool, bytes: formatMailFile({ id, ...envelope, notBefore }, content) }
+    })
     delivery?.add(mail)
-    const { bytes } = await mail
+    const { id, bytes } = await mail
     if (delivery === undefined) {
       await ensureSpool(spool)
       await submit(spool, id, bytes!)
@@ -92,10 +118,41 @@ export class MaildropHost extends Persistent implements MailHost {
     return this.send({ text: body }, { to, from, subject })
   }
 
+  /**
+   * The end of the daemon's log: whole lines, the last ones.
+   * @param options most bytes to return, up to 64 MiB
+   * @throws {ObjectError} INVALID_ARGUMENT; {MaildropError} SPOOL_DENIED, SPOOL_FAILED
+   */
+  async log({ bytes = 16_384 }: { readonly bytes?: number } = {}): Promise<string> {
+    if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAX_LOG)
+      throw new ObjectError('INVALID_ARGUMENT', `log: expected bytes from 1 to ${MAX_LOG}, found ${String(bytes)}`)
+    return await readLogTail(this.config().logFile, bytes)
+  }
+
+  /** What is in the host's spools, its own messages and others. @throws {MaildropError} */
+  queue(): Promise<QueuedMail[]> {
+    return listMail(this.config().spools)
+  }
+
+  /**
+   * Where a message is.
+   * @param messageId as `send` returned it
+   * @returns 'publishing' between the commit and the spool; 'unknown' for a message that is neither: it was delivered, or there never
+   *   was one; otherwise as `queue` tells it
+   */
+  status(messageId: string): Promise<MailStatus> {
+    return statusOfMail(this.connection().database, this.config().spools, messageId)
+  }
+
   /** Where the host's mail goes: absolute paths, and the server that the daemon delivers to. */
   settings(): { spool: string; home: string; configuration: string; server: string } {
-    const { spools, home, file, smtp } = mailSystemOf(this.connection().database).config()
+    const { spools, home, file, smtp } = this.config()
     return { spool: spools[0], home, configuration: file, server: `${smtp.host}:${smtp.port}` }
+  }
+
+  private config(): MaildropConfig {
+    // Hosts of before there was a choice have no such attribute.
+    return mailSystemOf(this.connection().database).config(this.configPath || '')
   }
 
   /** The connection of the tree that the host is in; a new host may not have been given its own yet. */
@@ -110,14 +167,28 @@ export class MaildropHost extends Persistent implements MailHost {
   }
 }
 
-function checkOptions(options: SendOptions): void {
+/** @returns when the message is to be sent, if that is not now */
+function checkOptions(options: SendOptions): Date | undefined {
   const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
   if (unknown !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`)
+  return options.sendAt === undefined ? undefined : laterTime(options.sendAt)
 }
 
 async function compose(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
   return await composeMessage(await withContents(message), { ...options, id })
+}
+
+/** @returns undefined if that is not later than now */
+function laterTime(sendAt: Date | string): Date | undefined {
+  const time = typeof sendAt === 'string' ? dateOf(sendAt.trim()) : sendAt
+  const isTime = time instanceof Date && !Number.isNaN(time.getTime()) && time.getUTCFullYear() <= 9999
+  if (!isTime)
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `sendAt: expected a Date up to the year 9999, or a time with its zone like 2026-12-24T18:00:00+01:00, found ${JSON.stringify(sendAt) ?? String(sendAt)}`,
+    )
+  return time.getTime() > Date.now() ? time : undefined
 }
 
 registerClass('MaildropHost', MaildropHost)

@@ -9,8 +9,8 @@ import { announce } from './events.ts'
 export interface PropertySpec {
   /** Which texts are right, and what they become, is said at READERS below. */
   readonly type: 'string' | 'boolean' | 'choice' | 'number' | 'integer' | 'date' | 'strings'
-  /** For type `choice`. */
-  readonly choices?: readonly string[]
+  /** For type `choice`; a function where they depend on the object. */
+  readonly choices?: readonly string[] | ((object: Persistent) => readonly string[])
   readonly description: string
 }
 
@@ -39,18 +39,19 @@ export function setProperty(object: Persistent, name: string, text: string): voi
       `${object.constructor.name} has no property '${name}' that can be set; it has: ${known}`,
     )
   }
-  const value = READERS[spec.type](text.trim(), spec)
+  const choices = typeof spec.choices === 'function' ? spec.choices(object) : (spec.choices ?? [])
+  const value = READERS[spec.type](text.trim(), choices)
   if (value === undefined)
     throw new ObjectError(
       'INVALID_ARGUMENT',
-      `property '${name}' must be ${expected(spec)}, found ${JSON.stringify(text)}`,
+      `property '${name}' must be ${expected(spec.type, choices)}, found ${JSON.stringify(text)}`,
     )
   Reflect.set(object, name, spec.type === 'string' ? text : value)
   announce(object, 'modified', () => [{ object, path: object.physicalPath }])
 }
 
-const expected = ({ type, choices = [] }: PropertySpec): string =>
-  type === 'choice' ? choices.join(' or ') : EXPECTED[type]
+const expected = (type: PropertySpec['type'], choices: readonly string[]): string =>
+  type === 'choice' ? choices.map(choice => choice || 'empty').join(' or ') : EXPECTED[type]
 
 const EXPECTED = {
   string: 'a text',
@@ -62,10 +63,10 @@ const EXPECTED = {
 }
 
 /** The value that a trimmed text stands for; undefined if it is of the wrong form. */
-const READERS: Record<PropertySpec['type'], (text: string, spec: PropertySpec) => unknown> = {
+const READERS: Record<PropertySpec['type'], (text: string, choices: readonly string[]) => unknown> = {
   string: text => text,
   boolean: text => (text === 'true' ? true : text === 'false' ? false : undefined),
-  choice: (text, { choices = [] }) => (choices.includes(text) ? text : undefined),
+  choice: (text, choices) => (choices.includes(text) ? text : undefined),
   number: text => {
     const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
     return Number.isFinite(value) ? value : undefined
@@ -79,8 +80,8 @@ const READERS: Record<PropertySpec['type'], (text: string, spec: PropertySpec) =
     text.startsWith('[') ? fromJson(text) : text === '' ? [] : text.split(',').map(each => each.trim()),
 }
 
-/** ISO 8601: a day (which begins at midnight UTC), or a time with its zone. Days that are in no calendar are refused. */
-function dateOf(text: string): Date | undefined {
+/** The time that a text stands for, undefined if it is of the wrong form. ISO 8601: a day (which begins at midnight UTC), or a time with its zone. Days that are in no calendar are refused. */
+export function dateOf(text: string): Date | undefined {
   const found = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.exec(text)
   const date = new Date(text)
   const day = new Date(found?.[1] ?? Number.NaN)

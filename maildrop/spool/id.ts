@@ -31,6 +31,12 @@ export function isMailId(text: string): boolean {
   return USABLE.test(text) && !RESERVED.test(text) && text !== 'failed' && text !== 'hold'
 }
 
+/** When an id was made, in milliseconds since 1970; 0 for one that was not made by newMailId. */
+export function mailIdTime(id: string): number {
+  const [time = ''] = /^[0-9a-z]{9}(?=-)/.exec(id) ?? []
+  return time === '' ? 0 : Number.parseInt(time, 36)
+}
+
 /**
  * Checks that an id can name a file in the spool: 1 to 128 characters `a-z 0-9 . -`, the first a letter or digit, and none
  * of the names that mean something else there.

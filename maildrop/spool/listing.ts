@@ -77,6 +77,24 @@ export async function findMail(spools: readonly string[], text: string): Promise
   throw new MaildropError(only ? 'MAIL_BUSY' : 'MAIL_NOT_FOUND', `message ${JSON.stringify(text)} ${problem}`)
 }
 
+/** The newest message whose id is wanted, undefined if there is none. Names are read, and one file. */
+export async function findById(
+  spools: readonly string[],
+  isWanted: (id: string) => boolean,
+): Promise<QueuedMail | undefined> {
+  for (let round = 0; round < ROUNDS; round++) {
+    const found = spools
+      .flatMap(spool => placesOf(spool).map(place => ({ spool, place })))
+      .filter(({ place }) => isWanted(place.id))
+      .sort((a, b) => (a.place.id < b.place.id ? 1 : -1))
+    const [newest] = found
+    if (newest === undefined) return undefined
+    const mail = await describe(newest.spool, newest.place)
+    if (mail !== undefined) return mail
+  }
+  return undefined
+}
+
 /** Numbers of messages by state, without opening any: one that no daemon has seen yet counts as waiting. */
 export function countSpools(spools: readonly string[]): Record<QueuedMail['status'], number> {
   const counts = { waiting: 0, scheduled: 0, active: 0, deferred: 0, held: 0, failed: 0 }
