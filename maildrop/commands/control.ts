@@ -10,7 +10,7 @@ import type { ReloadReport } from '../daemon/reloading.ts'
 import { MaildropError } from '../errors.ts'
 import { countSpools } from '../spool/listing.ts'
 import { flushSpool } from '../spool/operations.ts'
-import { say } from './output.ts'
+import { messages, say } from './output.ts'
 
 /** The pid of the daemon of this configuration, if one runs. */
 export function runningDaemon({ pidFile }: MaildropConfig): number | undefined {
@@ -66,8 +66,4 @@ async function drainHere(config: MaildropConfig): Promise<void> {
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
   await daemon.drained().finally(stop)
-}
-
-function messages(count: number): string {
-  return `${count} ${count === 1 ? 'message' : 'messages'}`
 }

@@ -1,15 +1,20 @@
 /**
  * `maildropctl`, `start_maildrop` and `stop_maildrop`: the command lines.
  *
- * Exit codes: 0 done, 1 failed (also: start when it runs already, status when it does not), 2 wrong usage.
+ * Exit codes: 0 done, 1 failed (also: start when it runs already, status when it does not, drain when something is left),
+ * 2 wrong usage.
  */
 import yargs, { type Argv } from 'yargs'
 import { loadConfig, type MaildropConfig } from '../config.ts'
+import type { Operation } from '../spool/operations.ts'
+import { withChoice } from './choice.ts'
 import { configtest } from './configtest.ts'
 import { drain, flush, reload } from './control.ts'
 import { type LogOptions, log, MAX_LOG_BYTES } from './log.ts'
+import { type OperateOptions, operation } from './operate.ts'
 import { run, usageError, warn } from './output.ts'
-import { queue } from './queue.ts'
+import { type QueueOptions, queue } from './queue.ts'
+import { type ShowOptions, show } from './show.ts'
 import { restart, start, stop } from './start-stop.ts'
 import { status } from './status.ts'
 
@@ -20,9 +25,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     <Options extends Common>(work: (config: MaildropConfig, options: Options) => Promise<void>) =>
     (options: Options): Promise<void> =>
       run(name, () => work(load(name, options.config), options))
-  const plain = (command: Argv<Common>) => command
-  const json = (command: Argv<Common>) =>
-    command.option('json', { type: 'boolean', default: false, describe: 'print JSON' })
+  const operate = (what: Operation) => act<Common & OperateOptions>(operation(name, what))
   await base(name, args)
     .usage('$0 COMMAND\n\nControls the daemon that delivers the mail of a spool.')
     .command('start', 'start the daemon', plain, act(start))
@@ -31,26 +34,25 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .command('reload', 'make the daemon read its configuration again', plain, act(reload))
     .command('status', 'say whether the daemon runs, and how much mail there is', json, act<WithJson>(status))
     .command('configtest', 'check the configuration and log in to the server; sends nothing', plain, act(configtest))
-    .command('queue', 'list the messages in the spool', json, act<WithJson>(queue))
+    .command('queue', 'list the messages in the spool', queueOptions, act<Common & QueueOptions>(queue))
+    .command('show <id>', 'print what is known about a message', showOptions, act<Common & ShowOptions>(show))
+    .command('retry [ids..]', 'make messages due now, also failed ones', operateOptions, operate('retry'))
+    .command('hold [ids..]', 'keep messages back', operateOptions, operate('hold'))
+    .command('release [ids..]', 'let messages go that are held', operateOptions, operate('release'))
+    .command('delete [ids..]', 'delete messages for good', deleteOptions, operate('delete'))
     .command('flush', 'make deferred messages due now', plain, act(flush))
     .command('drain', 'deliver what can be delivered now, and return; 1 if anything is left', plain, act(drain))
     .command('log', 'print the last part of the log', logOptions, act<Common & LogOptions>(log))
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .example('$0 start', 'start with the configuration found')
     .example('$0 --config /etc/maildrop queue', 'list what is waiting, and why')
+    .example('$0 queue --state deferred --older 1h', 'list what has been deferred for long')
+    .example('$0 retry --to "*@example.org"', 'try again at once what goes there')
+    .example('$0 delete --state failed --dry-run', 'see what would be deleted')
     .example('$0 log --follow', 'see what is happening')
     .example('SMTP_HOST=mail.example.org $0 configtest', 'try another server')
     .parseAsync()
 }
-
-const logOptions = (command: Argv<Common>) =>
-  command
-    .option('bytes', { type: 'number', default: 16_384, requiresArg: true, describe: 'print at most so many bytes' })
-    .option('follow', { alias: 'f', type: 'boolean', default: false, describe: 'go on with what is added' })
-    .check(({ bytes }) => {
-      if (Number.isInteger(bytes) && bytes >= 1 && bytes <= MAX_LOG_BYTES) return true
-      throw new Error(`--bytes: expected a whole number from 1 to ${MAX_LOG_BYTES}`)
-    })
 
 export async function startMaildrop(args: readonly string[]): Promise<void> {
   const name = 'start_maildrop'
@@ -81,6 +83,53 @@ interface WithJson extends Common {
   readonly json: boolean
 }
 
+const plain = (command: Argv<Common>) => command
+
+const json = (command: Argv<Common>) =>
+  command.option('json', { type: 'boolean', default: false, describe: 'print JSON' })
+
+const queueOptions = (command: Argv<Common>) =>
+  withChoice(json(command))
+    .option('limit', { type: 'number', requiresArg: true, describe: 'list at most so many; 0 is no limit' })
+    .check(({ limit }) => {
+      if (limit === undefined || (Number.isInteger(limit) && limit >= 0)) return true
+      throw new Error('--limit: expected a whole number')
+    })
+
+const showOptions = (command: Argv<Common>) =>
+  json(command)
+    .positional('id', { type: 'string', demandOption: true, describe: 'id, or the beginning of it' })
+    .option('body', { type: 'boolean', default: false, describe: 'print the body as well' })
+    .option('raw', { type: 'boolean', default: false, describe: 'print the mail file as it is, and nothing else' })
+    .check(({ body, raw, json }) => {
+      if ([body, raw, json].filter(Boolean).length <= 1) return true
+      throw new Error('--body, --raw and --json do not go together')
+    })
+
+const operateOptions = (command: Argv<Common>) =>
+  withChoice(json(command))
+    .positional('ids', { type: 'string', array: true, default: [], describe: 'ids, or the beginnings of them' })
+    .option('dry-run', { type: 'boolean', default: false, describe: 'only say what would be done' })
+
+const deleteOptions = (command: Argv<Common>) =>
+  operateOptions(command).option('yes', { alias: 'y', type: 'boolean', default: false, describe: 'do not ask' })
+
+const logOptions = (command: Argv<Common>) =>
+  command
+    .option('bytes', { type: 'number', default: 16_384, requiresArg: true, describe: 'print at most so many bytes' })
+    .option('follow', { alias: 'f', type: 'boolean', default: false, describe: 'go on with what is added' })
+    .check(({ bytes }) => {
+      if (Number.isInteger(bytes) && bytes >= 1 && bytes <= MAX_LOG_BYTES) return true
+      throw new Error(`--bytes: expected a whole number from 1 to ${MAX_LOG_BYTES}`)
+    })
+
+/** Of an option that is given twice, the last one counts. */
+function lastOfEach(argv: Record<string, unknown>): void {
+  for (const [key, value] of Object.entries(argv)) {
+    if (key !== '_' && key !== 'ids' && Array.isArray(value)) argv[key] = value.at(-1)
+  }
+}
+
 function load(name: string, file: string | undefined): MaildropConfig {
   const config = loadConfig({ file })
   for (const text of config.warnings) warn(name, text)
@@ -91,7 +140,7 @@ function base(name: string, args: readonly string[]): Argv<Common> {
   return yargs([...args])
     .scriptName(name)
     .option('config', { type: 'string', requiresArg: true, describe: 'configuration file' })
-    .parserConfiguration({ 'duplicate-arguments-array': false })
+    .middleware(lastOfEach, true)
     .strict()
     .version(false)
     .help()

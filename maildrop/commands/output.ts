@@ -2,15 +2,37 @@
  * How commands talk: results on standard output, one line per error on standard error, exit codes 0 (done), 1 (failed),
  * 2 (wrong usage). No stack trace ever reaches the user.
  */
+import { once } from 'node:events'
 import { messageOf } from '../errors.ts'
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/**
+ * Writes a part of what may be much, no faster than it is read.
+ * @returns false once nobody reads any more
+ */
+export async function pour(text: string | Uint8Array): Promise<boolean> {
+  const { stdout } = process
+  if (isClosed()) return false
+  if (!stdout.write(text)) await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => undefined)
+  return !isClosed()
+}
+
+function isClosed(): boolean {
+  return process.stdout.destroyed || process.stdout.errored !== null
+}
+
 /** Says what should be looked at, without failing. */
 export function warn(name: string, text: string): void {
   process.stderr.write(`${name}: warning: ${text}\n`)
+}
+
+/** Says what failed, where other things are done nevertheless; the exit code will be 1. */
+export function fail(name: string, text: string): void {
+  process.stderr.write(`${name}: ${text}\n`)
+  process.exitCode = 1
 }
 
 /** Runs a command and sets the exit code. */
@@ -19,8 +41,7 @@ export async function run(name: string, command: () => Promise<void>): Promise<v
   try {
     await command()
   } catch (error) {
-    process.stderr.write(`${name}: ${messageOf(error)}\n`)
-    process.exitCode = 1
+    fail(name, messageOf(error))
   }
 }
 
@@ -28,4 +49,14 @@ export async function run(name: string, command: () => Promise<void>): Promise<v
 export function usageError(name: string, problem: string): never {
   process.stderr.write(`${name}: ${problem.replace(/\s+/g, ' ')}; see ${name} --help\n`)
   process.exit(2)
+}
+
+/** Text of files and servers must not control the terminal. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?')
+}
+
+/** `1 message`, `1,234 messages`. */
+export function messages(count: number): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? 'message' : 'messages'}`
 }

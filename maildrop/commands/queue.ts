@@ -1,67 +1,82 @@
 /**
- * `maildropctl queue`: what is in the spools.
+ * `maildropctl queue`: what is in the spools, one message after the other, so that a hundred thousand take no memory.
  */
-import Table from 'cli-table3'
 import type { MaildropConfig } from '../config.ts'
-import { listSpool, type QueuedMail } from '../spool/listing.ts'
-import { say } from './output.ts'
+import { formatDuration } from '../duration.ts'
+import { selectMail } from '../spool/filter.ts'
+import type { QueuedMail } from '../spool/listing.ts'
+import { type ChoiceOptions, filterOf, isChoice } from './choice.ts'
+import { messages, pour, printable, say } from './output.ts'
 
-export async function queue(config: MaildropConfig, options: { readonly json: boolean }): Promise<void> {
-  const mails = (await Promise.all(config.spools.map(listSpool))).flat()
-  if (options.json) return say(JSON.stringify(mails, undefined, 2))
-  if (mails.length === 0) return say(`the queue is empty (${config.spools.join(', ')})`)
-  const table = new Table({
-    head: ['id', 'state', 'age', 'size', 'tries', 'next', 'from', 'recipients'],
-    style: { head: [], border: [] },
-    chars: PLAIN,
+export interface QueueOptions extends ChoiceOptions {
+  readonly json: boolean
+  readonly limit: number | undefined
+}
+
+/** Messages that are shown to people who name no limit, and recipients of each. */
+const LIMIT = 200
+const RECIPIENTS = 10
+
+export async function queue(config: MaildropConfig, options: QueueOptions): Promise<void> {
+  const mails = selectMail(config.spools, filterOf(options))
+  const limit = (options.limit ?? (options.json ? 0 : LIMIT)) || Number.POSITIVE_INFINITY
+  if (options.json) return await printJson(mails, limit)
+  let count = 0
+  for await (const mail of mails) {
+    if (count === limit) return say(`the first ${messages(count)}; there are more: --limit 0 shows all`)
+    const text = rowOf(mail, Date.now())
+    if (!(await pour(count === 0 ? `${rowHead()}\n${text}` : text))) return
+    count += 1
+  }
+  if (count > 0) return say(messages(count))
+  const spools = config.spools.join(', ')
+  say(isChoice(options) ? `no message in ${spools} is like that` : `the queue is empty (${spools})`)
+}
+
+/** An array with one message per line. */
+async function printJson(mails: AsyncIterable<QueuedMail>, limit: number): Promise<void> {
+  let count = 0
+  for await (const mail of mails) {
+    if (count === limit) break
+    if (!(await pour(`${count === 0 ? '[' : ','}\n${JSON.stringify(mail)}`))) return
+    count += 1
+  }
+  await pour(count === 0 ? '[]\n' : '\n]\n')
+}
+
+function rowHead(): string {
+  return columns('id', 'state', 'age', 'size', 'tries', 'next', 'sender')
+}
+
+/** A line for the message, and one for each recipient with the last reply. */
+export function rowOf(mail: QueuedMail, now: number): string {
+  const shown = mail.recipients.slice(0, RECIPIENTS).map(({ address, status, reply }) => {
+    const said = reply === undefined || status === 'sent' ? status : `${status}: ${reply}`
+    return printable(`${address} (${said})`)
   })
-  for (const mail of mails) table.push(rowOf(mail, Date.now()))
-  say(table.toString())
-  say(`${mails.length} ${mails.length === 1 ? 'message' : 'messages'}`)
-}
-
-function rowOf(mail: QueuedMail, now: number): string[] {
-  const recipients = mail.recipients.map(({ address, status, reply }) =>
-    printable(reply === undefined || status === 'sent' ? `${address} (${status})` : `${address} (${status}: ${reply})`),
-  )
-  return [
-    printable(mail.id),
-    mail.status,
-    duration(now - Date.parse(mail.arrived)),
-    String(mail.size),
-    String(mail.attempts),
-    mail.next === undefined ? '' : duration(Date.parse(mail.next) - now),
-    mail.from === undefined ? '' : printable(mail.from || '<>'),
-    [...(mail.problem === undefined ? [] : [printable(mail.problem)]), ...recipients].join('\n'),
+  const more = mail.recipients.length - shown.length
+  const lines = [
+    columns(
+      printable(mail.id),
+      mail.status,
+      formatDuration((now - Date.parse(mail.arrived)) / 1000),
+      String(mail.size),
+      String(mail.attempts),
+      mail.next === undefined ? '' : formatDuration((Date.parse(mail.next) - now) / 1000),
+      mail.from === undefined ? '' : printable(mail.from || '<>'),
+    ),
+    ...(mail.problem === undefined ? [] : [`    ${printable(mail.problem)}`]),
+    ...shown.map(text => `    ${text}`),
+    ...(more > 0 ? [`    and ${more} more; see maildropctl show`] : []),
   ]
+  return `${lines.join('\n')}\n`
 }
 
-/** Text of files and servers must not control the terminal. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?')
-}
+const WIDTHS = [37, 9, 4, 8, 5, 5, 0]
 
-function duration(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000))
-  if (seconds < 120) return `${seconds}s`
-  if (seconds < 7200) return `${Math.round(seconds / 60)}m`
-  return seconds < 172_800 ? `${Math.round(seconds / 3600)}h` : `${Math.round(seconds / 86_400)}d`
-}
-
-const PLAIN = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: ' ',
+function columns(...cells: string[]): string {
+  return cells
+    .map((cell, i) => (i >= 2 && i <= 5 ? cell.padStart(WIDTHS[i]!) : cell.padEnd(WIDTHS[i]!)))
+    .join('  ')
+    .trimEnd()
 }

@@ -9,10 +9,13 @@ import { inspect } from './inspect.ts'
 import { canBeMail, claimsDir, deferredDir, failedDir, holdDir, parseDeferredName } from './layout.ts'
 import { type MailState, newState, readState, readStateFile } from './state.ts'
 
+/** In the order in which they are listed. */
+export const MAIL_STATES = ['active', 'waiting', 'scheduled', 'deferred', 'held', 'failed'] as const
+
 export interface QueuedMail {
   readonly spool: string
   readonly id: string
-  readonly status: 'waiting' | 'scheduled' | 'active' | 'deferred' | 'held' | 'failed'
+  readonly status: (typeof MAIL_STATES)[number]
   readonly path: string
   /** Bytes of the mail file. */
   readonly size: number
@@ -28,7 +31,8 @@ export interface QueuedMail {
   readonly problem: string | undefined
 }
 
-interface Place {
+/** What a message's place alone tells, without opening any file. */
+export interface MailPlace {
   readonly status: QueuedMail['status']
   readonly directory: string
   readonly name: string
@@ -39,42 +43,87 @@ interface Place {
 /** Times a spool is read again because a message moved on meanwhile. */
 const ROUNDS = 3
 
-/** Lists a spool; a message that moves on while it is read is listed as it was. None if there is no spool yet. */
-export async function listSpool(spool: string): Promise<QueuedMail[]> {
-  const found = new Map<string, QueuedMail>()
+/**
+ * Lists a spool one message after the other, by state and age; memory holds names only. A message that moves on while it is
+ * read is listed as it was, none twice. None if there is no spool yet.
+ * @param wanted messages that it refuses are not looked at
+ */
+export async function* walkSpool(
+  spool: string,
+  wanted: (place: MailPlace) => boolean = () => true,
+): AsyncGenerator<QueuedMail> {
+  const seen = new Set<string>()
   for (let round = 0, again = true; again && round < ROUNDS; round++) {
     again = false
-    for (const [key, place] of places(spool)) {
-      const mail = found.has(key) ? undefined : await describe(spool, place)
-      if (mail !== undefined) found.set(key, mail)
-      else again ||= !found.has(key)
+    const all = [...places(spool)].sort(([, a], [, b]) => MAIL_STATES.indexOf(a.status) - MAIL_STATES.indexOf(b.status))
+    for (const [key, place] of all) {
+      // A message that has been listed may have failed since, which is another key.
+      if (seen.has(key) || (round > 0 && seen.has(place.id)) || !wanted(place)) continue
+      const mail = await describe(spool, place)
+      if (mail === undefined) {
+        again = true
+        continue
+      }
+      seen.add(key)
+      yield mail
     }
   }
-  return [...found.values()].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status))
+}
+
+/** All of it at once. */
+export async function listSpool(spool: string): Promise<QueuedMail[]> {
+  const mails: QueuedMail[] = []
+  for await (const mail of walkSpool(spool)) mails.push(mail)
+  return mails
 }
 
 /**
  * Finds one message.
  * @param text its id, or the beginning of it
- * @throws {MaildropError} MAIL_NOT_FOUND, AMBIGUOUS_ID
+ * @throws {MaildropError} MAIL_NOT_FOUND, AMBIGUOUS_ID; MAIL_BUSY if it moves on meanwhile
  */
 export async function findMail(spools: readonly string[], text: string): Promise<QueuedMail> {
-  const places = spools.flatMap(spool => placesOf(spool).map(place => ({ spool, place })))
-  const exact = places.filter(({ place }) => place.id === text)
-  const found = exact.length > 0 ? exact : places.filter(({ place }) => text !== '' && place.id.startsWith(text))
-  if (found.length > 1) {
-    const ids = found.slice(0, 5).map(({ place }) => `${place.id} (${place.status})`)
-    const more = found.length > ids.length ? ` and ${found.length - ids.length} more` : ''
-    throw new MaildropError(
-      'AMBIGUOUS_ID',
-      `${found.length} messages are called ${JSON.stringify(text)} or begin so: ${ids.join(', ')}${more}; write more of the id`,
-    )
+  const [found] = await findMails(spools, [text])
+  if (found === undefined || found instanceof MaildropError) throw found ?? notFound(spools, text)
+  return found
+}
+
+/** Finds messages, each by its id or the beginning of it; in the place of one that is not found stands the error. */
+export async function findMails(
+  spools: readonly string[],
+  texts: readonly string[],
+): Promise<(QueuedMail | MaildropError)[]> {
+  const all = spools.flatMap(spool => placesOf(spool).map(place => ({ spool, place })))
+  const byId = new Map<string, typeof all>()
+  for (const found of all) byId.set(found.place.id, [...(byId.get(found.place.id) ?? []), found])
+  const results: (QueuedMail | MaildropError)[] = []
+  for (const text of texts) {
+    const found = byId.get(text) ?? all.filter(({ place }) => text !== '' && place.id.startsWith(text))
+    const [only] = found
+    if (only === undefined) results.push(notFound(spools, text))
+    else if (found.length > 1) results.push(ambiguous(text, found))
+    else {
+      const busy = new MaildropError('MAIL_BUSY', `message ${JSON.stringify(text)} has just moved on; look again`)
+      results.push((await describe(only.spool, only.place)) ?? busy)
+    }
   }
-  const [only] = found
-  const mail = only && (await describe(only.spool, only.place))
-  if (mail !== undefined) return mail
-  const problem = only ? 'has just moved on; look again' : `is not in ${spools.join(', ')}; maildropctl queue lists ids`
-  throw new MaildropError(only ? 'MAIL_BUSY' : 'MAIL_NOT_FOUND', `message ${JSON.stringify(text)} ${problem}`)
+  return results
+}
+
+function notFound(spools: readonly string[], text: string): MaildropError {
+  return new MaildropError(
+    'MAIL_NOT_FOUND',
+    `message ${JSON.stringify(text)} is not in ${spools.join(', ')}; maildropctl queue lists ids`,
+  )
+}
+
+function ambiguous(text: string, found: readonly { readonly place: MailPlace }[]): MaildropError {
+  const ids = found.slice(0, 5).map(({ place }) => `${place.id} (${place.status})`)
+  const more = found.length > ids.length ? ` and ${found.length - ids.length} more` : ''
+  return new MaildropError(
+    'AMBIGUOUS_ID',
+    `${found.length} messages are called ${JSON.stringify(text)} or begin so: ${ids.join(', ')}${more}; write more of the id`,
+  )
 }
 
 /** The newest message whose id is wanted, undefined if there is none. Names are read, and one file. */
@@ -102,15 +151,13 @@ export function countSpools(spools: readonly string[]): Record<QueuedMail['statu
   return counts
 }
 
-const ORDER: QueuedMail['status'][] = ['active', 'waiting', 'scheduled', 'deferred', 'held', 'failed']
-
-function placesOf(spool: string): Place[] {
+function placesOf(spool: string): MailPlace[] {
   return [...places(spool).values()]
 }
 
 /** Where each message is, read in the order in which messages move, so that none is missed. */
-function places(spool: string): Map<string, Place> {
-  const found = new Map<string, Place>()
+function places(spool: string): Map<string, MailPlace> {
+  const found = new Map<string, MailPlace>()
   for (const place of heldPlaces(spool)) found.set(place.id, place)
   for (const name of names(spool).filter(canBeMail))
     found.set(name, { status: 'waiting', directory: spool, name, id: name })
@@ -130,7 +177,7 @@ function places(spool: string): Map<string, Place> {
   return found
 }
 
-function deferredPlaces(spool: string): Place[] {
+function deferredPlaces(spool: string): MailPlace[] {
   return names(deferredDir(spool)).flatMap(name => {
     const deferred = parseDeferredName(name)
     if (deferred === undefined) return []
@@ -139,11 +186,14 @@ function deferredPlaces(spool: string): Place[] {
   })
 }
 
-function heldPlaces(spool: string): Place[] {
+function heldPlaces(spool: string): MailPlace[] {
   return names(holdDir(spool)).map(name => ({ status: 'held', directory: holdDir(spool), name, id: name }))
 }
 
-async function describe(spool: string, { status, directory, name, id, due }: Place): Promise<QueuedMail | undefined> {
+async function describe(
+  spool: string,
+  { status, directory, name, id, due }: MailPlace,
+): Promise<QueuedMail | undefined> {
   const path = join(directory, name)
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (stat === undefined || stat.isDirectory()) return undefined

@@ -39,11 +39,11 @@ export async function operate(operation: Operation, mail: MailRef): Promise<void
 /** Does something to many messages, made durable together at the end; what cannot be done to one is told and stops none. */
 export async function* operateOnAll(
   operation: Operation,
-  mails: Iterable<MailRef>,
+  mails: Iterable<MailRef> | AsyncIterable<MailRef>,
 ): AsyncGenerator<{ readonly mail: MailRef; readonly error: MaildropError | undefined }> {
   const spools = new Set<string>()
   try {
-    for (const mail of mails) {
+    for await (const mail of mails) {
       let error: MaildropError | undefined
       try {
         await WORK[operation](mail)
