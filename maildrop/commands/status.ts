@@ -2,9 +2,13 @@
  * `maildropctl status`: whether the daemon runs, which paths it uses, and how much mail there is.
  */
 import type { MaildropConfig } from '../config.ts'
+import { askDaemon, controlPath } from '../daemon/control-socket.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
+import type { ServeStatus } from '../daemon/serve.ts'
+import { formatDuration } from '../duration.ts'
+import { messageOf } from '../errors.ts'
 import { countSpools } from '../spool/listing.ts'
-import { say } from './output.ts'
+import { printable, say } from './output.ts'
 
 const REMARKS = {
   none: '',
@@ -20,10 +24,15 @@ export async function status(config: MaildropConfig, options: { readonly json: b
   const pid = running ? found.identity.pid : undefined
   const counts = countSpools(config.spools)
   const { file, spools, logFile, pidFile, smtp } = config
+  const daemon = running ? await ask(config) : undefined
   if (options.json) {
     const server = { host: smtp.host, port: smtp.port, tls: smtp.tls, login: smtp.login?.user }
     say(
-      JSON.stringify({ running, pid, messages: counts, config: file, spools, logFile, pidFile, server }, undefined, 2),
+      JSON.stringify(
+        { running, pid, messages: counts, config: file, spools, logFile, pidFile, server, daemon },
+        undefined,
+        2,
+      ),
     )
   } else {
     say(running ? `running with pid ${pid}` : `not running${REMARKS[found.kind]}`)
@@ -32,6 +41,7 @@ export async function status(config: MaildropConfig, options: { readonly json: b
         .map(([state, count]) => `${count} ${state}`)
         .join(', ')}`,
     )
+    if (daemon !== undefined) describe(daemon)
     for (const spool of spools) say(`  spool     ${spool}`)
     say(`  log       ${logFile}`)
     say(`  pid file  ${pidFile}`)
@@ -39,4 +49,28 @@ export async function status(config: MaildropConfig, options: { readonly json: b
     say(`  server    ${smtp.host}:${smtp.port}`)
   }
   if (!running) process.exitCode = 1
+}
+
+/** What the daemon says of itself; what is wrong, if it does not answer. */
+async function ask({ pidFile }: MaildropConfig): Promise<ServeStatus | { readonly problem: string }> {
+  try {
+    return (await askDaemon(controlPath(pidFile), 'status', PATIENCE)) as ServeStatus
+  } catch (error) {
+    return { problem: messageOf(error) }
+  }
+}
+
+/** Milliseconds that a daemon gets to answer. */
+const PATIENCE = 5000
+
+function describe(daemon: ServeStatus | { readonly problem: string }): void {
+  if ('problem' in daemon) {
+    say(`  problem   ${printable(daemon.problem)}`)
+    return
+  }
+  const { destination, connections, relay, uptime } = daemon
+  const { state, seconds = 0, reason = '' } = destination
+  const trouble = state === 'up' ? '' : ` for ${formatDuration(seconds)}: ${printable(reason)}`
+  say(`  delivers  to ${relay}, which is ${state === 'up' ? 'up' : 'down'}${trouble}`)
+  say(`  busy      ${connections.busy} of ${connections.open} open connections; running for ${formatDuration(uptime)}`)
 }

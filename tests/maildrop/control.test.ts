@@ -168,6 +168,23 @@ t.test('flush tries a server that is down at once', async t => {
   await waitFor('the message', () => again.messages.length === 1)
 })
 
+t.test('status tells what the daemon says of itself: a server that is down, and why', async t => {
+  const { server, run, submit, log } = await configured(t)
+  await run('start')
+  t.match(
+    (await run('status')).stdout,
+    new RegExp(`\\n {2}delivers {2}to 127.0.0.1:${server.port}, which is up\\n {2}busy`),
+  )
+  await server.close()
+  await submit('ann@example.org')
+  await waitFor('the alarm', () => log().includes(' server-down '))
+  t.match((await run('status')).stdout, /, which is down for \d+s: connect .*ECONNREFUSED/)
+  t.match(JSON.parse((await run('status', '--json')).stdout), {
+    running: true,
+    daemon: { destination: { state: /down|probing/, reason: /ECONNREFUSED/ }, connections: { open: 0, busy: 0 } },
+  })
+})
+
 t.test('drain delivers what can be delivered and says whether anything is left, with and without a daemon', async t => {
   for (const daemon of [true, false]) {
     const { server, run, submit, pidFile, spool } = await configured(t, {
