@@ -1,7 +1,8 @@
 /**
  * Moving parts of the tree between places and databases by file. The format is specified in lib/transfer.ts.
  *
- * An export is what the transaction sees. An import is part of the transaction: all of it is there, or nothing.
+ * An export is what the transaction sees. An import is part of the transaction: all of it is there, or nothing. So its objects are in memory
+ * until the commit, about 3.5 KiB for each at its peak (200,000 of 350 bytes: 0.7 GiB); contents of blobs are not. Larger trees go in parts.
  */
 import { type ExportSource, ObjectError, type Persistent, readExport, type Staged, writeExport } from '../lib/index.ts'
 import { connectionOf } from './events.ts'

@@ -5,11 +5,12 @@
  * open and close the lock file once more, and closing it gives up the process's lock (POSIX locks work so).
  */
 import { existsSync } from 'node:fs'
-import { mkdir, realpath } from 'node:fs/promises'
+import { mkdir, readdir, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Level } from './level.ts'
-import { damagedTable } from './level-storage.ts'
+import { damagedTable, RECOVERY } from './level-storage.ts'
 import { lockHolder } from './lock-holder.ts'
 import { Witness } from './witness.ts'
 
@@ -18,7 +19,8 @@ const openHere = new Set<string>()
 /**
  * @param directory absolute path
  * @param options.create whether to make a directory and a database where there is none
- * @param options.salvage whether to open it although a table file is damaged
+ * @param options.salvage whether to open it although a table file is damaged. If LevelDB's own list of its files is, LevelDB makes a new one
+ *   of what it finds; this changes the directory.
  * @throws {ObjectError} NOT_FOUND, DATABASE_LOCKED, DATABASE_CORRUPT, DATABASE_FAILED
  */
 export async function openDirectory(
@@ -50,31 +52,55 @@ export async function openDirectory(
     throw damagedTable(directory, witness.damaged)
   }
   openHere.add(real)
-  const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
-    keyEncoding: 'buffer',
-    valueEncoding: 'buffer',
-    createIfMissing: create,
-  })
-  level.once('closed', () => openHere.delete(real))
   try {
-    await level.open()
+    // without its list of files LevelDB would take the directory for an empty one, and remove them
+    const unlisted = !existsSync(join(real, 'CURRENT')) && (await readdir(real)).some(isOfDatabase)
+    if (witness.unlisted) await repair(directory)
+    const level = await opened(directory, create && !unlisted).catch(async error => {
+      if (!salvage || causeOf(error)?.code === 'LEVEL_LOCKED')
+        throw unlisted ? damagedList(directory, 'CURRENT is missing', error) : openFailure(directory, error)
+      await repair(directory)
+      witness.condemn('MANIFEST')
+      return opened(directory, false)
+    })
+    level.once('closed', () => openHere.delete(real))
+    return { level, witness }
   } catch (error) {
     openHere.delete(real)
     witness.close()
-    throw openFailure(directory, error)
+    throw error instanceof ObjectError ? error : openFailure(directory, error)
   }
-  return { level, witness }
 }
 
+const isOfDatabase = (name: string): boolean => /^MANIFEST-|\.ldb$|^COMMITTED$/.test(name)
+
+/** Has LevelDB make a new list of its files. */
+const repair = (directory: string): Promise<void> =>
+  (LevelDirectory as unknown as { repair(directory: string): Promise<void> }).repair(directory)
+
+async function opened(directory: string, createIfMissing: boolean): Promise<Level> {
+  const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+    createIfMissing,
+  })
+  await level.open()
+  return level
+}
+
+const causeOf = (error: unknown) => (error as Error).cause as (Error & { code?: string }) | undefined
+
 function openFailure(directory: string, error: unknown): ObjectError {
-  const cause = (error as Error).cause as (Error & { code?: string }) | undefined
+  const cause = causeOf(error)
   const why = messageOf(cause ?? error)
   if (cause?.code === 'LEVEL_LOCKED') return locked(directory, error)
-  return cause?.code === 'LEVEL_CORRUPTION'
-    ? new ObjectError('DATABASE_CORRUPT', `the database ${directory} is damaged: ${why}; restore it from a backup`, {
-        cause: error,
-      })
-    : new ObjectError('DATABASE_FAILED', `the database ${directory} cannot be opened: ${why}`, { cause: error })
+  if (cause?.code === 'LEVEL_CORRUPTION' || /MANIFEST-\d+: No such file/.test(why))
+    return damagedList(directory, why, error)
+  return new ObjectError('DATABASE_FAILED', `the database ${directory} cannot be opened: ${why}`, { cause: error })
+}
+
+function damagedList(directory: string, why: string, cause: unknown): ObjectError {
+  return new ObjectError('DATABASE_CORRUPT', `the database ${directory} is damaged: ${why}. ${RECOVERY}`, { cause })
 }
 
 function locked(directory: string, cause: unknown): ObjectError {

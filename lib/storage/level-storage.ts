@@ -127,10 +127,11 @@ export class LevelStorage implements Storage {
     const packed = decodePacked(await level.get(PACKED_KEY, BINARY).catch(failedRead))
     if (witness !== undefined && witness.tid > last.tid) throw lost(location, witness.tid, last.tid)
     const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined
-    witness?.begin(last.tid)
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
+    // what is refused leaves the witness as it is, so that it is refused the next time too
+    if (suspicion === undefined && witness !== undefined) await storage.assertWhole(witness.checkpoint)
+    witness?.begin(last.tid)
     if (suspicion === undefined && witness !== undefined) {
-      await storage.assertWhole(witness.checkpoint)
       witness.moved = () => void witness.watch()
       setTimeout(witness.moved, 500).unref()
     }
@@ -574,11 +575,15 @@ const sizeOf = (group: readonly Accepted[]): number =>
     0,
   )
 
+/** What can be done about a damaged database. */
+export const RECOVERY =
+  'Restore it from a backup; or, on a copy of the directory, read what is left with the option salvage'
+
 /** What is read from a damaged table may be wrong or outdated. */
 export function damagedTable(location: string, files: readonly string[]): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',
-    `the database ${location} is damaged: ${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not as written. Restore it from a backup; the option salvage reads what is left`,
+    `the database ${location} is damaged: ${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not as written. ${RECOVERY}`,
   )
 }
 

@@ -13,16 +13,25 @@ const HEADER = 7
 
 /** @returns the names of the table files; undefined if the manifest cannot be understood */
 export function liveTables(directory: string): Set<string> | undefined {
+  return listedTables(directory)?.live
+}
+
+/** @returns the live table files, and those that the manifest has dropped; undefined if it cannot be understood */
+export function listedTables(directory: string): { live: Set<string>; dropped: Set<string> } | undefined {
   try {
     const manifest = readFileSync(join(directory, 'CURRENT'), 'utf8').trim()
     if (!/^MANIFEST-\d+$/.test(manifest)) return undefined
     const live = new Set<number>()
-    for (const edit of records(readFileSync(join(directory, manifest)))) applyEdit(edit, live)
-    return new Set(Array.from(live, number => `${String(number).padStart(6, '0')}.ldb`))
+    const dropped = new Set<number>()
+    for (const edit of records(readFileSync(join(directory, manifest)))) applyEdit(edit, live, dropped)
+    return { live: names(live), dropped: names(dropped) }
   } catch {
     return undefined
   }
 }
+
+const names = (numbers: ReadonlySet<number>): Set<string> =>
+  new Set(Array.from(numbers, number => `${String(number).padStart(6, '0')}.ldb`))
 
 /** The complete records of a log. */
 function* records(log: Buffer): Generator<Buffer> {
@@ -45,8 +54,12 @@ function* records(log: Buffer): Generator<Buffer> {
   }
 }
 
-function applyEdit(edit: Buffer, live: Set<number>): void {
+function applyEdit(edit: Buffer, live: Set<number>, dropped: Set<number>): void {
   let at = 0
+  const drop = (table: number) => {
+    live.delete(table)
+    dropped.add(table)
+  }
   const number = (): number => {
     let value = 0
     for (let scale = 1; ; scale *= 128) {
@@ -78,7 +91,7 @@ function applyEdit(edit: Buffer, live: Set<number>): void {
         break
       case 6:
         number()
-        live.delete(number())
+        drop(number())
         break
       case 7:
         number()

@@ -29,7 +29,7 @@ import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
-import { liveTables } from './manifest.ts'
+import { listedTables, liveTables } from './manifest.ts'
 
 const readAt = promisify(read)
 
@@ -53,6 +53,8 @@ export class Witness {
   readonly checkpoint: Tid
   /** Table files that are not as they were written. */
   readonly damaged: string[]
+  /** Whether LevelDB's manifest has lost tables that it had not dropped; LevelDB would delete them when it opens. */
+  readonly unlisted: boolean
   /** Tables whose contents are still to be checked, held open: LevelDB may replace one by another that has its damage. */
   private readonly unchecked = new Map<string, number>()
   /** The checksums of the tables when the witness was read. */
@@ -78,6 +80,15 @@ export class Witness {
     this.known = tables
     this.expected = new Map(Object.entries(tables).map(([name, [, checksum]]) => [name, checksum]))
     this.damaged = damaged
+    const listed = listedTables(directory)
+    this.unlisted = Object.keys(tables).some(
+      name =>
+        listed !== undefined &&
+        !listed.live.has(name) &&
+        !listed.dropped.has(name) &&
+        sizeOf(join(directory, name), -1) >= 0,
+    )
+    if (this.unlisted) this.condemn('MANIFEST')
     let checked = 0
     for (const name of Object.keys(tables).sort().reverse()) {
       const [size, checksum] = tables[name]!
@@ -213,7 +224,8 @@ export class Witness {
     if (sizeOf(path, -1) >= 0) this.unchecked.set(name, openSync(path, 'r'))
   }
 
-  private condemn(name: string): void {
+  /** Notes a file as damaged. */
+  condemn(name: string): void {
     delete this.known[name]
     if (!this.damaged.includes(name)) this.damaged.push(name)
     this.damaged.sort()

@@ -174,6 +174,55 @@ t.test('a damaged table is named and refused; salvage reads what is certain, and
   t.ok(outcomes.right > outcomes.refused, 'most of it can be read')
 })
 
+t.test(
+  "a damaged list of LevelDB's files is refused, as often as it is tried, with every table kept; salvage makes a new one",
+  async t => {
+    const home = await directory(t)
+    const sound = join(home, 'sound')
+    for (let round = 0; round < 3; round++) {
+      const db = await openTestDatabase(sound)
+      for (let part = 0; part < 4; part++)
+        await db.transact(root => {
+          for (let i = 0; i < 30; i++)
+            root.tree.set(round * 1000 + part * 100 + i, new Item(randomBytes(30_000).toString('latin1')))
+        })
+      await db.close()
+    }
+    const manifest = readFileSync(join(sound, 'CURRENT'), 'utf8').trim()
+    const { length } = readFileSync(join(sound, manifest))
+    const cuts = [0, length >>> 1, ...Array.from({ length: 12 }, (_, i) => length - 5 * (i + 1))]
+    const harms: [string, (copy: string) => void][] = [
+      ['CURRENT is missing', copy => rmSync(join(copy, 'CURRENT'))],
+      ['CURRENT is empty', copy => writeFileSync(join(copy, 'CURRENT'), '')],
+      ['the manifest is missing', copy => rmSync(join(copy, manifest))],
+      ...cuts.map((at): [string, (copy: string) => void] => [
+        `the manifest ends at ${at} of ${length}`,
+        copy => truncateSync(join(copy, manifest), at),
+      ]),
+    ]
+    const tablesIn = (place: string) => readdirSync(place).filter(name => name.endsWith('.ldb'))
+    for (const [what, harm] of harms) {
+      const copy = join(home, 'copy')
+      rmSync(copy, { recursive: true, force: true })
+      cpSync(sound, copy, { recursive: true })
+      harm(copy)
+      for (let turn = 0; turn < 2; turn++)
+        await t.rejects(
+          openTestDatabase(copy),
+          { code: 'DATABASE_CORRUPT', message: /backup.*salvage/ },
+          `${what}, turn ${turn}`,
+        )
+      t.same(tablesIn(copy), tablesIn(sound), `${what}: nothing was removed`)
+      const db = await openTestDatabase(copy, { salvage: true })
+      t.same(db.damage, ['MANIFEST'])
+      const labels = await db.transact(root => Array.from(root.tree.values(), item => (item as Item).label.length))
+      t.equal(labels.length, 360, `${what}: everything is read`)
+      t.equal(await codeOf(() => db.transact(root => void (root.n = 1))), 'DATABASE_CORRUPT')
+      await db.close()
+    }
+  },
+)
+
 t.test('commits that the log has lost are noticed, and the loss can be accepted', async t => {
   const home = await directory(t)
   const db = await openTestDatabase(home)
