@@ -9,7 +9,7 @@ import { closeSync, type FSWatcher, lstatSync, readdirSync, renameSync, statSync
 import { join } from 'node:path'
 import { setImmediate as breathe } from 'node:timers/promises'
 import { LONGEST_DELAY } from '../delivery/backoff.ts'
-import { messageOf, spoolError, systemCode } from '../errors.ts'
+import { concernsOneFile, messageOf, spoolError, systemCode } from '../errors.ts'
 import { newMailId } from '../spool/id.ts'
 import { type Inspection, inspect, type ReadyMail } from '../spool/inspect.ts'
 import { canBeMail, type Deferred, deferredDir, deferredName, ensureSpool, parseDeferredName } from '../spool/layout.ts'
@@ -40,6 +40,8 @@ export interface Intake {
   next(): Promise<Candidate | undefined>
   /** Puts a candidate back to the front. */
   putBack(candidate: Candidate): void
+  /** Leaves a candidate that cannot be claimed where it is until the next scan. */
+  leave(candidate: Candidate, error: unknown): void
   /** Reads the directories. */
   scan(): void
   /** Says that a message of this spool was deferred. */
@@ -72,6 +74,8 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const unsettled = new Map<string, Watched>()
   /** Names that came by a rename: a file written in place would have been reported as changed too. */
   const arrived = new Set<string>()
+  /** Files that could be neither read nor moved. */
+  const stuck = new Set<string>()
   let writers = { at: Number.NEGATIVE_INFINITY, inodes: new Set<number>() }
   let settling: NodeJS.Timeout | undefined
   let head = 0
@@ -185,16 +189,10 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
 
   const lookAtNew = (name: string): Candidate | undefined => {
     const watched = unsettled.get(name)
-    let found: Inspection
-    try {
-      found = inspect(spool, name, false)
-      if (found.kind === 'unsettled' && found.mark === watched?.mark) {
-        const settled = isLeftAlone(watched, arrived.has(name) ? SETTLE.arrived : SETTLE.written)
-        if (settled) found = inspect(spool, name, true)
-      }
-    } catch (error) {
-      keepWatching(name, { mark: 'not looked at', inode: 0 })
-      throw error
+    let found = inspect(spool, name, false)
+    if (found.kind === 'unsettled' && found.mark === watched?.mark) {
+      const settled = isLeftAlone(watched, arrived.has(name) ? SETTLE.arrived : SETTLE.written)
+      if (settled) found = inspect(spool, name, true)
     }
     const content = judge(name, found)
     if (content?.kind === 'mail' && (content.mail.notBefore ?? 0) > Date.now()) return schedule(name, content.mail)
@@ -225,13 +223,29 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     return { spool, directory: deferredDir(spool), name, deferredId: parseDeferredName(name)?.id, content }
   }
 
+  /** Said once; the file is looked at again with every scan. */
+  const leave = (name: string, error: unknown): void => {
+    if (!stuck.has(name)) log.line('stuck', { spool, name, text: messageOf(error) })
+    stuck.add(name)
+  }
+
   const look = (): Candidate | 'more' | undefined => {
     for (let i = 0; i < AT_ONCE; i++) {
       const fresh = dequeue()
       const deferred = fresh === undefined ? due.pop() : undefined
       if (fresh === undefined && deferred === undefined) return undefined
-      const found = fresh === undefined ? lookAtDeferred(deferred!) : lookAtNew(fresh)
-      if (found !== undefined) return found
+      try {
+        const found = fresh === undefined ? lookAtDeferred(deferred!) : lookAtNew(fresh)
+        if (found !== undefined) return found
+      } catch (error) {
+        if (concernsOneFile(error)) {
+          leave(fresh ?? deferred!, error)
+          continue
+        }
+        if (fresh === undefined) due.push(deferred!)
+        else enqueue(fresh)
+        throw error
+      }
     }
     return 'more'
   }
@@ -271,6 +285,10 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
         if (head > 0) queue[--head] = candidate.name
         else queue.unshift(candidate.name)
       }
+    },
+    leave(candidate, error) {
+      if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
+      leave(candidate.name, error)
     },
     scan,
     expect(at) {

@@ -59,11 +59,14 @@ export interface JobContext {
   readonly log: Log
   /** True once the daemon is ending, when nothing is to be waited for. */
   stopping(): boolean
+  /** Takes over what is going on beside the work; resolves when there is room for more of that. */
+  park(work: Promise<void>): Promise<void>
 }
 
 /**
  * Claims a candidate.
  * @returns undefined if another daemon was faster, or the file has just been replaced
+ * @throws {MaildropError} SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED: the candidate is where it was, and still open
  */
 export async function claimJob(candidate: Candidate, claims: Claims, context: JobContext): Promise<Job | undefined> {
   const { log } = context
@@ -77,8 +80,8 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
   const origin = placeOf(candidate, id)
   const claim = claims.take(join(candidate.directory, candidate.name), id)
   if (claim === undefined || !isSameFile(claim, mail.inode, mail.size)) {
-    closeSync(mail.fd)
     if (claim !== undefined) moveClaim(claim, origin)
+    closeSync(mail.fd)
     return undefined
   }
   if (name !== undefined) log.line('named', { id, name })
@@ -89,9 +92,11 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
     return { claim, mail, state, pending: waitingRecipients(state), known: known !== undefined, origin }
   } catch (error) {
     const damaged = error instanceof MaildropError && error.code === 'INVALID_MAIL_FILE'
-    if (!damaged) moveClaim(claim, origin)
+    if (!damaged) {
+      moveClaim(claim, origin)
+      throw error
+    }
     closeSync(mail.fd)
-    if (!damaged) throw error
     await giveUp(claim, messageOf(error), name, context)
     return undefined
   }
@@ -209,28 +214,37 @@ async function isWritten(claim: Claim, state: MailState): Promise<boolean> {
   )
 }
 
-/**
- * While it is impossible to write down (a full disk), it is tried again every second: until it is written, the message
- * stays claimed and goes to nobody.
- */
 async function recordInTheEnd(
   claim: Claim,
   state: MailState,
   known: { readonly onDisk: boolean; readonly due: number },
-  { log, stopping }: JobContext,
+  context: JobContext,
 ): Promise<void> {
+  await inTheEnd(claim, () => record(claim, state, known), context)
+}
+
+/**
+ * While it is impossible to write something down (a full disk), it is tried again every second: until it is written, the
+ * message stays claimed and goes to nobody. The connection does not wait for that.
+ */
+async function inTheEnd(claim: Claim, write: () => unknown, { log, stopping, park }: JobContext): Promise<void> {
   let last = ''
-  for (;;) {
+  const isOver = async (): Promise<boolean> => {
     try {
-      return await record(claim, state, known)
+      await write()
+      return true
     } catch (error) {
       const text = messageOf(error)
       if (text !== last) log.line('record-failed', { id: claim.id, text })
       last = text
-      if (stopping() || (error instanceof MaildropError && error.code === 'CLAIM_LOST')) return
-      await sleep(1000)
+      return stopping() || (error instanceof MaildropError && error.code === 'CLAIM_LOST')
     }
   }
+  const tryOn = async (): Promise<void> => {
+    do await sleep(1000)
+    while (!(await isOver()))
+  }
+  if (!(await isOver())) await park(tryOn())
 }
 
 /** Where a message comes from, under the id it has now. */
@@ -250,8 +264,8 @@ export interface FinishedJob {
 export type SettledJob = FinishedJob | { readonly end: 'go-on'; readonly job: Job }
 
 /** Puts a claimed message back as if nothing had been tried. */
-export function giveBack(job: Job): void {
-  moveClaim(job.claim, job.origin)
+export async function giveBack(job: Job, context: JobContext): Promise<void> {
+  await inTheEnd(job.claim, () => moveClaim(job.claim, job.origin), context)
 }
 
 /** Closes the message's file. */

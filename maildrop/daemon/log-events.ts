@@ -32,6 +32,8 @@ export const LOG_EVENTS = {
   warning: 'Something in the configuration should be looked at.',
   trouble: 'A spool cannot be used.',
   'scan-failed': 'A spool cannot be read.',
+  stuck:
+    'A file can be neither read nor moved (a bad block, an owner of its own in a sticky directory); it stays, and is looked at again with every scan.',
   'watch-failed': 'New mail is not noticed at once, but by the scan after every MAILDROP_INTERVAL.',
   'record-failed': 'What became of a message cannot be written down; it is held and tried again every second.',
   'worker-failed': 'A connection was given up because of an error of our own.',

@@ -9,7 +9,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Event, verdictOf } from '../delivery/outcome.ts'
 import { openSession, type Report, type Session, SessionError } from '../delivery/session.ts'
-import { messageOf } from '../errors.ts'
+import { concernsOneFile, messageOf } from '../errors.ts'
 import type { Claims } from '../spool/claim.ts'
 import type { Destination } from './destination.ts'
 import type { Candidate, Intake } from './intake.ts'
@@ -48,14 +48,18 @@ export interface Workers {
 const IDLE_TIME = 2000
 /** Milliseconds for which no further connection is tried after the server refused one while others work. */
 const CROWDED_TIME = 5000
+/** Milliseconds for which nothing is taken from a spool that could not be read or written. */
+const TROUBLE_TIME = 1000
+/** Messages whose outcome could not be written down yet beyond which no further one is sent. */
+const MAX_PARKED = 100
 /** Messages in a row without an answer after which the server counts as down. */
 const MAX_DROPS = 3
 
 export function startWorkers(
   sources: readonly Source[],
-  context: JobContext & { readonly destination: Destination },
+  surroundings: Omit<JobContext, 'park'> & { readonly destination: Destination },
 ): Workers {
-  const { config, log, destination } = context
+  const { config, log, destination } = surroundings
   const name = `${config.smtp.host}:${config.smtp.port}`
   const workers = new Set<Promise<void>>()
   const sessions = new Set<Session>()
@@ -63,6 +67,18 @@ export function startWorkers(
   setMaxListeners(0, connecting.signal)
   const waiting = new Set<() => void>()
   const run = { since: 0, active: false, rescanned: false, sent: 0, deferred: 0, failed: 0 }
+  /** Spools that could not be read or written, and until when nothing is taken from them. */
+  const troubled = new Map<Source, number>()
+  /** Messages of which it could not be written down yet what became of them. */
+  const parked = new Set<Promise<void>>()
+  const context: JobContext = {
+    ...surroundings,
+    async park(work) {
+      const entry = work.finally(() => parked.delete(entry))
+      parked.add(entry)
+      if (parked.size >= MAX_PARKED) await entry
+    },
+  }
   let busy = 0
   let stopping = false
   let aborted = false
@@ -70,14 +86,22 @@ export function startWorkers(
   let turn = 0
   let drops = 0
 
-  const backlog = (): number => sources.reduce((sum, { intake }) => sum + intake.backlog, 0)
+  const backlog = (): number => sources.reduce((sum, source) => sum + (rests(source) ? 0 : source.intake.backlog), 0)
+
+  const rests = (source: Source): boolean => performance.now() < (troubled.get(source) ?? 0)
+
+  /** What is wrong with a spool is said once, until something has worked again. */
+  const complain = (source: Source, error: unknown): void => {
+    if (!troubled.has(source)) log.line('trouble', { spool: source.intake.spool, text: messageOf(error) })
+    troubled.set(source, performance.now() + TROUBLE_TIME)
+  }
 
   const wake = (): void => {
     if (stopping) return
     const crowded = sessions.size > 0 && performance.now() < crowdedUntil
     const allowed = crowded ? sessions.size : destination.allowance
     const wanted = Math.min(allowed, backlog() + busy)
-    for (const resume of waiting) resume()
+    if (backlog() > 0) for (const resume of waiting) resume()
     while (workers.size < wanted) start()
   }
 
@@ -95,19 +119,25 @@ export function startWorkers(
   const next = async (): Promise<[Candidate, Source] | undefined> => {
     for (let i = 0; i < sources.length; i++) {
       const source = sources[turn++ % sources.length]!
-      const candidate = await source.intake.next()
-      if (candidate !== undefined) return [candidate, source]
+      if (rests(source)) continue
+      try {
+        const candidate = await source.intake.next()
+        if (candidate !== undefined) return [candidate, source]
+      } catch (error) {
+        complain(source, error)
+      }
     }
     return undefined
   }
 
   const work = async (): Promise<void> => {
     let session: Session | undefined
+    let idleSince = performance.now()
     try {
       while (!stopping && workers.size <= destination.allowance) {
         const found = await next()
         if (found === undefined) {
-          if (!(await pause(session))) return
+          if (!(await pause(session, idleSince))) return
           continue
         }
         busy += 1
@@ -117,6 +147,7 @@ export function startWorkers(
           session = after
         } finally {
           busy -= 1
+          idleSince = performance.now()
         }
       }
     } finally {
@@ -125,7 +156,7 @@ export function startWorkers(
   }
 
   /** Waits for work; false when there has been none for a while. The last one to get here ends the run. */
-  const pause = async (session: Session | undefined): Promise<boolean> => {
+  const pause = async (session: Session | undefined, since: number): Promise<boolean> => {
     if (busy === 0 && run.active) {
       if (!run.rescanned) {
         run.rescanned = true
@@ -134,7 +165,8 @@ export function startWorkers(
       }
       endRun()
     }
-    if (session === undefined) return false
+    const left = since + IDLE_TIME - performance.now()
+    if (session === undefined || left <= 0) return false
     return await new Promise<boolean>(resolve => {
       const finish = (more: boolean) => () => {
         clearTimeout(timer)
@@ -142,7 +174,7 @@ export function startWorkers(
         resolve(more)
       }
       const resume = finish(true)
-      const timer = setTimeout(finish(false), IDLE_TIME)
+      const timer = setTimeout(finish(false), left)
       waiting.add(resume)
     })
   }
@@ -164,7 +196,18 @@ export function startWorkers(
       }
       connectTime = performance.now() - start
     }
-    const job = await claimJob(candidate, source.claims, context)
+    let job: Job | undefined
+    try {
+      job = await claimJob(candidate, source.claims, context)
+    } catch (error) {
+      if (concernsOneFile(error)) source.intake.leave(candidate, error)
+      else {
+        source.intake.putBack(candidate)
+        complain(source, error)
+      }
+      return session
+    }
+    troubled.delete(source)
     if (job === undefined || session === undefined) return session
     beginRun()
     try {
@@ -194,7 +237,7 @@ export function startWorkers(
         const start = performance.now()
         const fresh = await connect()
         if (fresh === undefined) {
-          giveBack(job)
+          await giveBack(job, context)
           return 'unreachable'
         }
         session = fresh
@@ -202,7 +245,7 @@ export function startWorkers(
       }
       if (report === undefined) return session
       if (aborted && report.end.stage !== 'dot') {
-        giveBack(job)
+        await giveBack(job, context)
         return session
       }
       const settled = await settleJob(job, report, session.usable && !stopping, context)
@@ -305,6 +348,7 @@ export function startWorkers(
               for (const session of sessions) session.abort('the daemon was stopped')
             }, grace)
       await Promise.all(workers)
+      await Promise.all(parked)
       clearTimeout(timer)
     },
   }

@@ -5,7 +5,7 @@
  * not matter what happens to its name meanwhile. Calls are synchronous: they touch one small file on a local disk,
  * where a trip through the thread pool costs several times the work itself.
  */
-import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemCode } from '../errors.ts'
 import { type Envelope, MAX_ENVELOPE_BYTES, parseMailHead } from './format.ts'
@@ -41,7 +41,7 @@ export type Inspection =
 
 /**
  * @param settled true if the caller has seen the file unchanged for long enough
- * @throws the system's error if the file cannot be looked at for a reason that has nothing to do with it (EMFILE, EIO)
+ * @throws the system's error if the file cannot be looked at for a reason that has nothing to do with it (EMFILE, EIO, a directory that is closed)
  */
 export function inspect(directory: string, name: string, settled: boolean): Inspection {
   const path = join(directory, name)
@@ -49,7 +49,7 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
-    return unopened(error)
+    return unopened(error, directory)
   }
   let keep = false
   try {
@@ -72,7 +72,7 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
   }
 }
 
-function unopened(error: unknown): Inspection {
+function unopened(error: unknown, directory: string): Inspection {
   switch (systemCode(error)) {
     case 'ENOENT':
       return { kind: 'nothing' }
@@ -81,6 +81,8 @@ function unopened(error: unknown): Inspection {
     case 'ENXIO':
       return { kind: 'unfit', problem: 'it is not a regular file' }
     case 'EACCES':
+      // Throws if it is the directory that cannot be searched.
+      accessSync(directory, constants.X_OK)
       return {
         kind: 'unsettled',
         inode: 0,

@@ -2,6 +2,8 @@
  * A daemon in the foreground for tests, which can be made to die (SIGKILL) at a named step.
  *
  *     daemon-child.ts [STEP [COUNT]]     dies when STEP is passed for the COUNT-th time (default 1)
+ *
+ * TEST_USER in the environment is the number of the user that it becomes once it is loaded.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { loadConfig } from '../../maildrop/config.ts'
@@ -16,6 +18,12 @@ if (step !== undefined) {
     left -= 1
     if (left === 0) process.kill(process.pid, 'SIGKILL')
   })
+}
+const user = Number(process.env.TEST_USER ?? 0)
+if (user !== 0) {
+  process.setgroups?.([])
+  process.setgid?.(user)
+  process.setuid?.(user)
 }
 await serve(loadConfig(), () => process.stdout.write('ready\n'))
 process.exit(0)
