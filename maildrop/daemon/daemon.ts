@@ -9,7 +9,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
-import { MaildropError, messageOf } from '../errors.ts'
+import { MaildropError } from '../errors.ts'
 import { type Claims, openClaims } from '../spool/claim.ts'
 import { ensureSpool } from '../spool/layout.ts'
 import { flushSpool } from '../spool/operations.ts'
@@ -18,6 +18,7 @@ import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
 import { openRecovery, type Recovery, tidyStates } from './recovery.ts'
+import { openTrouble, type Trouble } from './trouble.ts'
 import { startWorkers, type Workers } from './workers.ts'
 
 export interface Daemon {
@@ -64,8 +65,7 @@ interface Source {
   readonly claims: Claims
   readonly recovery: Recovery
   readonly intake: Intake
-  /** Trouble with one spool is said once, and is not the others'. */
-  readonly complain: (text: string | undefined) => void
+  readonly trouble: Trouble
 }
 
 interface Generation {
@@ -104,7 +104,7 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
       claims,
       recovery: openRecovery(spool, claims.owner, log),
       intake: openIntake(spool, log, () => wake()),
-      complain: onceInARow(text => log.line('trouble', { spool, text })),
+      trouble: openTrouble(spool, log),
     }
   }
 
@@ -147,9 +147,9 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
         await source.intake.tick()
         if (count % HEARTBEAT === 0) source.claims.heartbeat()
         if (count % RECOVERY === 0) await takeBack(source)
-        source.complain(undefined)
+        source.trouble.end('care')
       } catch (error) {
-        source.complain(messageOf(error))
+        source.trouble.begin('care', error)
       }
     }
     wake()
@@ -272,14 +272,5 @@ function repeat(ms: number, work: (count: number) => Promise<void>): { stop(): P
       clearTimeout(timer)
       return running
     },
-  }
-}
-
-/** Passes a text on unless it is the same as the last one. */
-function onceInARow(say: (text: string) => void): (text: string | undefined) => void {
-  let last: string | undefined
-  return text => {
-    if (text !== undefined && text !== last) say(text)
-    last = text
   }
 }

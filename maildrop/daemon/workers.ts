@@ -24,11 +24,13 @@ import {
   sendJob,
   settleJob,
 } from './job.ts'
+import type { Trouble } from './trouble.ts'
 
 /** One spool that is served. */
 export interface Source {
   readonly intake: Intake
   readonly claims: Claims
+  readonly trouble: Trouble
 }
 
 export interface Workers {
@@ -90,9 +92,8 @@ export function startWorkers(
 
   const rests = (source: Source): boolean => performance.now() < (troubled.get(source) ?? 0)
 
-  /** What is wrong with a spool is said once, until something has worked again. */
-  const complain = (source: Source, error: unknown): void => {
-    if (!troubled.has(source)) log.line('trouble', { spool: source.intake.spool, text: messageOf(error) })
+  const setAside = (source: Source, error: unknown): void => {
+    source.trouble.begin('delivery', error)
     troubled.set(source, performance.now() + TROUBLE_TIME)
   }
 
@@ -124,7 +125,7 @@ export function startWorkers(
         const candidate = await source.intake.next()
         if (candidate !== undefined) return [candidate, source]
       } catch (error) {
-        complain(source, error)
+        setAside(source, error)
       }
     }
     return undefined
@@ -203,11 +204,12 @@ export function startWorkers(
       if (concernsOneFile(error)) source.intake.leave(candidate, error)
       else {
         source.intake.putBack(candidate)
-        complain(source, error)
+        setAside(source, error)
       }
       return session
     }
     troubled.delete(source)
+    source.trouble.end('delivery')
     if (job === undefined || session === undefined) return session
     beginRun()
     try {
