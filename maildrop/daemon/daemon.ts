@@ -133,6 +133,15 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
     if ((await recovery.takeBack()) > 0) intake.scan()
   }
 
+  const beat = ({ claims, trouble }: Source): void => {
+    try {
+      claims.heartbeat()
+      trouble.end('heartbeat')
+    } catch (error) {
+      trouble.begin('heartbeat', error)
+    }
+  }
+
   const scanning = (seconds: number): NodeJS.Timeout =>
     setInterval(() => {
       for (const { intake } of current.sources) intake.scan()
@@ -145,12 +154,12 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
     for (const source of new Set(Array.from(alive, ({ sources }) => sources).flat())) {
       try {
         await source.intake.tick()
-        if (count % HEARTBEAT === 0) source.claims.heartbeat()
         if (count % RECOVERY === 0) await takeBack(source)
         source.trouble.end('care')
       } catch (error) {
         source.trouble.begin('care', error)
       }
+      if (count % HEARTBEAT === 0) beat(source)
     }
     wake()
   })

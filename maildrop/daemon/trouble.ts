@@ -1,29 +1,30 @@
 /**
- * What is wrong with a spool as a whole, said once: two parts of the daemon meet the same trouble (one looks after the directories,
- * one takes messages), and meet it again and again until it is over.
+ * What is wrong with a spool as a whole, said once: several parts of the daemon meet the same trouble (one looks after the directories,
+ * one takes messages, one shows that we live), and meet it again and again until it is over.
  */
-import { MaildropError, messageOf, spoolError } from '../errors.ts'
+import { MaildropError, messageOf, spoolError, systemCode } from '../errors.ts'
 import type { Log } from './log.ts'
 
-type Part = 'care' | 'delivery'
+type Part = 'care' | 'delivery' | 'heartbeat'
 
 export interface Trouble {
-  /** Says what a part met, unless it said the same before, or the other part has said what is wrong. */
+  /** Says what a part met, unless it met the same before (with whichever file), or another part has said what is wrong. */
   begin(part: Part, error: unknown): void
   /** Something has worked for that part. */
   end(part: Part): void
 }
 
 export function openTrouble(spool: string, log: Log): Trouble {
-  const texts = new Map<Part, string>()
+  const kinds = new Map<Part, string>()
   return {
     begin(part, error) {
-      const text = messageOf(error instanceof MaildropError ? error : spoolError('use', spool, error))
-      const last = texts.get(part)
-      const known = text === last || (last === undefined && texts.size > 0)
-      texts.set(part, text)
-      if (!known) log.line('trouble', { spool, text })
+      const known = error instanceof MaildropError ? error : spoolError('use', spool, error)
+      const kind = systemCode(known.cause) ?? known.code
+      const last = kinds.get(part)
+      const said = kind === last || (last === undefined && kinds.size > 0)
+      kinds.set(part, kind)
+      if (!said) log.line('trouble', { spool, text: messageOf(known) })
     },
-    end: part => void texts.delete(part),
+    end: part => void kinds.delete(part),
   }
 }

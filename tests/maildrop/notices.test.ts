@@ -288,6 +288,7 @@ t.test('a notice that cannot be written holds up no other mail, and is made good
   await waitFor('the complaint', () => drop.lines('notice-failed').length > 0)
   await drop.drop('good', mail('good', 'good@example.org'))
   await waitFor('the other mail', () => server.recipients().includes('good@example.org'))
+  await waitFor('the deferral', () => namesIn(drop.spool, '.deferred').length > 0)
   t.match(await drop.queue(), [{ id: 'bad', status: 'deferred', recipients: [{ status: 'failed' }] }])
   renameSync(held, join(drop.home, 'away'))
   mkdirSync(held)
