@@ -4,7 +4,7 @@
  * `send` takes part in the transaction of the tree that the host belongs to: the message is composed and checked at once, and published in
  * the spool, for the daemon to deliver, if and only if that transaction commits.
  */
-import { type Connection, ObjectError, Persistent, parents, registerClass } from '../lib/index.ts'
+import { acquire, type Connection, ObjectError, Persistent, parents, registerClass, traverse } from '../lib/index.ts'
 import { type ComposedMessage, composeMessage } from '../maildrop/compose/index.ts'
 import {
   ensureSpool,
@@ -22,6 +22,7 @@ import { listMail, type MailStatus, nameMail, statusOfMail } from './mail-status
 import { mailSystemOf } from './mail-system.ts'
 import type { OutgoingMail } from './outgoing-mail.ts'
 import { dateOf, type Properties } from './properties.ts'
+import { Template, type TemplateOptions } from './template.ts'
 
 export interface SendOptions {
   /** The recipients: replaces To, and is the whole envelope. A list, or addresses with commas between. */
@@ -36,11 +37,16 @@ export interface SendOptions {
   readonly charset?: string
   /** The body's media type, such as `text/html`. Default text/plain. */
   readonly type?: string
+  /** Whether a text/html body gets a plain text beside it, made of it. Default false, for templates true. */
+  readonly alternative?: boolean
   /** Not to be sent before: a Date, or ISO 8601 with a zone. A time in the past means at once. */
   readonly sendAt?: Date | string
 }
 
-const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type', 'sendAt'])
+/** Those of `send`, and what the template is rendered with. */
+export type SendTemplateOptions = SendOptions & Omit<TemplateOptions, 'deliver'>
+
+const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type', 'alternative', 'sendAt'])
 
 const MAX_LOG = 64 * 1024 * 1024
 
@@ -118,6 +124,39 @@ export class MaildropHost extends Persistent implements MailHost {
     return this.send({ text: body }, { to, from, subject })
   }
 
+  /** Sends a message at the time `sendAt`, and not before. @returns the Message-ID; see `send` */
+  async scheduledSend(message: Message, options: SendOptions & { readonly sendAt: Date | string }): Promise<string> {
+    if (options?.sendAt === undefined)
+      throw new ObjectError('INVALID_ARGUMENT', 'scheduledSend: expected the option sendAt, the time to send at')
+    return this.send(message, options)
+  }
+
+  /**
+   * Sends what a template renders to: headers at its top, a blank line, the body, as in a sendmail block, and as safe: the template's own
+   * text says where a header begins and ends. HTML (the template's content type, or the option `type`) is given a plain text beside it.
+   *
+   * @param template a template, or its name (acquired from the host outward) or path
+   * @param data what the template sees
+   * @param options those of `send`; and `context`, `locale`, `timeZone`, `baseUrl` as for the template's `render`
+   * @returns the Message-ID; see `send`
+   * @throws {TemplateError} what rendering throws; {ObjectError} NOT_FOUND, WRONG_TYPE; what `send` throws
+   */
+  async sendTemplate(
+    template: Template | string,
+    data: Record<string, unknown> = {},
+    options: SendTemplateOptions = {},
+  ): Promise<string> {
+    const { context, locale, timeZone, baseUrl, ...sending } = options
+    const found = this.template(template)
+    const { type = found.contentType } = sending
+    const contentType = type.toLowerCase() === 'text/html' ? 'text/html' : 'text/plain'
+    const rendering = Object.entries({ context, locale, timeZone, baseUrl }).filter(([, value]) => value !== undefined)
+    const message = await found.message(data, { ...Object.fromEntries(rendering), contentType })
+    const declares = message.headerParts.some(({ name }) => /^content-type$/i.test(name))
+    const isPart = typeof message.body !== 'string' || declares
+    return this.send(message as Message, { alternative: true, ...(isPart ? {} : { type }), ...sending })
+  }
+
   /**
    * The end of the daemon's log: whole lines, the last ones.
    * @param options most bytes to return, up to 64 MiB
@@ -148,6 +187,13 @@ export class MaildropHost extends Persistent implements MailHost {
   settings(): { spool: string; home: string; configuration: string; server: string } {
     const { spools, home, file, smtp } = this.config()
     return { spool: spools[0], home, configuration: file, server: `${smtp.host}:${smtp.port}` }
+  }
+
+  private template(named: unknown): Template {
+    const found = typeof named !== 'string' ? named : named.includes('/') ? traverse(this, named) : acquire(this, named)
+    if (found instanceof Template) return found
+    const what = found instanceof Persistent ? `a ${found.constructor.name} (${found.physicalPath})` : typeof found
+    throw new ObjectError('WRONG_TYPE', `sendTemplate: expected a Template, its name or its path, found ${what}`)
   }
 
   private config(): MaildropConfig {

@@ -4,13 +4,23 @@
  * A source that is no template is refused when it is set, so whatever is stored can be parsed. Its history is the database's.
  */
 import { acquire, ObjectError, Persistent, registerClass } from '../lib/index.ts'
-import { checkTemplate, compileTemplate, type RenderOptions } from '../templates/index.ts'
+import {
+  type CompiledTemplate,
+  checkTemplate,
+  compileTemplate,
+  type MailMessage,
+  type RenderOptions,
+} from '../templates/index.ts'
 import type { Properties } from './properties.ts'
 
 export type ContentType = 'text/html' | 'text/plain'
 
 export interface TemplateOptions extends RenderOptions {
   readonly context?: Persistent
+}
+
+export interface TemplateMessageOptions extends Omit<TemplateOptions, 'deliver'> {
+  readonly contentType?: ContentType
 }
 
 export class Template extends Persistent {
@@ -59,9 +69,22 @@ export class Template extends Persistent {
    */
   async render(data: Record<string, unknown> = {}, options: TemplateOptions = {}): Promise<string> {
     const { context = this } = options
-    const { source, contentType, physicalPath: name } = this
+    return this.compiled(context, this.contentType).render(data, { ...options, context })
+  }
+
+  /**
+   * Renders the template as a message: its headers, a blank line, its body; see `sendTemplate` of the mail host. Nothing is sent.
+   * @param options as for `render`; contentType: what the body is, by default the template's own
+   * @throws {TemplateError} as `render`
+   */
+  async message(data: Record<string, unknown> = {}, options: TemplateMessageOptions = {}): Promise<MailMessage> {
+    const { context = this, contentType = this.contentType, ...others } = options
+    return this.compiled(context, contentType).message(data, { ...others, context })
+  }
+
+  private compiled(context: Persistent, contentType: ContentType): CompiledTemplate {
     const find = (partialName: string) => partial(context, partialName)
-    return compileTemplate(source, { name, contentType, partial: find }).render(data, { ...options, context })
+    return compileTemplate(this.source, { name: this.physicalPath, contentType, partial: find })
   }
 }
 

@@ -8,10 +8,10 @@ import { TemplateError } from './errors.ts'
 import type { Locale } from './formats.ts'
 import { findFile, findMailHost, type MailHost, type Multipart, type SendOptions } from './mail-host.ts'
 import { withFiles } from './mime.ts'
-import { escapeHtml, pageOutput } from './output.ts'
+import { escapeHtml, mailOutput, pageOutput } from './output.ts'
 import { parseTemplate } from './parse.ts'
 import { render, type Template } from './render.ts'
-import { type MailMessage, type PendingMail, readMail } from './sendmail.ts'
+import { type MailMessage, type PendingMail, readMail, SENDMAIL } from './sendmail.ts'
 
 export type ContentType = 'text/html' | 'text/plain'
 
@@ -45,6 +45,11 @@ export interface CompiledTemplate {
    *   whatever a mail host throws for reasons of its own
    */
   render(data: Record<string, unknown>, options?: RenderOptions): Promise<string>
+  /**
+   * Renders the template as a message, as if it were the inside of a sendmail block: headers, blank line, body. Nothing is sent.
+   * @throws {TemplateError} TEMPLATE_RENDER, TEMPLATE_SYNTAX (in a partial), NO_PARTIAL, NO_FILE
+   */
+  message(data: Record<string, unknown>, options?: Omit<RenderOptions, 'deliver'>): Promise<MailMessage>
 }
 
 /** Refuses a source that is no template. @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
@@ -71,6 +76,11 @@ export function compileTemplate(
       const { output: page, mails } = await render(template, data, partials, output, locale)
       await hand(mails, context, deliver)
       return page.parts.join('')
+    },
+    async message(data, { context, ...locale } = {}) {
+      const { output: mail } = await render(template, data, partials, mailOutput, locale, SENDMAIL)
+      const place = { file: name, line: 1, column: 1 }
+      return withAttachments(readMail({ parts: mail.parts, place }, contentType), context)
     },
   }
 }

@@ -49,6 +49,7 @@ export interface Rendering {
  * @param partial finds a partial by name
  * @param output makes an empty output for the page
  * @param locale what the helpers use where the template does not say
+ * @param inside that the whole template stands for the inside of a sendmail block
  * @throws {TemplateError} TEMPLATE_RENDER, NO_PARTIAL
  */
 export async function render(
@@ -57,11 +58,12 @@ export async function render(
   partial: (name: string) => Template | undefined,
   output: () => Output,
   locale: Locale,
+  inside?: typeof SENDMAIL,
 ): Promise<Rendering> {
   const settled: Settled = new Map()
   for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
     try {
-      const renderer = new Renderer(partial, output(), new Reader(settled), locale)
+      const renderer = new Renderer(partial, output(), new Reader(settled), { locale, inside })
       renderer.program(template.program, rootScope(template.file, data))
       return renderer
     } catch (pending) {
@@ -98,8 +100,14 @@ class Renderer implements Rendering {
   #inside: typeof SENDMAIL | typeof MIME | typeof PART | undefined
   #depth = 0
 
-  constructor(partial: (name: string) => Template | undefined, output: Output, reader: Reader, locale: Locale) {
+  constructor(
+    partial: (name: string) => Template | undefined,
+    output: Output,
+    reader: Reader,
+    { locale, inside }: { readonly locale: Locale; readonly inside: typeof SENDMAIL | undefined },
+  ) {
     this.#locale = locale
+    this.#inside = inside
     this.#partial = partial
     this.output = output
     this.#reader = reader

@@ -82,8 +82,12 @@ export interface MailMessage {
   readonly body: string | Multipart
 }
 
-/** Reads a rendered block as a message. @throws {TemplateError} TEMPLATE_RENDER */
-export function readMail({ parts, place }: PendingMail): MailMessage {
+/**
+ * Reads a rendered block as a message.
+ * @param contentType the body's media type if no header gives one
+ * @throws {TemplateError} TEMPLATE_RENDER
+ */
+export function readMail({ parts, place }: Pick<PendingMail, 'parts' | 'place'>, contentType = ''): MailMessage {
   const lines = withoutIndent(splitLines(parts))
   const headerParts: { name: string; parts: (string | { value: unknown })[] }[] = []
   let at = 0
@@ -97,10 +101,8 @@ export function readMail({ parts, place }: PendingMail): MailMessage {
     }
   }
   const rest = isBlank(lines[at] ?? []) ? lines.slice(at + 1) : lines.slice(at)
-  const type = headerParts
-    .filter(({ name }) => name.toLowerCase() === 'content-type')
-    .flatMap(({ parts }) => parts.map(plain))
-    .join('')
+  const types = headerParts.filter(({ name }) => name.toLowerCase() === 'content-type')
+  const type = types.length === 0 ? contentType : types.flatMap(({ parts }) => parts.map(plain)).join('')
   const pieces = rest.flat().filter(piece => typeof piece !== 'string' || piece.trim() !== '')
   const [only] = pieces
   if (only !== undefined && pieces.length === 1 && isEmbedded(only) && only.entity.kind === 'multipart')
@@ -130,9 +132,10 @@ function readHeader(
   return { name, parts: [first.slice(start.length).trimStart(), ...rest.map(piece => headerPart(piece, place))] }
 }
 
-/** True if the first line makes the block one with headers: a name and a colon, even if a value stands in the name. */
+/** True if the first line makes the block one with headers: a name and a colon, even if a value stands in the name. A tag is no name. */
 function startsHeader(line: Line): boolean {
-  return HEADER.test(line.map(part => (typeof part === 'string' ? part : 'x')).join(''))
+  const text = line.map(part => (typeof part === 'string' ? part : 'x')).join('')
+  return HEADER.test(text) && !text.startsWith('<')
 }
 
 /** Arrays and mailboxes stay what they are for a header of addresses; all else is text. */

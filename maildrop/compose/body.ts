@@ -64,7 +64,7 @@ interface MediaType {
 }
 
 /** The media type that the options and the headers give, text/plain in UTF-8 if none. */
-function readType(headers: readonly Header[], options: BodyOptions): MediaType {
+export function readType(headers: readonly Header[], options: BodyOptions): MediaType {
   const { value, params } = parseHeaderValue(headerValue(headers, 'content-type'))
   if (options.type !== undefined && !/^[\w.+-]+\/[\w.+-]+$/.test(options.type))
     throw new ComposeError(

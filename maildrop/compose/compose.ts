@@ -8,7 +8,7 @@
 
 import { type Address, domainOf, type Mailbox, mailboxesOf } from './address.ts'
 import { parseAddresses } from './address-parser.ts'
-import { type BodyOptions, encodeBody } from './body.ts'
+import { type BodyOptions, encodeBody, readType } from './body.ts'
 import { ComposeError } from './errors.ts'
 import type { HeaderPart } from './header-parts.ts'
 import { cleanText } from './header-text.ts'
@@ -43,6 +43,8 @@ export interface ComposeOptions extends BodyOptions {
   readonly from?: string | undefined
   /** Replaces Subject: text, encoded as needed. */
   readonly subject?: string | undefined
+  /** Whether a body of HTML gets a plain text beside it. */
+  readonly alternative?: boolean | undefined
   /** Left part of the Message-ID if the message has none. */
   readonly id: string
   /** The Date if the message has none; by default now. */
@@ -60,13 +62,15 @@ export interface ComposedMessage {
 
 /** @throws {ComposeError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER, BAD_HEADER, BAD_ENCODING, BAD_MESSAGE */
 export async function composeMessage(message: MessageInput, options: ComposeOptions): Promise<ComposedMessage> {
-  const draft = await readDraft(message, options)
+  const read = await readDraft(message, options)
+  const wide = options.alternative ? await withAlternative(read, options) : undefined
+  const draft = wide ?? read
   const addressed = override(draft.headers, options)
   checkNames(addressed)
   const from = senderOf(addressed)
   const to = recipientsOf(addressed, options.to !== undefined)
   const dated = complete(removeHeaders(addressed, 'bcc', 'resent-bcc'), from, options)
-  const { headers, content } = encodeBody({ headers: dated, body: draft.body }, options)
+  const { headers, content } = encodeBody({ headers: dated, body: draft.body }, wide ? {} : options)
   const head = headers.map(formatHeader).join('')
   const messageId = formatValue(findHeader(dated, 'message-id')!)
   return { messageId, envelope: { from, to }, content: Buffer.concat([Buffer.from(`${head}\r\n`), content]) }
@@ -81,6 +85,16 @@ async function readDraft(message: MessageInput, options: ComposeOptions): Promis
     )
   if ('headerParts' in message) return readHeaded(message, options)
   return readMessageObject(message, options.encode)
+}
+
+/** The message with its HTML and a plain text made of it as parts; undefined if its body is something else. */
+async function withAlternative({ headers, body }: Draft, options: BodyOptions): Promise<Draft | undefined> {
+  const { value: type, params } = readType(headers, options)
+  const isText = typeof body === 'string' && findHeader(headers, 'content-transfer-encoding') === undefined
+  if (type !== 'text/html' || !isText) return undefined
+  const html = { kind: 'text', type, text: body, charset: params.charset, encode: options.encode } as const
+  const content = await readEntity({ kind: 'multipart', subtype: 'alternative', parts: [html] })
+  return { headers: [...removeHeaders(headers, 'content-type'), ...content.headers], body: content.body }
 }
 
 async function readHeaded({ headerParts, body }: HeadedMessage, options: ComposeOptions): Promise<Draft> {
