@@ -5,7 +5,7 @@
  * where, what was expected, what was found, and what to do. The cause, where there is one, is chained.
  */
 
-/** Every code, with what it means. The documentation's table is checked against this one. */
+/** Every code, with what it means. docs/errors.md says what to do; it is checked against this. */
 export const ERROR_CODES = {
   CONFLICT: 'Another transaction changed an object that this one changed too; run it again.',
   READ_CONFLICT: 'Another transaction changed an object that this one relied on; run it again.',

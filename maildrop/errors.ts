@@ -5,7 +5,7 @@
  * where, what was expected, what was found, and what to do. The cause, where there is one, is chained.
  */
 
-/** Every code, with what it means. The documentation's table is checked against this one. */
+/** Every code, with what it means. docs/errors.md says what to do; it is checked against this. */
 export const MAILDROP_ERROR_CODES = {
   CONFIG_UNREADABLE: 'The configuration file could not be read.',
   CONFIG_INVALID: 'A line, a key or a value of the configuration is not what is expected.',

@@ -5,7 +5,7 @@
  * `file:line:column:`.
  */
 
-/** Every code, with what it means. */
+/** Every code, with what it means. docs/errors.md says what to do; it is checked against this. */
 export const TEMPLATE_ERROR_CODES = {
   TEMPLATE_SYNTAX: 'The template is not well-formed, or uses something that does not exist.',
   TEMPLATE_RENDER: 'The template cannot be rendered with these data.',

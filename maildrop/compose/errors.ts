@@ -5,7 +5,7 @@
  * what was expected, what was found and, for an address, at which character.
  */
 
-/** Every code, with what it means. */
+/** Every code, with what it means. docs/errors.md says what to do; it is checked against this. */
 export const COMPOSE_ERROR_CODES = {
   BAD_ADDRESS: 'What stands in the place of an address is none.',
   NO_RECIPIENTS: 'Neither the message nor the caller names a recipient.',

@@ -61,6 +61,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'README.md',
     'ARCHITECTURE.md',
     'bin/objtree',
+    'docs/errors.md',
     'docs/templates.md',
     'maildrop/SAMPLE_MAIL.txt',
     'maildrop/bin/maildropctl',
