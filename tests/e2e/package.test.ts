@@ -62,6 +62,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'ARCHITECTURE.md',
     'bin/objtree',
     'docs/errors.md',
+    'docs/how-it-works.md',
     'docs/templates.md',
     'maildrop/SAMPLE_MAIL.txt',
     'maildrop/bin/maildropctl',
