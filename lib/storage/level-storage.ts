@@ -205,20 +205,8 @@ export class LevelStorage implements Storage {
     this.assertWritable()
     const { writes, merged } = this.decide(commit)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
-    const operations: Operation[] = []
     const classes = new Set<string>()
-    for (const { oid, record, before } of writes) {
-      const stored = wholeRecord(oid, record, tid, before?.serial ?? 0)
-      if (before !== undefined) operations.push([revisionKey(oid, before.serial), before.bytes])
-      operations.push([objectKey(oid), stored.bytes])
-      this.unwritten.set(oid, stored)
-      if (isGone(record)) this.removed.add(oid)
-      else {
-        this.removed.delete(oid)
-        classes.add(record.className)
-      }
-    }
-    for (const [key, value] of commit.outbox) operations.push(outboxOperation(key, value))
+    for (const { record } of writes) if (!isGone(record)) classes.add(record.className)
     const entry: StoredTransaction = {
       tid,
       previous: this.lastAccepted,
@@ -229,7 +217,17 @@ export class LevelStorage implements Storage {
       oids: writes.map(({ oid }) => oid),
       classes: [...classes].sort(),
     }
-    operations.push([transactionKey(tid), encodeTransaction(entry)])
+    // the last that may refuse the transaction; from here on it is accepted
+    const operations: Operation[] = [[transactionKey(tid), encodeTransaction(entry)]]
+    for (const [key, value] of commit.outbox) operations.push(outboxOperation(key, value))
+    for (const { oid, record, before } of writes) {
+      const stored = wholeRecord(oid, record, tid, before?.serial ?? 0)
+      if (before !== undefined) operations.push([revisionKey(oid, before.serial), before.bytes])
+      operations.push([objectKey(oid), stored.bytes])
+      this.unwritten.set(oid, stored)
+      if (isGone(record)) this.removed.add(oid)
+      else this.removed.delete(oid)
+    }
     this.lastAccepted = tid
     for (const { references } of commit.changes) for (const oid of references) this.referred?.add(oid)
     await this.enqueue(operations, entry)

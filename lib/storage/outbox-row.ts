@@ -3,8 +3,15 @@
  * that stands under another key; what it asked for is not done.
  */
 import { crc32 } from 'node:zlib'
+import { ObjectError } from '../errors.ts'
 
+/** @throws {ObjectError} INVALID_VALUE */
 export function encodeRow(key: Buffer, value: Uint8Array): Buffer {
+  if (!(value instanceof Uint8Array))
+    throw new ObjectError(
+      'INVALID_VALUE',
+      `the outbox row ${key.toString('utf8', 1)} must be bytes, found ${typeof value}`,
+    )
   const row = Buffer.allocUnsafe(4 + value.length)
   row.writeUInt32BE(crc32(value, crc32(key)), 0)
   row.set(value, 4)

@@ -1,13 +1,14 @@
 /**
  * What every storage must do. Call `storageContract` with a way to open one; `reopen` closes and opens the same data again.
  */
+import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { pickle, Reference } from '../../lib/pickle.ts'
 import { GONE } from '../../lib/record.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import type { Change, Storage } from '../../lib/storage/storage.ts'
-import { codeOf, newLevel } from '../support/database.ts'
+import { codeOf, Item, newLevel } from '../support/database.ts'
 
 export interface StorageFactory {
   open(): Promise<Storage>
@@ -124,6 +125,52 @@ export function storageContract(t: Test, factory: StorageFactory): void {
     t.equal(read(storage, b), undefined)
     t.same(await rows(storage, ''), [])
     return undefined
+  })
+
+  test('user, note and extension are kept exactly; what cannot be kept refuses the transaction, and leaves nothing', async (t, storage) => {
+    const [a, b] = [storage.newOid(), storage.newOid()]
+    const { tid } = await commit(storage, [change(a, 0, 'old')])
+    const told = (about: object, changes: Change[], outbox = new Map<string, Uint8Array>()) =>
+      storage.commit({
+        ...{ user: '', note: '', extension: {}, changes, outbox, reads: new Map(), merge: () => undefined },
+        ...about,
+      })
+    const circle: unknown[] = []
+    circle.push(circle)
+    const bad: [string, object, Map<string, Uint8Array>?][] = [
+      ['a function', { extension: { deep: [{ it: () => 1 }] } }],
+      ['a symbol', { extension: { it: Symbol('x') } }],
+      ['an object of a class', { extension: { it: /x/ } }],
+      ['a persistent object', { extension: { it: new Item('x') } }],
+      ['a user that is no text', { user: 5 }],
+      ['a note that is no text', { note: { text: 'x' } }],
+      ['an outbox row that is no bytes', {}, new Map([['k', 'text' as unknown as Uint8Array]])],
+    ]
+    for (const [what, about, outbox] of bad) {
+      const changes = [change(b, 0, 'other'), change(a, tid, 'new')]
+      t.equal(await codeOf(() => told(about, changes, outbox)), 'INVALID_VALUE', what)
+      t.equal(read(storage, b), undefined)
+      t.equal(storage.lastTid, tid)
+    }
+    t.same(await rows(storage, ''), [])
+    const kept = {
+      user: 'ann \ud800',
+      note: 'Grüße 🙂\n',
+      extension: {
+        circle,
+        map: new Map([[1, -0]]),
+        date: new Date(5),
+        big: 2n ** 70n,
+        hostile: JSON.parse('{"__proto__":1,"constructor":2}'),
+        bytes: Buffer.of(1),
+      },
+    }
+    const last = await told(kept, [change(a, tid, 'new')])
+    t.equal(read(storage, a), 'new', 'and what was refused is in nobody’s way')
+    const again = await factory.reopen(storage)
+    const { user, note, extension } = (await again.transaction(last.tid))!
+    assert.deepStrictEqual({ user, note, extension }, kept)
+    return again
   })
 
   test('merge is given the committed record and decides what is stored', async (t, storage) => {
