@@ -3,9 +3,11 @@ import { resolve } from 'node:path'
 import { type Database, ObjectError } from '../lib/index.ts'
 import { loadConfig, type MaildropConfig } from '../maildrop/index.ts'
 import { MailPublisher } from './mail-publisher.ts'
+import { KeyExpiry } from './sent-keys.ts'
 
 export interface MailSystem {
   readonly publisher: MailPublisher
+  readonly keys: KeyExpiry
   /** The keys of the configurations that a host may choose, besides the usual one. */
   readonly configKeys: readonly string[]
   /**
@@ -34,6 +36,7 @@ export function createMailSystem(
   const configKeys = [...files.keys()]
   const system: MailSystem = {
     publisher: new MailPublisher(database),
+    keys: new KeyExpiry(database),
     configKeys,
     config: (key = '') => {
       const known = loaded.get(key)

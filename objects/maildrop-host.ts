@@ -17,37 +17,19 @@ import {
 } from '../maildrop/index.ts'
 import type { MailHost } from '../templates/index.ts'
 import { type Message, withContents } from './attachments.ts'
-import { MailDelivery } from './mail-delivery.ts'
+import { type Keyed, MailDelivery } from './mail-delivery.ts'
 import { listMail, type MailStatus, nameMail, statusOfMail } from './mail-status.ts'
 import { mailSystemOf } from './mail-system.ts'
 import type { OutgoingMail } from './outgoing-mail.ts'
-import { dateOf, type Properties } from './properties.ts'
+import { numberOf, type Properties } from './properties.ts'
+import { readOptions, type SendOptions } from './send-options.ts'
+import { nameOfKey, sentKeysForWriting, sentKeysOf } from './sent-keys.ts'
 import { Template, type TemplateOptions } from './template.ts'
-
-export interface SendOptions {
-  /** The recipients: replaces To, and is the whole envelope. A list, or addresses with commas between. */
-  readonly to?: string | readonly string[]
-  /** The sender: replaces From. */
-  readonly from?: string
-  /** Replaces the Subject header. */
-  readonly subject?: string
-  /** The body's transfer encoding; by default what the text needs. */
-  readonly encode?: 'base64' | 'quoted-printable' | '7bit' | '8bit'
-  /** The body's character set. Default utf-8. */
-  readonly charset?: string
-  /** The body's media type, such as `text/html`. Default text/plain. */
-  readonly type?: string
-  /** Whether a text/html body gets a plain text beside it, made of it. Default false, for templates true. */
-  readonly alternative?: boolean
-  /** Not to be sent before: a Date, or ISO 8601 with a zone. A time in the past means at once. */
-  readonly sendAt?: Date | string
-}
 
 /** Those of `send`, and what the template is rendered with. */
 export type SendTemplateOptions = SendOptions & Omit<TemplateOptions, 'deliver'>
 
-const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type', 'alternative', 'sendAt'])
-
+const DAY = 86_400_000
 const MAX_LOG = 64 * 1024 * 1024
 
 export class MaildropHost extends Persistent implements MailHost {
@@ -62,6 +44,11 @@ export class MaildropHost extends Persistent implements MailHost {
       choices: host => ['', ...mailSystemOf((host as MaildropHost).connection().database).configKeys],
       description: 'key of the configuration of the maildrop that it uses; empty for the usual one',
     },
+    keyAge: {
+      type: 'integer',
+      range: [1, 36_500],
+      description: 'days for which the key of a message is remembered, so that it is sent only once',
+    },
   }
 
   title: string
@@ -69,15 +56,16 @@ export class MaildropHost extends Persistent implements MailHost {
   /** A key, never a path: what keys there are is said when the database is opened. */
   configPath: string
 
-  constructor({
-    title = '',
-    transactional = true,
-    configPath = '',
-  }: { title?: string; transactional?: boolean; configPath?: string } = {}) {
+  /** Days. */
+  keyAge: number
+
+  constructor(settings: Partial<typeof DEFAULTS> = {}) {
     super()
+    const { title, transactional, configPath, keyAge } = { ...DEFAULTS, ...settings }
     this.title = title
     this.transactional = transactional
     this.configPath = configPath
+    this.keyAge = keyAge
   }
 
   get isMailHost(): true {
@@ -90,32 +78,66 @@ export class MaildropHost extends Persistent implements MailHost {
    * @param message RFC 5322 text (headers, blank line, body), or nodemailer's message object
    * @returns the Message-ID, once the message is composed; it leaves when the transaction has committed
    * @throws {MaildropError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER and others about the message;
-   *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for an unknown option
+   *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for a wrong option
    */
   async send(message: Message, options: SendOptions = {}): Promise<string> {
-    const notBefore = checkOptions(options)
+    const { notBefore, key } = readOptions(options)
+    if (key === undefined) return await this.enqueue(message, options, notBefore)
+    const { root, transaction, database } = this.connection()
+    const keyed = this.keyed(key)
+    const sent = sentKeysOf(root)?.find(keyed.name, Date.now())
+    if (sent !== undefined) return sent
+    for (;;) {
+      const earlier = MailDelivery.of(transaction, mailSystemOf(database)).sentAs(keyed.name)
+      if (earlier === undefined) return await this.enqueue(message, options, notBefore, keyed)
+      const messageId = await earlier.catch(() => undefined)
+      if (messageId !== undefined) return messageId
+    }
+  }
+
+  /** Everything up to the first wait happens at once: a send that nobody waits for is part of the transaction, too. */
+  private async enqueue(
+    message: Message,
+    options: SendOptions,
+    notBefore: Date | undefined,
+    keyed?: Keyed,
+  ): Promise<string> {
     const { database, transaction } = this.connection()
-    const { publisher } = mailSystemOf(database)
     const spool = this.config().spools[0]
     const newId = newMailId()
-    const delivery = this.transactional ? MailDelivery.of(transaction, publisher) : undefined
+    const delivery = this.transactional ? MailDelivery.of(transaction, mailSystemOf(database)) : undefined
     const composed = compose(message, options, `${newId}-${database.id}`)
     const mail = composed.then(({ messageId, envelope, content }): OutgoingMail => {
       const id = nameMail(newId, messageId, database.id)
       return { id, spool, bytes: formatMailFile({ id, ...envelope, notBefore }, content) }
     })
-    delivery?.add(mail)
+    const messageId = Promise.all([composed, mail]).then(([{ messageId }]) => messageId)
+    // what goes wrong is told by `mail`
+    messageId.catch(() => undefined)
+    delivery?.add(mail, keyed && { ...keyed, messageId })
     const { id, bytes } = await mail
     if (delivery === undefined) {
       await ensureSpool(spool)
       await submit(spool, id, bytes!)
     }
-    return (await composed).messageId
+    return await messageId
+  }
+
+  private keyed(key: string): Keyed {
+    const connection = this.connection()
+    if (!this.transactional)
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        `key: ${this.physicalPath} is not transactional, so it cannot remember what it sent; use a mail host that is, or leave the key out`,
+      )
+    const name = nameOfKey(connection.add(this), key)
+    const until = Date.now() + numberOf(this, 'keyAge') * DAY
+    return { name, enter: messageId => sentKeysForWriting(connection.root).enter(name, messageId, until) }
   }
 
   /** Composes a message as `send` does, and sends nothing. @throws as `send` */
   async compose(message: Message, options: SendOptions = {}): Promise<ComposedMessage> {
-    checkOptions(options)
+    readOptions(options)
     return await compose(message, options, `${newMailId()}-${this.connection().database.id}`)
   }
 
@@ -197,8 +219,7 @@ export class MaildropHost extends Persistent implements MailHost {
   }
 
   private config(): MaildropConfig {
-    // Hosts of before there was a choice have no such attribute.
-    return mailSystemOf(this.connection().database).config(this.configPath || '')
+    return mailSystemOf(this.connection().database).config(this.configPath)
   }
 
   /** The connection of the tree that the host is in; a new host may not have been given its own yet. */
@@ -213,28 +234,10 @@ export class MaildropHost extends Persistent implements MailHost {
   }
 }
 
-/** @returns when the message is to be sent, if that is not now */
-function checkOptions(options: SendOptions): Date | undefined {
-  const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
-  if (unknown !== undefined)
-    throw new ObjectError('INVALID_ARGUMENT', `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`)
-  return options.sendAt === undefined ? undefined : laterTime(options.sendAt)
-}
-
 async function compose(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
   return await composeMessage(await withContents(message), { ...options, id })
 }
 
-/** @returns undefined if that is not later than now */
-function laterTime(sendAt: Date | string): Date | undefined {
-  const time = typeof sendAt === 'string' ? dateOf(sendAt.trim()) : sendAt
-  const isTime = time instanceof Date && !Number.isNaN(time.getTime()) && time.getUTCFullYear() <= 9999
-  if (!isTime)
-    throw new ObjectError(
-      'INVALID_ARGUMENT',
-      `sendAt: expected a Date up to the year 9999, or a time with its zone like 2026-12-24T18:00:00+01:00, found ${JSON.stringify(sendAt) ?? String(sendAt)}`,
-    )
-  return time.getTime() > Date.now() ? time : undefined
-}
+const DEFAULTS = { title: '', transactional: true, configPath: '', keyAge: 7 }
 
-registerClass('MaildropHost', MaildropHost)
+registerClass('MaildropHost', MaildropHost, { version: 2, upgrade: state => ({ ...DEFAULTS, ...state }) })

@@ -11,6 +11,8 @@ export interface PropertySpec {
   readonly type: 'string' | 'boolean' | 'choice' | 'number' | 'integer' | 'date' | 'strings'
   /** For type `choice`; a function where they depend on the object. */
   readonly choices?: readonly string[] | ((object: Persistent) => readonly string[])
+  /** For numbers: the least and the most. */
+  readonly range?: readonly [number, number]
   readonly description: string
 }
 
@@ -41,17 +43,36 @@ export function setProperty(object: Persistent, name: string, text: string): voi
   }
   const choices = typeof spec.choices === 'function' ? spec.choices(object) : (spec.choices ?? [])
   const value = READERS[spec.type](text.trim(), choices)
-  if (value === undefined)
+  if (value === undefined || !isWithin(value, spec))
     throw new ObjectError(
       'INVALID_ARGUMENT',
-      `property '${name}' must be ${expected(spec.type, choices)}, found ${JSON.stringify(text)}`,
+      `property '${name}' must be ${expected(spec, choices)}, found ${JSON.stringify(text)}`,
     )
   Reflect.set(object, name, spec.type === 'string' ? text : value)
   announce(object, 'modified', () => [{ object, path: object.physicalPath }])
 }
 
-const expected = (type: PropertySpec['type'], choices: readonly string[]): string =>
-  type === 'choice' ? choices.map(choice => choice || 'empty').join(' or ') : EXPECTED[type]
+/** The value of a declared number. @throws {ObjectError} INVALID_ARGUMENT if a program has set it to anything else */
+export function numberOf(object: Persistent, name: string): number {
+  const spec = propertiesOf(object)[name] as PropertySpec
+  const value: unknown = Reflect.get(object, name)
+  const isNumber = spec.type === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value)
+  if (isNumber && isWithin(value, spec)) return value as number
+  throw new ObjectError(
+    'INVALID_ARGUMENT',
+    `property '${name}' of ${object.physicalPath} must be ${expected(spec, [])}, found ${typeof value === 'number' ? value : JSON.stringify(value)}`,
+  )
+}
+
+function isWithin(value: unknown, { range }: PropertySpec): boolean {
+  return range === undefined || (Number(value) >= range[0] && Number(value) <= range[1])
+}
+
+function expected({ type, range }: PropertySpec, choices: readonly string[]): string {
+  if (type === 'choice') return choices.map(choice => choice || 'empty').join(' or ')
+  if (range === undefined) return EXPECTED[type]
+  return `a ${type === 'integer' ? 'whole number' : 'number'} from ${range[0]} to ${range[1]}`
+}
 
 const EXPECTED = {
   string: 'a text',

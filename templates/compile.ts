@@ -108,8 +108,13 @@ async function hand(
     try {
       await deliver(host, message, mail.options)
     } catch (cause) {
-      if (!(cause instanceof Error && cause.name === 'ComposeError')) throw cause
+      if (!(cause instanceof Error) || !isRefusal(cause)) throw cause
       throw new TemplateError('MAIL_REFUSED', mail.place, `sendmail: ${cause.message}`, { cause })
     }
   }
+}
+
+/** Whether an error is about the message or its options, and not about the mail host. */
+function isRefusal(error: Error): boolean {
+  return error.name === 'ComposeError' || ('code' in error && error.code === 'INVALID_ARGUMENT')
 }

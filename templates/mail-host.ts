@@ -29,6 +29,8 @@ export interface SendOptions {
   encode?: (typeof ENCODINGS)[number]
   type?: string
   charset?: string
+  /** The message is sent only if none was sent under this key before. */
+  key?: string
 }
 
 /** A part of a message: parts in parts, a text, or data that the mail host can read (text, bytes, what it knows of the tree). */

@@ -25,6 +25,7 @@ const ATTRIBUTES: Attributes = {
   mailfrom: undefined,
   subject: undefined,
   encode: ENCODINGS,
+  key: undefined,
 }
 
 /** What is wrong with a sendmail block as it is written, if anything is. */
@@ -72,9 +73,21 @@ export function readAttributes(
         value.type === 'StringLiteral' ? value.value : [found].flat().map(one => attributeText(one, key, place))
     else if (key === 'mailfrom') options.from = attributeText(found, key, place)
     else if (key === 'subject') options.subject = attributeText(found, key, place)
+    else if (key === 'key') options.key = keyOf(found, place)
     else if (key === 'encode') options.encode = attributeWord(found, key, ENCODINGS, place)
   }
   return { host, options }
+}
+
+/** A key that is missing would let two messages through, so that is an error. */
+function keyOf(value: unknown, place: Place): string {
+  const key = attributeText(value, 'key', place)
+  if (key !== '') return key
+  throw new TemplateError(
+    'TEMPLATE_RENDER',
+    place,
+    'sendmail: key: expected a text, found nothing; leave key out for mail that may be sent again',
+  )
 }
 
 export interface MailMessage {

@@ -1,0 +1,56 @@
+/** What a message can be sent with, and what is wrong with it. */
+import { ObjectError } from '../lib/index.ts'
+import { dateOf } from './properties.ts'
+import { checkKey } from './sent-keys.ts'
+
+export interface SendOptions {
+  /** The recipients: replaces To, and is the whole envelope. A list, or addresses with commas between. */
+  readonly to?: string | readonly string[]
+  /** The sender: replaces From. */
+  readonly from?: string
+  /** Replaces the Subject header. */
+  readonly subject?: string
+  /** The body's transfer encoding; by default what the text needs. */
+  readonly encode?: 'base64' | 'quoted-printable' | '7bit' | '8bit'
+  /** The body's character set. Default utf-8. */
+  readonly charset?: string
+  /** The body's media type, such as `text/html`. Default text/plain. */
+  readonly type?: string
+  /** Whether a text/html body gets a plain text beside it, made of it. Default false, for templates true. */
+  readonly alternative?: boolean
+  /** Not to be sent before: a Date, or ISO 8601 with a zone. A time in the past means at once. */
+  readonly sendAt?: Date | string
+  /**
+   * The message is sent only if none was sent by this host under this key within the host's `keyAge`; otherwise nothing happens, and the
+   * first one's Message-ID is returned. 1 to 200 characters.
+   */
+  readonly key?: string
+}
+
+const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type', 'alternative', 'sendAt', 'key'])
+
+/**
+ * @returns when the message is to be sent, if that is not now, and its key
+ * @throws {ObjectError} INVALID_ARGUMENT
+ */
+export function readOptions(options: SendOptions): { notBefore: Date | undefined; key: string | undefined } {
+  const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
+  if (unknown !== undefined)
+    throw new ObjectError('INVALID_ARGUMENT', `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`)
+  return {
+    notBefore: options.sendAt === undefined ? undefined : laterTime(options.sendAt),
+    key: options.key === undefined ? undefined : checkKey(options.key),
+  }
+}
+
+/** @returns undefined if that is not later than now */
+function laterTime(sendAt: Date | string): Date | undefined {
+  const time = typeof sendAt === 'string' ? dateOf(sendAt.trim()) : sendAt
+  const isTime = time instanceof Date && !Number.isNaN(time.getTime()) && time.getUTCFullYear() <= 9999
+  if (!isTime)
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `sendAt: expected a Date up to the year 9999, or a time with its zone like 2026-12-24T18:00:00+01:00, found ${JSON.stringify(sendAt) ?? String(sendAt)}`,
+    )
+  return time.getTime() > Date.now() ? time : undefined
+}
