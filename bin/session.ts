@@ -1,29 +1,60 @@
-/** How commands reach the tree: one database, one transaction with user and note, closed whatever happens. */
+/**
+ * Where commands are carried out: one database, opened once, and closed whatever happens.
+ *
+ * `carryOut` is the whole of it: an Invocation goes in, a result comes out, and progress and parts of the result on the way.
+ */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
-import { type Application, openDatabase, type Transaction } from '../objects/index.ts'
+import { openDatabase } from '../objects/index.ts'
+import type { Command, Invocation, Place, Progress } from './command.ts'
 
-export interface Session {
-  /** The database's directory. */
-  readonly db: string
-  /** What the user typed, for the transaction's note. */
-  readonly note: string
+/** What the carrying out reports to on its way. */
+export interface Listener {
+  progress(state: Progress): void
+  emit(part: unknown): Promise<void>
+  readonly signal: AbortSignal
+}
+
+export interface DatabaseOptions {
+  /** The directory, absolute. */
+  readonly directory: string
+  readonly salvage: boolean
 }
 
 /** The database of `--db`, or OBJTREE_DB, or `data/objects` under the working directory. */
-export function databaseDirectory(option: string | undefined): string {
-  return resolve(option ?? process.env.OBJTREE_DB ?? 'data/objects')
+export function databaseDirectory(option: string | undefined, fallback = 'data/objects'): string {
+  return resolve(option ?? process.env.OBJTREE_DB ?? fallback)
 }
 
-/** Runs `work` in a transaction of an existing database and closes it when the mail has been published. */
-export async function inTree<T>(
-  session: Session,
-  work: (app: Application, tx: Transaction) => T | Promise<T>,
-): Promise<T> {
-  const database = await openDatabase(session.db, { create: false })
+/** Who makes the changes: the name of the process's user, or its number where it has none. */
+export function userName(): string {
   try {
-    return await database.transact(work, { user: userInfo().username, note: session.note })
+    return userInfo().username
+  } catch {
+    return String(process.getuid?.() ?? '')
+  }
+}
+
+/** @returns the command's result, when the mail that it sent has been published */
+export async function carryOut(
+  command: Command,
+  { args, user, note }: Invocation,
+  { directory, salvage }: DatabaseOptions,
+  listener: Listener,
+): Promise<unknown> {
+  const place: Place = {
+    directory,
+    user,
+    note,
+    signal: listener.signal,
+    progress: state => listener.progress(state),
+    emit: part => listener.emit(part),
+  }
+  if (command.works === 'directory') return await command.run(place, args)
+  const db = await openDatabase(directory, { create: false, salvage })
+  try {
+    return await command.run({ ...place, db }, args)
   } finally {
-    await database.close()
+    await db.close()
   }
 }

@@ -1,4 +1,4 @@
-/** The types of objects that `add` can make. */
+/** The types of objects that `add` can make: those of the package, and those that the application registers (`--require`). */
 import { entryOf } from '../lib/index.ts'
 import {
   Broken,
@@ -33,4 +33,9 @@ export function newObject(type: string): Persistent {
 export function typeOf(object: Persistent): string {
   if (object instanceof Broken) return object._p_className
   return entryOf(object.constructor)?.name ?? object.constructor.name
+}
+
+/** What people call it. */
+export function titleOf(object: Persistent): string {
+  return 'title' in object && typeof object.title === 'string' ? object.title : ''
 }

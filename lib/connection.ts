@@ -289,6 +289,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         extension: tx.extension,
         merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
       })
+      tx.tid = tid
       for (const { cell } of this.overlay.values()) {
         cell.serial = tid
         if (merged.has(cell.oid)) cell.ghostify()

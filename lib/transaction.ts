@@ -56,6 +56,8 @@ export class Transaction {
   readonly extension: Record<string, unknown> = {}
   /** Rows that are stored with the transaction; data managers add theirs in `prepare`. */
   readonly outbox = new Map<string, Uint8Array>()
+  /** The id under which it became durable; undefined as long as it has not, or if there was nothing to store. */
+  tid: number | undefined
   private state: TransactionStatus = 'active'
   private readonly owner: TransactionOwner
   private readonly managers: DataManager[] = []

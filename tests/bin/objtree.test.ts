@@ -4,42 +4,10 @@ import { once } from 'node:events'
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { simpleParser } from 'mailparser'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { mailsIn, namesIn } from '../support/maildrop.ts'
-import { directory, type Outcome, program, TOP } from '../support/program.ts'
-
-interface User {
-  readonly cwd: string
-  /** Runs `objtree ARGS`. */
-  run(args: string[], input?: string): Promise<Outcome>
-  /** Runs it, expects success with nothing on standard error, and gives what it printed. */
-  ok(args: string[], input?: string): Promise<string>
-  /** Runs it and expects one line on standard error that matches, and the exit code. */
-  fails(args: string[], message: RegExp, code?: number, input?: string): Promise<void>
-}
-
-async function user(t: Test, { init = true } = {}): Promise<User> {
-  const cwd = await directory(t)
-  const run: User['run'] = (args, input) => program(cwd, 'bin/objtree', args, {}, input)
-  const it: User = {
-    cwd,
-    run,
-    async ok(args, input) {
-      const { code, stdout, stderr } = await run(args, input)
-      t.same([code, stderr], [0, ''], `objtree ${args.join(' ')}`)
-      return stdout
-    },
-    async fails(args, message, expected = 1, input) {
-      const { code, stdout, stderr } = await run(args, input)
-      t.equal(code, expected, `objtree ${args.join(' ')}: ${stderr}`)
-      t.match(stderr, /^objtree: [^\n]+\n$/, 'one line, without a stack trace')
-      t.match(stderr, message)
-      t.equal(stdout, '')
-    },
-  }
-  if (init) await it.ok(['init'])
-  return it
-}
+import { objtreeUser } from '../support/objtree.ts'
+import { directory, program, TOP } from '../support/program.ts'
 
 const MESSAGE = 'From: "Me" <me@example.org>\nTo: ann@example.org\nSubject: Hi\n\nText\n'
 
@@ -47,7 +15,7 @@ const MESSAGE = 'From: "Me" <me@example.org>\nTo: ann@example.org\nSubject: Hi\n
 const mails = (cwd: string) => mailsIn(join(cwd, 'data', 'maildrop', 'spool'))
 
 t.test('init creates a database where it is told, and leaves an existing one alone', async t => {
-  const { ok, fails, cwd } = await user(t, { init: false })
+  const { ok, fails, cwd } = await objtreeUser(t, { init: false })
   await fails(['ls'], /no database at .*\/data\/objects; create it with 'objtree --db .* init'/)
   t.same(namesIn(cwd), [], 'looking creates nothing')
   t.match(await ok(['init']), `created an object database in ${join(cwd, 'data', 'objects')}`)
@@ -66,7 +34,7 @@ t.test('init creates a database where it is told, and leaves an existing one alo
 })
 
 t.test('add, set, show, ls, tree and rm do what they say', async t => {
-  const { ok, fails, cwd } = await user(t)
+  const { ok, fails, cwd } = await objtreeUser(t)
   await fails(['add', 'MaildropHost', '/mail/XYZ'], /'\/mail\/XYZ' cannot be created: .*no folder 'mail'/)
   t.equal(
     await ok(['add', 'MaildropHost', '/mail/XYZ', 'title=Outgoing', '--parents']),
@@ -85,13 +53,13 @@ t.test('add, set, show, ls, tree and rm do what they say', async t => {
       a => a !== '-p',
     ),
   )
-  await fails(['add', 'Template', '/shop/other', 'source=@missing'], /the file missing cannot be read/)
+  await fails(['add', 'Template', '/shop/other', 'source=@missing'], /the file .*missing cannot be read/)
   t.equal(await ok(['ls', '/shop']), 'hello\tTemplate\t\n', 'the failed one was not added')
 
   t.equal(await ok(['set', '/mail/XYZ', 'title=@@home']), 'changed /mail/XYZ\n')
-  t.match(await ok(['show', '/mail/XYZ']), /^title +@home$/m)
+  t.match(await ok(['show', '/mail/XYZ']), /^title +string +@home$/m)
   await fails(['set', '/mail/XYZ', 'transactional=false', 'titel=x'], /no property 'titel'.*title, transactional/)
-  t.match(await ok(['show', '/mail/XYZ']), /^transactional +true$/m, 'nothing was set in part')
+  t.match(await ok(['show', '/mail/XYZ']), /^transactional +boolean +true$/m, 'nothing was set in part')
   await fails(['set', '/mail/XYZ', 'transactional=maybe'], /must be true or false, found "maybe"/)
   await fails(['set', '/mail/XYZ', 'title'], /expected key=value/)
   await fails(['set', '/mail/XYZ', '__proto__=x'], /no property '__proto__'/)
@@ -117,21 +85,22 @@ t.test('add, set, show, ls, tree and rm do what they say', async t => {
 
   await fails(['rm', '/mail'], /not empty; use --recursive/)
   await fails(['rm', '/'], /root of the tree/)
-  t.equal(await ok(['rm', '/mail/XYZ']), 'removed MaildropHost /mail/XYZ\n')
-  t.equal(await ok(['rm', '/mail']), 'removed Folder /mail\n')
-  t.equal(await ok(['rm', '-r', '/shop']), 'removed Folder /shop\n')
+  t.match(await ok(['rm', '/mail/XYZ']), /^removed MaildropHost \/mail\/XYZ\ntake it back with: objtree undo \d+\n$/)
+  t.match(await ok(['rm', '/mail']), /^removed Folder \/mail\n/)
+  t.equal(await ok(['rm', '-r', '/shop', '--dry-run']), 'would remove Folder /shop and 1 object in it\n')
+  t.match(await ok(['rm', '-r', '/shop']), /^removed Folder \/shop and 1 object in it\n/)
   t.equal(await ok(['tree']), '/  Application\n')
 })
 
 t.test('what is stored cannot send commands to the terminal', async t => {
-  const { ok } = await user(t)
+  const { ok } = await objtreeUser(t)
   await ok(['add', 'Folder', '/f', 'title=a\u001b[2Jb\nc\u009bd'])
   for (const args of [['ls'], ['show', '/f']]) t.notMatch(await ok(args), /[^\P{Cc}\n\t]/u)
   t.equal(JSON.parse(await ok(['ls', '--json']))[0].title, 'a\u001b[2Jb\nc\u009bd')
 })
 
 t.test('render prints a page of the tree or of a file, and commits the mail it sends', async t => {
-  const { ok, fails, cwd } = await user(t)
+  const { ok, fails, cwd } = await objtreeUser(t)
   await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
   const page =
     '<b><<name>></b>\n<<#sendmail mailhost="XYZ" mailto="ann@example.org" mailfrom="me@example.org" subject=name>>\nHi\n<</sendmail>>\n'
@@ -159,7 +128,7 @@ t.test('render prints a page of the tree or of a file, and commits the mail it s
 })
 
 t.test('render --preview shows what would be sent, and sends nothing', async t => {
-  const { ok, fails, cwd } = await user(t)
+  const { ok, fails, cwd } = await objtreeUser(t)
   await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
   await writeFile(join(cwd, 'logo.png'), Buffer.of(0x89, 0x50, 0, 0xff))
   await ok(['add', 'File', '/mail/logo.png', 'content=@logo.png', 'title=Logo'])
@@ -195,11 +164,11 @@ t.test('render --preview shows what would be sent, and sends nothing', async t =
   t.equal(await ok(['render', 'silent.hbs', '--preview']), 'the page sends no mail\n')
   t.same(mails(cwd), [], 'nothing was sent')
   await fails(['render', 'page.hbs', '--preview'], /no mail host/)
-  await fails(['render', 'page.hbs', '--json'], /preview/, 2)
+  t.same(JSON.parse(await ok(['render', 'silent.hbs', '--json'])), { page: 'nothing' })
 })
 
 t.test('send puts the message on standard input into the spool and prints its Message-ID', async t => {
-  const { ok, fails, cwd } = await user(t)
+  const { ok, fails, cwd } = await objtreeUser(t)
   await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
   const id = (await ok(['send', '/mail/XYZ'], MESSAGE)).trim()
   t.match(id, /^<\S+@example\.org>$/)
@@ -221,7 +190,7 @@ t.test('send puts the message on standard input into the spool and prints its Me
 })
 
 t.test('wrong usage exits with 2 and points to the help', async t => {
-  const { fails, ok } = await user(t, { init: false })
+  const { fails, ok } = await objtreeUser(t, { init: false })
   for (const args of [
     [],
     ['frobnicate'],
@@ -233,13 +202,13 @@ t.test('wrong usage exits with 2 and points to the help', async t => {
     ['ls', '--db'],
   ])
     await fails(args, /see objtree --help/, 2)
-  t.match(await ok(['--help']), /objtree add <type> <path>/)
+  t.match(await ok(['--help']), /objtree add +create an object/)
   for (const command of ['init', 'ls', 'tree', 'show', 'add', 'set', 'rm', 'render', 'send'])
     t.match(await ok([command, '--help']), /Examples:\n/, `${command} --help has an example`)
 })
 
 t.test('a database that another process has open is named, with its pid and what can be done', async t => {
-  const { fails, cwd } = await user(t)
+  const { fails, cwd } = await objtreeUser(t)
   const holder = `const { openDatabase } = await import(${JSON.stringify(join(TOP, 'dist', 'objects', 'index.js'))})
     await openDatabase('data/objects'); console.log('open'); setInterval(() => {}, 1000)`
   const child = spawn(process.execPath, ['--input-type=module', '-e', holder], {
@@ -254,7 +223,7 @@ t.test('a database that another process has open is named, with its pid and what
 })
 
 t.test('a spool that cannot be written is a warning: the mail is committed and waits in the database', async t => {
-  const { ok, run, cwd } = await user(t)
+  const { ok, run, cwd } = await objtreeUser(t)
   await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
   await mkdir(join(cwd, 'data', 'maildrop'), { recursive: true })
   await writeFile(join(cwd, 'data', 'maildrop', 'spool'), 'in the way')

@@ -1,0 +1,33 @@
+/** All commands: what each is for, and where it is. Each is loaded when it is asked for, so that none waits for the others. */
+import type { Command } from '../command.ts'
+
+export interface CommandEntry {
+  readonly summary: string
+  readonly load: () => Promise<{ readonly command: unknown }>
+}
+
+export const COMMANDS = {
+  init: { summary: 'create a database', load: () => import('./init.ts') },
+  ls: { summary: 'list a folder', load: () => import('./ls.ts') },
+  tree: { summary: 'draw a subtree', load: () => import('./tree.ts') },
+  show: {
+    summary: "print an object's properties; of a mail host, also where its mail goes",
+    load: () => import('./show.ts'),
+  },
+  add: { summary: 'create an object', load: () => import('./add.ts') },
+  set: { summary: "change an object's properties", load: () => import('./set.ts') },
+  rm: { summary: 'remove an object', load: () => import('./rm.ts') },
+  render: { summary: 'print a page; the mail that it sends is committed', load: () => import('./render.ts') },
+  send: {
+    summary: 'send the message on standard input through a mail host; prints the Message-ID',
+    load: () => import('./send.ts'),
+  },
+} as const satisfies Readonly<Record<string, CommandEntry>>
+
+export type CommandName = keyof typeof COMMANDS
+
+export const isCommand = (name: string): name is CommandName => Object.hasOwn(COMMANDS, name)
+
+export async function loadCommand(name: CommandName): Promise<Command> {
+  return (await COMMANDS[name].load()).command as Command
+}

@@ -1,0 +1,32 @@
+/** `init`: a new database. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { openDatabase } from '../../objects/index.ts'
+import type { DirectoryCommand } from '../command.ts'
+
+interface Result {
+  readonly directory: string
+  /** The database's id. */
+  readonly id: string
+  /** False if there was one already; it is left alone. */
+  readonly created: boolean
+}
+
+export const command: DirectoryCommand<object, Result> = {
+  works: 'directory',
+  examples: [
+    ['init', 'create one in data/objects'],
+    ['--db data/other init', 'create one in data/other'],
+  ],
+  async run({ directory }) {
+    const created = !existsSync(join(directory, 'CURRENT'))
+    const database = await openDatabase(directory)
+    await database.close()
+    return { directory, id: database.id, created }
+  },
+  print({ directory, created }, out) {
+    out.line(
+      created ? `created an object database in ${directory}` : `there is an object database in ${directory} already`,
+    )
+  },
+}

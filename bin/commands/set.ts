@@ -1,0 +1,47 @@
+/** `set`: properties of an object, from text, by their declared types. */
+import { type Assignment, assign, assignmentsOf } from '../assignments.ts'
+import { changing } from '../changing.ts'
+import type { TreeCommand, Typed } from '../command.ts'
+import { cell } from '../output.ts'
+import { nameOf, objectAt } from '../places.ts'
+
+interface Args {
+  readonly path: string
+  readonly assignments: readonly Assignment[]
+}
+
+interface Result {
+  readonly path: string
+  /** Null if the properties had these values already. */
+  readonly tid: number | null
+}
+
+export const command: TreeCommand<Args, Result> = {
+  positionals: [
+    { name: 'path', describe: 'the object: a path, or oid:NUMBER', required: true, kind: 'path' },
+    {
+      name: 'properties',
+      describe: 'key=value; key=@FILE takes the value from a file, key=@@text is the text @text',
+      required: true,
+      many: true,
+      kind: 'assignment',
+    },
+  ],
+  examples: [
+    ['set /mail/XYZ title="Outgoing mail"', 'change the title'],
+    ['set /shop/welcome source=@welcome.hbs contentType=text/plain', 'two properties at once'],
+  ],
+  prepare: ({ path, properties }: Typed) => ({
+    path: path as string,
+    assignments: assignmentsOf(properties as string[]),
+  }),
+  async run(context, { path, assignments }) {
+    const { value, tid } = await changing(context, async app => {
+      const object = objectAt(app, path)
+      await assign(object, assignments)
+      return nameOf(object)
+    })
+    return { path: value, tid }
+  },
+  print: ({ path }, out) => out.line(`changed ${cell(path)}`),
+}

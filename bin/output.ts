@@ -1,0 +1,76 @@
+/**
+ * What commands print with: tables and colours on a terminal; tabs, and nothing that is not data, in a pipe.
+ *
+ * Data never controls the terminal: what is not visible is shown as an escape. Colours obey NO_COLOR (no-color.org).
+ */
+import { stripVTControlCharacters, styleText } from 'node:util'
+import Table from 'cli-table3'
+import { pour, say } from '../maildrop/commands/output.ts'
+import { printable } from './printable.ts'
+
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
+
+export class Output {
+  /** Whether people look at it, not a program. */
+  readonly terminal: boolean
+  private readonly colours: boolean
+
+  constructor(stream: NodeJS.WriteStream = process.stdout) {
+    this.terminal = stream.isTTY === true
+    this.colours = this.terminal && stream.hasColors()
+  }
+
+  /** A line, as it is. */
+  line(text = ''): void {
+    say(text)
+  }
+
+  json(value: unknown): void {
+    say(JSON.stringify(value, null, 2))
+  }
+
+  style(style: Style, text: string): string {
+    return this.colours ? styleText(style, text, { validateStream: false }) : text
+  }
+
+  /** A table with its head on a terminal; in a pipe a line for each row, with tabs between. Cells that are data have to be `cell`s. */
+  table(head: readonly string[], rows: readonly (readonly string[])[], empty = '(empty)'): void {
+    if (!this.terminal) {
+      for (const row of rows) say(stripVTControlCharacters(row.join('\t')))
+      return
+    }
+    if (rows.length === 0) {
+      say(this.style('dim', empty))
+      return
+    }
+    const table = new Table({ head: head.map(each => this.style('bold', each)), style: { head: [], compact: true } })
+    table.push(...rows.map(row => [...row]))
+    say(table.toString())
+  }
+
+  /** Bytes or text that are the result itself. @returns false once nobody reads any more */
+  pour(data: string | Uint8Array): Promise<boolean> {
+    return pour(data)
+  }
+}
+
+/** A value as a table's cell: one line, without anything that a terminal would obey. */
+export function cell(value: unknown): string {
+  if (typeof value === 'string' && !/\p{Cc}/u.test(value)) return printable(value)
+  return printable(JSON.stringify(value) ?? '')
+}
+
+/** `1 object`, `1,234 objects`. */
+export function count(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString('en')} ${n === 1 ? one : many}`
+}
+
+/** Bytes for people: 512 B, 1.5 KiB. */
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const power = n < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(n) / 10))
+  return `${power === 0 ? n : (n / 1024 ** power).toFixed(1)} ${units[power]}`
+}
+
+/** A moment on one line, to the second. */
+export const when = (iso: string): string => iso.replace('T', ' ').replace(/\.\d+Z$/, 'Z')

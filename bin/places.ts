@@ -1,0 +1,76 @@
+/**
+ * Naming objects: a path in the tree (`/shop/welcome`), or `oid:123`, which reaches also what is in no folder and what was removed.
+ */
+import {
+  type Application,
+  type Connection,
+  type Database,
+  type Moment,
+  ObjectError,
+  type Persistent,
+  type Tid,
+} from '../objects/index.ts'
+
+/** The object that an argument names. @throws {ObjectError} NOT_FOUND, OBJECT_NOT_FOUND */
+export function objectAt(app: Application, name: string): Persistent {
+  const oid = oidOf(name)
+  return oid === undefined ? app.traverse(name) : (app._p_jar as Connection).get(oid)
+}
+
+/** The number of `oid:123`; undefined for a path. */
+export function oidOf(name: string): number | undefined {
+  const digits = /^oid:(\d{1,15})$/.exec(name)?.[1]
+  return digits === undefined ? undefined : Number(digits)
+}
+
+/** How an object is named: by its path if it is in the tree, otherwise by its oid. */
+export function nameOf(object: Persistent): string {
+  return isInTree(object) ? object.physicalPath : `oid:${object._p_oid}`
+}
+
+/** Whether its containers lead to the root. */
+export function isInTree(object: Persistent): boolean {
+  let at = object
+  while (at.__parent__ !== undefined) at = at.__parent__ as Persistent
+  return at._p_oid === 1
+}
+
+/** Runs `work` on a view of the database that cannot be changed. @param at what it shows; by default the newest state */
+export async function reading<T>(
+  db: Database<Application>,
+  at: Moment | undefined,
+  work: (app: Application) => T | Promise<T>,
+): Promise<T> {
+  const connection = db.open(at === undefined ? { readOnly: true } : { at })
+  try {
+    return await work(connection.root)
+  } finally {
+    connection.release()
+  }
+}
+
+/**
+ * The moment that a text names: a transaction's id as `log` prints it, or a date as `2026-03-31` (its midnight, UTC) or
+ * `2026-03-31T12:00:00Z`.
+ * @throws {ObjectError} INVALID_ARGUMENT
+ */
+export function momentOf(text: string, option: string): Moment {
+  if (/^\d{1,16}$/.test(text)) return Number(text)
+  const date = new Date(text)
+  if (/^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d))?$/.test(text) && !Number.isNaN(date.getTime())) return date
+  throw new ObjectError(
+    'INVALID_ARGUMENT',
+    `${option}: expected a transaction's id (objtree log), or a date like 2026-03-31 or 2026-03-31T12:00:00Z, found ${JSON.stringify(text)}`,
+  )
+}
+
+/** @throws {ObjectError} INVALID_ARGUMENT */
+export function tidOf(text: string): Tid {
+  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text)
+  throw new ObjectError(
+    'INVALID_ARGUMENT',
+    `expected the id of a transaction, as 'objtree log' prints it, found ${JSON.stringify(text)}`,
+  )
+}
+
+export const timeOf = (tid: Tid): string => new Date(Math.floor(tid / 1000)).toISOString()
