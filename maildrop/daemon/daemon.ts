@@ -52,9 +52,16 @@ export interface DaemonStatus {
 /** Milliseconds that messages in transfer get to finish when the daemon stops. */
 export const STOP_GRACE = 20_000
 
-const TICK = 500
+/** In milliseconds. */
+export interface Timing {
+  readonly tick: number
+  /** Between two signs of life to other daemons, and without one after which they take back what this one has claimed. */
+  readonly heartbeat: number
+  readonly lease: number
+}
+
+export const TIMING: Timing = { tick: 500, heartbeat: 5000, lease: 30_000 }
 /** Every so many ticks. */
-const HEARTBEAT = 10
 const RECOVERY = 4
 /** Milliseconds between two looks whether everything has been delivered, and for which files still being written are waited for. */
 const LOOK = 50
@@ -80,29 +87,29 @@ interface Generation {
  * @returns when the daemon is ready to deliver
  * @throws {MaildropError} ALREADY_RUNNING, SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
  */
-export async function startDaemon(config: MaildropConfig, log: Log): Promise<Daemon> {
+export async function startDaemon(config: MaildropConfig, log: Log, timing = TIMING): Promise<Daemon> {
   for (const spool of config.spools) await ensureSpool(spool)
   claimPidFile(config.pidFile)
   try {
-    return await deliverFrom(config, log)
+    return await deliverFrom(config, log, timing)
   } catch (error) {
     releasePidFile(config.pidFile)
     throw error
   }
 }
 
-async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
+async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Promise<Daemon> {
   let stopping = false
   let changing: Promise<void> = Promise.resolve()
   const alive = new Set<Generation>()
   const wake = (): void => current.workers.wake()
 
   const openSource = (spool: string): Source => {
-    const claims = openClaims(spool)
+    const claims = openClaims(spool, () => log.line('claims-lost', { spool }))
     return {
       spool,
       claims,
-      recovery: openRecovery(spool, claims.owner, log),
+      recovery: openRecovery(spool, claims, log, timing.lease),
       intake: openIntake(spool, log, () => wake()),
       trouble: openTrouble(spool, log),
     }
@@ -150,8 +157,13 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
 
   let current = begin(first, first.spools.map(openSource))
   let scan = scanning(first.interval)
-  const ticking = repeat(TICK, async count => {
-    for (const source of new Set(Array.from(alive, ({ sources }) => sources).flat())) {
+  const served = (): Set<Source> => new Set(Array.from(alive, ({ sources }) => sources).flat())
+  // On its own: whatever else takes long must not look like death to other daemons.
+  const beating = setInterval(() => {
+    for (const source of served()) beat(source)
+  }, timing.heartbeat)
+  const ticking = repeat(timing.tick, async count => {
+    for (const source of served()) {
       try {
         await source.intake.tick()
         if (count % RECOVERY === 0) await takeBack(source)
@@ -159,7 +171,6 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
       } catch (error) {
         source.trouble.begin('care', error)
       }
-      if (count % HEARTBEAT === 0) beat(source)
     }
     wake()
   })
@@ -249,6 +260,7 @@ async function deliverFrom(first: MaildropConfig, log: Log): Promise<Daemon> {
       await changing
       await ticking.stop()
       await Promise.all(Array.from(alive, generation => end(generation, STOP_GRACE)))
+      clearInterval(beating)
       releasePidFile(first.pidFile)
       log.line('stop', { pid: process.pid })
     },

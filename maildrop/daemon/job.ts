@@ -208,7 +208,7 @@ async function tellSender({ claim, mail }: Job, state: MailState, { config, log 
 
 /** Writes the state; false if that is impossible at the moment. */
 async function isWritten(claim: Claim, state: MailState): Promise<boolean> {
-  return await writeState(claim.spool, state).then(
+  return await writeState(claim, state).then(
     () => true,
     () => false,
   )

@@ -37,8 +37,11 @@ export const LOG_EVENTS = {
   'watch-failed': 'New mail is not noticed at once, but by the scan after every MAILDROP_INTERVAL.',
   'record-failed': 'What became of a message cannot be written down; it is held and tried again every second.',
   'worker-failed': 'A connection was given up because of an error of our own.',
-  'taken-back': 'Messages of a daemon that died were taken back.',
-  'take-back-failed': 'A message of a daemon that died cannot be taken back yet.',
+  'taken-back':
+    'Messages of a daemon that died, or showed no sign of life for the length of its lease, were taken back.',
+  'claims-lost':
+    'What this daemon had claimed is gone: it stood still for longer than its lease and another one took it back, or the spool was removed.',
+  'take-back-failed': 'A message of another daemon cannot be taken back yet.',
 } as const satisfies Record<string, string>
 
 export type LogEvent = keyof typeof LOG_EVENTS

@@ -1,9 +1,11 @@
 /**
- * Taking back what dead daemons had claimed.
+ * Taking back what daemons had claimed that are dead, or stand still.
  *
- * A daemon whose process can be seen is dead when it no longer runs; one that cannot be seen (another machine or container)
- * when the time stamp of its claim directory has not moved for a while, as we ourselves watched it: clocks do not matter.
- * Of several daemons that take back at the same time, each message goes to the one whose rename comes first.
+ * A daemon whose process can be seen is dead when it no longer runs. Any other one holds a *lease*: it touches its claim
+ * directory again and again, and is given up when we ourselves have watched the time stamp not change for as long as the
+ * lease is. Only changes count, and our own monotonic clock, so it does not matter what any clock says; and time in which
+ * we stood still as well (both may have been suspended) counts for little. A daemon that wakes up later finds its directory
+ * gone (`claim.ts`). Of several daemons that take back at the same time, all goes to the one whose rename comes first.
  */
 import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -12,8 +14,21 @@ import type { Event } from '../delivery/outcome.ts'
 import { moveToDeferred, moveToFailed, publishReason, record } from '../delivery/record.ts'
 import { disposition, outcomesOf, stateAfter } from '../delivery/settle.ts'
 import { MaildropError, messageOf, systemCode } from '../errors.ts'
-import { liveness, parseIdentity } from '../process-identity.ts'
-import { type Claim, moveClaim, parseClaimName, removeClaim, removeIfEmpty } from '../spool/claim.ts'
+import { liveness } from '../process-identity.ts'
+import {
+  type Claim,
+  type Claims,
+  claimNames,
+  holdsClaim,
+  listClaims,
+  moveClaim,
+  parseClaimName,
+  parseOwner,
+  removeClaim,
+  removeDrafts,
+  removeIfEmpty,
+  takeOver,
+} from '../spool/claim.ts'
 import { inspect } from '../spool/inspect.ts'
 import { claimsDir, deferredDir, failedDir, holdDir, parseDeferredName, stateDir } from '../spool/layout.ts'
 import {
@@ -30,37 +45,45 @@ import {
 import { daemonStep } from '../steps.ts'
 import type { Log } from './log.ts'
 
-/** Milliseconds without a sign of life after which a daemon that cannot be seen counts as dead. */
-export const LEASE = 30_000
-
 export interface Recovery {
-  /** Takes back the claims of dead daemons; returns how many. */
+  /** Takes back the claims of daemons that are dead or stand still; returns how many. To be called again and again. */
   takeBack(): Promise<number>
 }
 
-/** @param own the name of our own claim directory, which is left alone */
-export function openRecovery(spool: string, own: string, log: Log): Recovery {
-  const seen = new Map<string, { readonly stamp: number; readonly since: number }>()
+/**
+ * @param own our own claims, which are left alone
+ * @param lease milliseconds without a sign of life after which a daemon is given up
+ */
+export function openRecovery(spool: string, own: Pick<Claims, 'owner'>, log: Log, lease: number): Recovery {
+  const watched = new Map<string, { readonly stamp: number; quiet: number; looked: number }>()
+  /** Directories that we have taken and could not empty yet, and whose they were. */
+  const taken = new Map<string, string>()
 
-  const isDead = (owner: string): boolean => {
-    const identity = parseIdentity(owner)
-    const visible = identity === undefined ? 'unknown' : liveness(identity)
-    if (visible !== 'unknown') return visible === 'dead'
-    const stamp = statSync(join(claimsDir(spool), owner), { throwIfNoEntry: false })?.mtimeMs ?? 0
-    const last = seen.get(owner)
-    if (last?.stamp === stamp) return performance.now() - last.since > LEASE
-    seen.set(owner, { stamp, since: performance.now() })
-    return false
+  const isGivenUp = (owner: string): boolean => {
+    const identity = parseOwner(owner)
+    if (identity !== undefined && liveness(identity) === 'dead') return true
+    const stamp = statSync(join(claimsDir(spool), owner), { throwIfNoEntry: false })?.mtimeMs
+    if (stamp === undefined) return false
+    const now = performance.now()
+    const last = watched.get(owner)
+    if (last?.stamp !== stamp) {
+      watched.set(owner, { stamp, quiet: 0, looked: now })
+      return false
+    }
+    last.quiet += Math.min(now - last.looked, lease / 4)
+    last.looked = now
+    return last.quiet > lease
   }
 
   /** What cannot be taken back now stays claimed, holds up nothing else, and is tried again. */
-  const takeBackFrom = async (owner: string): Promise<number> => {
-    const directory = join(claimsDir(spool), owner)
+  const empty = async (name: string, owner: string): Promise<number> => {
+    const directory = join(claimsDir(spool), name)
+    removeDrafts(directory)
     let count = 0
-    for (const name of namesIn(directory)) {
-      const { id, sent } = parseClaimName(name)
+    for (const file of claimNames(directory)) {
+      const { id, sent } = parseClaimName(file)
       try {
-        if (await release({ spool, id, path: join(directory, name) }, sent, log)) count += 1
+        if (await release({ spool, id, path: join(directory, file) }, sent, log)) count += 1
       } catch (error) {
         if (isCode(error, 'CLAIM_LOST')) continue
         complain(id, messageOf(error))
@@ -68,7 +91,7 @@ export function openRecovery(spool: string, own: string, log: Log): Recovery {
     }
     if (count > 0) log.line('taken-back', { owner, messages: count })
     removeIfEmpty(directory)
-    seen.delete(owner)
+    if (!existsSync(directory)) taken.delete(name)
     return count
   }
 
@@ -80,10 +103,16 @@ export function openRecovery(spool: string, own: string, log: Log): Recovery {
 
   return {
     async takeBack() {
-      let count = 0
-      for (const entry of readdirSync(claimsDir(spool), { withFileTypes: true })) {
-        if (entry.isDirectory() && entry.name !== own && isDead(entry.name)) count += await takeBackFrom(entry.name)
+      const owners = readdirSync(claimsDir(spool), { withFileTypes: true }).filter(entry => entry.isDirectory())
+      const names = new Set(owners.map(({ name }) => name))
+      for (const name of watched.keys()) if (!names.has(name)) watched.delete(name)
+      for (const name of names) {
+        if (name === own.owner || taken.has(name) || !isGivenUp(name)) continue
+        const mine = takeOver(spool, name)
+        if (mine !== undefined) taken.set(mine, name)
       }
+      let count = 0
+      for (const [name, owner] of taken) count += await empty(name, owner)
       return count
     },
   }
@@ -98,13 +127,12 @@ export async function tidyStates(spool: string): Promise<void> {
   if (states.length === 0) return
   const failed = new Set(namesIn(failedDir(spool)))
   const waiting = (): string[] => [...deferredIds(spool), ...namesIn(holdDir(spool))]
-  const alive = new Set([...waiting(), ...claimedIds(spool), ...waiting()])
+  const alive = new Set([...waiting(), ...listClaims(spool).map(({ id }) => id), ...waiting()])
   for (const name of states) {
-    const id = name.replace(/^\./, '')
     // A state beside a reason is of a message that is just being retried.
     if (failed.has(`${name}.json`) && failed.has(name)) continue
     if (failed.has(name)) await publishReason(spool, name)
-    else if (!alive.has(id) && isOld(statePath(spool, name))) rmSync(statePath(spool, name), { force: true })
+    else if (!alive.has(name) && isOld(statePath(spool, name))) rmSync(statePath(spool, name), { force: true })
   }
 }
 
@@ -120,12 +148,6 @@ function deferredIds(spool: string): string[] {
   return namesIn(deferredDir(spool)).map(name => parseDeferredName(name)?.id ?? name)
 }
 
-function claimedIds(spool: string): string[] {
-  return namesIn(claimsDir(spool)).flatMap(owner =>
-    namesIn(join(claimsDir(spool), owner)).map(name => parseClaimName(name).id),
-  )
-}
-
 function isCode(error: unknown, code: MaildropError['code']): boolean {
   return error instanceof MaildropError && error.code === code
 }
@@ -137,6 +159,7 @@ function isCode(error: unknown, code: MaildropError['code']): boolean {
 async function release(claim: Claim, sent: number | undefined, log: Log): Promise<boolean> {
   try {
     const known = await readState(claim.spool, claim.id)
+    if (!holdsClaim(claim)) return false
     await discardNotice(claim.spool, claim.id, known)
     if (known !== undefined && (sent === undefined || recordedTransactions(known) >= sent))
       return await follow(claim, known)
@@ -177,7 +200,7 @@ async function follow(claim: Claim, state: MailState, isNew = false): Promise<bo
       await moveToFailed(claim)
       return true
     case 'defer':
-      if (isNew) await writeState(claim.spool, state)
+      if (isNew) await writeState(claim, state)
       await releaseNotices(claim.spool, state)
       await moveToDeferred(claim, Date.now())
       daemonStep('taken-back', claim.id)

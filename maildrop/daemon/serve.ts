@@ -12,17 +12,18 @@
 import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
-import { type Daemon, startDaemon } from './daemon.ts'
+import { type Daemon, startDaemon, TIMING } from './daemon.ts'
 import { type Log, openLog } from './log.ts'
 import { releasePidFile } from './pid-file.ts'
 import { openReloading } from './reloading.ts'
 
 /**
  * @param ready called when the daemon delivers
+ * @param timing for tests
  * @returns when it has stopped
  * @throws {MaildropError} as startDaemon does
  */
-export async function serve(config: MaildropConfig, ready: () => unknown): Promise<void> {
+export async function serve(config: MaildropConfig, ready: () => unknown, timing = TIMING): Promise<void> {
   process.umask(0o077)
   const started = new Date()
   const log = openLog(config, config.debug ? line => process.stdout.write(line) : undefined)
@@ -47,7 +48,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown): Promi
     process.exit(1)
   }
   for (const text of config.warnings) log.line('warning', { text })
-  daemon = await startDaemon(config, log)
+  daemon = await startDaemon(config, log, timing)
   const running = daemon
   const reloading = openReloading(config, running, log)
   reload = reloading.reload

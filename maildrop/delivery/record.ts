@@ -7,8 +7,8 @@
  */
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { MaildropError, spoolError, systemCode } from '../errors.ts'
-import { type Claim, holdsClaim, moveClaim, removeClaim } from '../spool/claim.ts'
+import { spoolError, systemCode } from '../errors.ts'
+import { type Claim, claimLost, holdsClaim, moveClaim, removeClaim } from '../spool/claim.ts'
 import { deferredDir, deferredName, failedDir } from '../spool/layout.ts'
 import { type MailState, removeState, statePath, writeState } from '../spool/state.ts'
 import { syncDirectory } from '../spool/sync.ts'
@@ -23,12 +23,12 @@ import { disposition } from './settle.ts'
 export async function record(claim: Claim, state: MailState, known: { onDisk: boolean; due: number }): Promise<void> {
   const end = disposition(state)
   if (end === 'remove') {
-    if (!removeClaim(claim)) throw lost(claim)
+    if (!removeClaim(claim)) throw claimLost(claim)
     if (known.onDisk) await removeState(claim.spool, claim.id)
     return
   }
-  if (!holdsClaim(claim)) throw lost(claim)
-  await writeState(claim.spool, state).catch(error => {
+  if (!holdsClaim(claim)) throw claimLost(claim)
+  await writeState(claim, state).catch(error => {
     if (end === 'fail' || known.onDisk || isWorthKnowing(state)) throw error
   })
   await releaseNotices(claim.spool, state)
@@ -41,24 +41,20 @@ function isWorthKnowing({ recipients }: MailState): boolean {
   return recipients.some(({ status }) => status !== 'waiting')
 }
 
-function lost({ path }: Claim): MaildropError {
-  return new MaildropError('CLAIM_LOST', `${path} is gone; another daemon has taken the message back`, { path })
-}
-
 /**
  * Puts a claimed message among the deferred.
  * @throws {MaildropError} CLAIM_LOST and others, as record
  * @param due when it is to be tried again, in milliseconds since 1970
  */
 export async function moveToDeferred(claim: Claim, due: number): Promise<void> {
-  if (!moveClaim(claim, join(deferredDir(claim.spool), deferredName(claim.id, due)))) throw lost(claim)
+  if (!moveClaim(claim, join(deferredDir(claim.spool), deferredName(claim.id, due)))) throw claimLost(claim)
   daemonStep('deferred', claim.id)
   await syncDirectory(deferredDir(claim.spool))
 }
 
 /** Gives a claimed message up; its state has to be on disk, and becomes the reason. */
 export async function moveToFailed(claim: Claim): Promise<void> {
-  if (!moveClaim(claim, join(failedDir(claim.spool), claim.id))) throw lost(claim)
+  if (!moveClaim(claim, join(failedDir(claim.spool), claim.id))) throw claimLost(claim)
   daemonStep('failed', claim.id)
   await publishReason(claim.spool, claim.id)
 }

@@ -1,15 +1,19 @@
 /**
  * Claims: a message is delivered by the daemon that has renamed it into its own directory, and by no other.
  *
- * The directory's name tells who the daemon is, so that any other can see whether it lives. A rename is atomic; of two
- * daemons that want the same message one finds it gone. Just before the final dot the claimed file gets the suffix
- * `.sent<attempt>`: this is the journal of what may have been delivered, and since the rename fails when the claim has
- * been taken back meanwhile, a daemon that was frozen for long never sends what another one is sending.
+ * The directory's name tells who the daemon is, so that any other can see whether it lives, and ends in a random part. A
+ * rename is atomic; of two daemons that want the same message one finds it gone. Just before the final dot the claimed file
+ * gets the suffix `.sent<attempt>`: this is the journal of what may have been delivered.
+ *
+ * Whoever takes the claims of another daemon back renames its directory first. A path in it leads nowhere from then on, and
+ * is never used again, so whatever a daemon that was frozen still wants to do with a message (the final dot, a state, the
+ * next place) begins with a rename that fails.
  */
-import { lstatSync, renameSync, rmdirSync, unlinkSync, utimesSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
-import { formatIdentity, ownIdentity } from '../process-identity.ts'
+import { formatIdentity, ownIdentity, type ProcessIdentity, parseIdentity } from '../process-identity.ts'
 import { daemonStep } from '../steps.ts'
 import { claimsDir, SENT } from './layout.ts'
 import { ensureDirectory } from './sync.ts'
@@ -23,27 +27,36 @@ export interface Claim {
 
 /** The claims of this process in one spool. */
 export interface Claims {
-  /** The name of its directory under `.claim`. */
+  /** The name of its directory under `.claim`; another one once the directory has been taken away. */
   readonly owner: string
   /** Renames `from` (a path in the spool) into the claim directory; undefined if it is gone. */
   take(from: string, id: string): Claim | undefined
-  /** Shows other machines that this process lives. */
+  /** Shows others that this process lives and works: the directory gets a new time stamp. */
   heartbeat(): void
   /** Removes the directory if nothing is claimed. */
   close(): void
 }
 
-export function openClaims(spool: string): Claims {
-  const owner = formatIdentity(ownIdentity())
-  const directory = join(claimsDir(spool), owner)
-  ensureDirectory(directory)
+/** @param onLost called when the directory has been taken away, with all claims in it; the next ones go into a new one */
+export function openClaims(spool: string, onLost: () => void = () => undefined): Claims {
+  let owner = newOwner()
+  const directory = (): string => join(claimsDir(spool), owner)
+  const renew = (): void => {
+    owner = newOwner()
+    ensureDirectory(directory())
+    onLost()
+  }
+  ensureDirectory(directory())
   return {
-    owner,
+    get owner() {
+      return owner
+    },
     take(from, id) {
-      const path = join(directory, id)
+      let path = join(directory(), id)
       if (!moved(from, path)) {
-        if (exists(directory)) return undefined
-        ensureDirectory(directory)
+        if (exists(directory())) return undefined
+        renew()
+        path = join(directory(), id)
         if (!moved(from, path)) return undefined
       }
       daemonStep('claimed', id)
@@ -52,16 +65,35 @@ export function openClaims(spool: string): Claims {
     heartbeat() {
       const now = new Date()
       try {
-        utimesSync(directory, now, now)
+        utimesSync(directory(), now, now)
       } catch (error) {
         if (systemCode(error) !== 'ENOENT') throw error
-        ensureDirectory(directory)
+        renew()
       }
     },
     close() {
-      removeIfEmpty(directory)
+      removeIfEmpty(directory())
     },
   }
+}
+
+/**
+ * Takes the whole directory of another daemon.
+ * @returns the name that it has now, by which it is this process's; undefined if somebody else was faster
+ */
+export function takeOver(spool: string, owner: string): string | undefined {
+  const name = newOwner()
+  return moved(join(claimsDir(spool), owner), join(claimsDir(spool), name)) ? name : undefined
+}
+
+/** A name of a claim directory of this process that nobody has used before. */
+function newOwner(): string {
+  return `${formatIdentity(ownIdentity())}~${randomBytes(6).toString('hex')}`
+}
+
+/** Whose a claim directory is; undefined if its name does not tell. */
+export function parseOwner(name: string): ProcessIdentity | undefined {
+  return parseIdentity(name.replace(/~[0-9a-f]{1,12}$/, ''))
 }
 
 /**
@@ -70,11 +102,7 @@ export function openClaims(spool: string): Claims {
  */
 export function markSent(claim: Claim, attempt: number): void {
   const path = join(claim.path, '..', `${claim.id}${SENT}${attempt}`)
-  if (!moved(claim.path, path)) {
-    throw new MaildropError('CLAIM_LOST', `${claim.path} is gone; another daemon has taken it back`, {
-      path: claim.path,
-    })
-  }
+  if (!moved(claim.path, path)) throw claimLost(claim)
   claim.path = path
   daemonStep('sending', claim.id)
 }
@@ -98,6 +126,16 @@ export function removeClaim(claim: Claim): boolean {
   return true
 }
 
+/** Another daemon has the message and its state now. */
+export function claimLost({ path }: Claim): MaildropError {
+  return new MaildropError('CLAIM_LOST', `${path} is gone; another daemon has taken the message back`, { path })
+}
+
+/** Where a state is written before it takes its place: beside the claimed file, since it counts only as long as that is ours. */
+export function draftPath(claim: Claim): string {
+  return join(claim.path, '..', `.${claim.id}`)
+}
+
 /** True while the claimed file is ours. */
 export function holdsClaim(claim: Claim): boolean {
   return exists(claim.path)
@@ -115,6 +153,49 @@ export function removeIfEmpty(directory: string): void {
     rmdirSync(directory)
   } catch (error) {
     if (!['ENOENT', 'ENOTEMPTY'].includes(systemCode(error) ?? '')) throw spoolError('remove', directory, error)
+  }
+}
+
+/** A claimed file, whoever claimed it. */
+export interface ClaimedFile {
+  readonly directory: string
+  readonly name: string
+  readonly id: string
+}
+
+/** Everything that is claimed, also what changes hands meanwhile: directories are read until no new one is found. */
+export function listClaims(spool: string): ClaimedFile[] {
+  const found: ClaimedFile[] = []
+  const seen = new Set<string>()
+  for (let again = true; again; ) {
+    again = false
+    for (const owner of namesIn(claimsDir(spool))) {
+      if (seen.has(owner)) continue
+      seen.add(owner)
+      again = true
+      const directory = join(claimsDir(spool), owner)
+      for (const name of claimNames(directory)) found.push({ directory, name, id: parseClaimName(name).id })
+    }
+  }
+  return found
+}
+
+/** The names of the messages in a claim directory, without the drafts of states; none if it is gone. */
+export function claimNames(directory: string): string[] {
+  return namesIn(directory).filter(name => !name.startsWith('.'))
+}
+
+/** Removes the drafts of states in a claim directory that has been taken over. */
+export function removeDrafts(directory: string): void {
+  for (const name of namesIn(directory)) if (name.startsWith('.')) rmSync(join(directory, name), { force: true })
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort()
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return []
+    throw spoolError('read', directory, error)
   }
 }
 

@@ -8,6 +8,7 @@
  *     spool/.claim/<daemon>/<id>.sent2  the same, once the final dot of attempt 2 may be out: it may have been delivered
  *     spool/.deferred/<time>.<id>       waits for its next attempt, due at <time> (seconds since 1970)
  *     spool/.deferred/<time>@<id>       waits for its first attempt, which its writer wants not before <time>
+ *     spool/.claim/<daemon>/.<id>       its state, while that is being written
  *     spool/.state/<id>                 what is known about the recipients of <id>, wherever its message is
  *     spool/hold/<id>                   put on hold: nothing happens until somebody releases or deletes it
  *     spool/failed/<id>                 given up; failed/<id>.json says why

@@ -4,9 +4,9 @@
 import { closeSync, lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { MaildropError, messageOf, spoolError, systemCode } from '../errors.ts'
-import { parseClaimName } from './claim.ts'
+import { listClaims } from './claim.ts'
 import { inspect } from './inspect.ts'
-import { canBeMail, claimsDir, deferredDir, failedDir, holdDir, parseDeferredName } from './layout.ts'
+import { canBeMail, deferredDir, failedDir, holdDir, parseDeferredName } from './layout.ts'
 import { type MailState, newState, readState, readStateFile } from './state.ts'
 
 /** In the order in which they are listed. */
@@ -162,13 +162,7 @@ function places(spool: string): Map<string, MailPlace> {
   for (const name of names(spool).filter(canBeMail))
     found.set(name, { status: 'waiting', directory: spool, name, id: name })
   for (const place of deferredPlaces(spool)) found.set(place.id, place)
-  for (const owner of names(claimsDir(spool), 'directories')) {
-    const directory = join(claimsDir(spool), owner)
-    for (const name of names(directory)) {
-      const { id } = parseClaimName(name)
-      found.set(id, { status: 'active', directory, name, id })
-    }
-  }
+  for (const claimed of listClaims(spool)) found.set(claimed.id, { status: 'active', ...claimed })
   for (const place of [...deferredPlaces(spool), ...heldPlaces(spool)]) found.set(place.id, place)
   for (const name of names(failedDir(spool))) {
     const isReason = name.endsWith('.json')
@@ -248,10 +242,10 @@ function readMail(
   }
 }
 
-function names(directory: string, which: 'files' | 'directories' = 'files'): string[] {
+function names(directory: string): string[] {
   try {
     return readdirSync(directory, { withFileTypes: true })
-      .filter(entry => entry.isDirectory() === (which === 'directories'))
+      .filter(entry => !entry.isDirectory())
       .map(entry => entry.name)
       .sort()
   } catch (error) {

@@ -120,7 +120,7 @@ async function retryFailed(mail: MailRef): Promise<void> {
   if (claim === undefined) throw busy(mail)
   try {
     const state = await stateOfFailed(mail)
-    if (state !== undefined) await writeState(mail.spool, waitingAgain(state))
+    if (state !== undefined) await writeState(claim, waitingAgain(state))
     else await forget(mail)
     if (!moveClaim(claim, state === undefined ? asNew(mail) : dueNow(mail))) throw busy(mail)
   } catch (error) {

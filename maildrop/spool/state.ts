@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { daemonStep } from '../steps.ts'
+import { type Claim, claimLost, draftPath, holdsClaim } from './claim.ts'
 import type { Envelope } from './format.ts'
 import { isMailId, newMailId } from './id.ts'
 import { holdDir, stateDir } from './layout.ts'
@@ -128,10 +129,14 @@ export async function readStateFile(path: string): Promise<MailState | undefined
   }
 }
 
-/** Replaces the state of a message, durably and as a whole. */
-export async function writeState(spool: string, state: MailState): Promise<void> {
+/**
+ * Replaces the state of a claimed message, durably and as a whole.
+ * @throws {MaildropError} CLAIM_LOST if the message is not ours any more; nothing has been changed then; SPOOL_FULL, SPOOL_DENIED …
+ */
+export async function writeState(claim: Claim, state: MailState): Promise<void> {
+  const { spool } = claim
   const path = statePath(spool, state.id)
-  const draft = join(stateDir(spool), `.${state.id}`)
+  const draft = draftPath(claim)
   try {
     const file = await open(draft, 'w', 0o600)
     try {
@@ -143,6 +148,7 @@ export async function writeState(spool: string, state: MailState): Promise<void>
     await rename(draft, path)
     await syncDirectory(stateDir(spool))
   } catch (error) {
+    if (systemCode(error) === 'ENOENT' && !holdsClaim(claim)) throw claimLost(claim)
     await unlink(draft).catch(() => undefined)
     throw spoolError('write', path, error)
   }

@@ -1,12 +1,10 @@
-/** Claims: many daemons on one spool, and daemons that die at every step. */
-import { mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
+/** Claims: daemons that die at every step, and what they leave. */
+import { readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
-import { formatMailFile } from '../../maildrop/spool/format.ts'
-import { newMailId } from '../../maildrop/spool/id.ts'
 import { ensureSpool } from '../../maildrop/spool/layout.ts'
 import type { DaemonStep } from '../../maildrop/steps.ts'
+import { claimed, plantClaim } from '../support/claims.ts'
 import { MESSAGE, makeDue, namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -23,35 +21,6 @@ async function serverFor(t: Test, script: SmtpScript = {}) {
 /** A daemon beside others: with a pid file and a log of its own. */
 const beside = (drop: TestMaildrop, name: string, args: readonly string[] = []) =>
   drop.daemon(args, { MAILDROP_VAR: join(drop.home, name) })
-
-/** Puts a message among the claims of a process that is dead. */
-function plantDeadClaim(spool: string, to: string, start = '1'): string {
-  const owner = join(spool, '.claim', formatIdentity({ ...ownIdentity(), start }))
-  mkdirSync(owner, { recursive: true })
-  const id = newMailId()
-  writeFileSync(join(owner, id), formatMailFile({ id, from: '', to: [to] }, Buffer.from(MESSAGE)))
-  return id
-}
-
-const claimed = (spool: string): string[] => namesIn(spool, '.claim').flatMap(owner => namesIn(spool, '.claim', owner))
-
-for (const count of [2, 4]) {
-  t.test(`${count} daemons on one spool send each of 300 messages exactly once`, async t => {
-    const total = 300
-    const server = await serverFor(t)
-    const drop = testMaildrop(t, server.port)
-    const expected = Array.from({ length: total }, (_, i) => `r${i}@example.org`).sort()
-    for (const to of expected.slice(0, total / 2)) await drop.submit([to])
-    const daemons = await Promise.all(Array.from({ length: count }, (_, i) => beside(drop, `var${i}`)))
-    for (const to of expected.slice(total / 2)) await drop.submit([to])
-    await drop.drained()
-    t.strictSame(server.recipients(), expected)
-    for (const daemon of daemons) daemon.process.kill('SIGTERM')
-    for (const daemon of daemons) t.match(await daemon.ended, { end: 0, stderr: '' })
-    t.strictSame(namesIn(drop.spool, '.claim'), [])
-    t.strictSame(namesIn(drop.spool, 'failed'), [])
-  })
-}
 
 t.test('what a killed daemon had claimed is sent by another one within seconds', async t => {
   let hanging = true
@@ -71,29 +40,6 @@ t.test('what a killed daemon had claimed is sent by another one within seconds',
   second.process.kill('SIGTERM')
   await second.ended
   t.strictSame(namesIn(drop.spool, '.claim'), [], 'the claims of the dead daemon are cleaned up')
-})
-
-t.test('a daemon that is frozen in the middle of a message keeps it', async t => {
-  let release: () => void = () => undefined
-  const released = new Promise<undefined>(resolve => {
-    release = () => resolve(undefined)
-  })
-  const server = await serverFor(t, { dot: ({ to }) => (to[0] === 'ann@example.org' ? released : undefined) })
-  const drop = testMaildrop(t, server.port)
-  const frozen = await beside(drop, 'var1')
-  const id = await drop.submit(['ann@example.org'])
-  await waitFor('the final dot', () => claimed(drop.spool).some(name => name.endsWith('.sent1')))
-  frozen.process.kill('SIGSTOP')
-  await beside(drop, 'var2')
-  for (const start of ['1', '2']) {
-    plantDeadClaim(drop.spool, `r${start}@example.org`, start)
-    await waitFor('a whole recovery', () => server.recipients().includes(`r${start}@example.org`))
-  }
-  t.ok(claimed(drop.spool).includes(`${id}.sent1`))
-  release()
-  frozen.process.kill('SIGCONT')
-  await drop.drained()
-  t.strictSame(server.recipients(), ['ann@example.org', 'r1@example.org', 'r2@example.org'])
 })
 
 /**
@@ -133,7 +79,7 @@ for (const [step, { twice = false }] of Object.entries(STEPS)) {
     const message = 'Subject: x\r\n\r\nbody\r\n'
     await drop.submit(['ann@example.org', 'later@example.org'], { message })
     const refused = await drop.submit(['bob@example.org', 'no@example.org'], { message })
-    if (step === 'taken-back') plantDeadClaim(drop.spool, 'extra@example.org')
+    if (step === 'taken-back') plantClaim(drop.spool, 'extra@example.org')
     const victim = await drop.daemon([step])
     const dead = victim.ended.then(({ end }) => end)
     await waitFor('the death of the daemon', async () => {
@@ -170,14 +116,14 @@ t.test('a damaged state, a stray file and a lost message among the claims hold u
   const server = await serverFor(t)
   const drop = testMaildrop(t, server.port)
   await ensureSpool(drop.spool)
-  const damaged = plantDeadClaim(drop.spool, 'damaged@example.org')
+  const damaged = plantClaim(drop.spool, 'damaged@example.org')
   writeFileSync(join(drop.spool, '.state', damaged), '{"version":1')
-  const cut = plantDeadClaim(drop.spool, 'cut@example.org')
+  const cut = plantClaim(drop.spool, 'cut@example.org')
   const [owner] = namesIn(drop.spool, '.claim') as [string]
   writeFileSync(join(drop.spool, '.claim', owner, `${cut}.sent1`), '##To:cut@example.org\n')
   renameSync(join(drop.spool, '.claim', owner, cut), join(drop.home, 'away'))
   writeFileSync(join(drop.spool, '.claim', 'stray'), '')
-  plantDeadClaim(drop.spool, 'ann@example.org')
+  plantClaim(drop.spool, 'ann@example.org')
   await drop.daemon()
   await waitFor('the good message', () => server.messages.length > 0)
   await waitFor('both reasons', () => namesIn(drop.spool, 'failed').length === 4)
@@ -192,9 +138,8 @@ t.test('a start finishes what a dead daemon left of states, and touches no young
   const drop = testMaildrop(t, server.port)
   await ensureSpool(drop.spool)
   const state = (id: string): string => join(drop.spool, '.state', id)
-  for (const id of ['orphan', '.orphan', 'young', 'given-up']) writeFileSync(state(id), '{}')
+  for (const id of ['orphan', 'young', 'given-up']) writeFileSync(state(id), '{}')
   utimesSync(state('orphan'), 1, 1)
-  utimesSync(state('.orphan'), 1, 1)
   writeFileSync(join(drop.spool, 'failed', 'given-up'), MESSAGE)
   await drop.daemon()
   t.strictSame(readdirSync(join(drop.spool, '.state')), ['young'])

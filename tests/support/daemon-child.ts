@@ -3,10 +3,12 @@
  *
  *     daemon-child.ts [STEP [COUNT]]     dies when STEP is passed for the COUNT-th time (default 1)
  *
- * TEST_USER in the environment is the number of the user that it becomes once it is loaded.
+ * TEST_TIMING in the environment is its timing (JSON, milliseconds); {} is the usual one.
+ * TEST_USER is the number of the user that it becomes once it is loaded.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { loadConfig } from '../../maildrop/config.ts'
+import { TIMING } from '../../maildrop/daemon/daemon.ts'
 import { serve } from '../../maildrop/daemon/serve.ts'
 import { DAEMON_CHANNEL, type StepMessage } from '../../maildrop/steps.ts'
 
@@ -25,5 +27,6 @@ if (user !== 0) {
   process.setgid?.(user)
   process.setuid?.(user)
 }
-await serve(loadConfig(), () => process.stdout.write('ready\n'))
+const timing = { ...TIMING, ...JSON.parse(process.env.TEST_TIMING ?? '{}') }
+await serve(loadConfig(), () => process.stdout.write('ready\n'), timing)
 process.exit(0)

@@ -1,0 +1,156 @@
+/** Leases: many daemons on one spool of which one stands still or dies, and clocks that say anything. */
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import type { Child } from '../support/children.ts'
+import { claimantOf, claimed, plantClaim } from '../support/claims.ts'
+import { wrongClock } from '../support/clock.ts'
+import { namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
+import { type ScriptedServer, type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
+import { waitFor } from '../support/waiting.ts'
+
+// Most of the time is waiting.
+t.jobs = 3
+
+const LEASE = 3000
+const DAY = 86_400_000
+
+async function setUp(t: Test, script: SmtpScript = {}, env: Record<string, string> = {}) {
+  const server = await startSmtpScript(script)
+  t.teardown(() => server.close())
+  const timing = JSON.stringify({ tick: 100, heartbeat: 200, lease: LEASE })
+  return { server, drop: testMaildrop(t, server.port, { TEST_TIMING: timing, MAILDROP_CONNECTIONS: '1', ...env }) }
+}
+
+/** A daemon beside others: with a pid file and a log of its own. */
+const beside = (drop: TestMaildrop, name: string, env: Record<string, string> = {}) =>
+  drop.daemon([], { MAILDROP_VAR: join(drop.home, name), MAILDROP_LOG_FILE: join(drop.home, `${name}.log`), ...env })
+
+/** Resolves when some daemon has watched for longer than a lease: it has given up one that nobody can see. */
+async function aLeaseHasPassed(drop: TestMaildrop, server: ScriptedServer, marker: string): Promise<void> {
+  const to = `${marker}@example.org`
+  plantClaim(drop.spool, to, { host: `elsewhere-${marker}`, boot: 'f0'.repeat(16) })
+  await waitFor('the claims of a daemon elsewhere', () => server.recipients().includes(to), 120_000)
+}
+
+/** An answer that the server gives when it is told to. */
+function later(): [Promise<undefined>, () => void] {
+  let answer: () => void = () => undefined
+  const answered = new Promise<undefined>(resolve => {
+    answer = () => resolve(undefined)
+  })
+  return [answered, answer]
+}
+
+for (const count of [2, 4]) {
+  t.test(`${count} daemons, one frozen past its lease, one killed: each of 2,000 messages is sent once`, async t => {
+    let strike: { to: string; signal: NodeJS.Signals; victim?: Child | undefined } | undefined
+    const daemons: Child[] = []
+    const ids = new Map<string, string>()
+    const { server, drop } = await setUp(t, {
+      data({ to: [to] }) {
+        if (strike === undefined || to !== strike.to || strike.victim) return undefined
+        strike.victim = daemons.find(({ pid }) => pid === claimantOf(drop.spool, ids.get(strike!.to)!))
+        strike.victim?.process.kill(strike.signal)
+        return undefined
+      },
+    })
+    const submit = async (from: number, to: number): Promise<void> => {
+      for (let i = from; i < to; i++) ids.set(`r${i}@example.org`, await drop.submit([`r${i}@example.org`]))
+    }
+    await submit(0, 1000)
+    const freeze = { to: 'r500@example.org', signal: 'SIGSTOP' } as NonNullable<typeof strike>
+    strike = freeze
+    daemons.push(...(await Promise.all(Array.from({ length: count }, (_, i) => beside(drop, `var${i}`)))))
+    const taken = (to: string) => () => server.recipients().includes(to)
+    await waitFor('the message of the frozen daemon', taken('r500@example.org'), 120_000)
+    freeze.victim?.process.kill('SIGCONT')
+    await waitFor('the message that it had begun, without a final dot', () => server.incomplete === 1)
+
+    strike = { to: 'r1500@example.org', signal: 'SIGKILL' }
+    await submit(1000, 2000)
+    await waitFor('the message of the killed daemon', taken('r1500@example.org'), 120_000)
+    t.match(await strike.victim?.ended, { end: 'SIGKILL' })
+    await waitFor('an empty queue', async () => (await drop.queue()).length === 0, 120_000)
+    t.strictSame(server.recipients(), [...ids.keys()].sort())
+    t.strictSame(server.violations, [])
+    for (const daemon of daemons) daemon.process.kill('SIGTERM')
+    const survivors = daemons.filter(daemon => daemon !== strike?.victim)
+    for (const daemon of survivors) t.match(await daemon.ended, { end: 0, stderr: '' })
+    t.strictSame(namesIn(drop.spool, '.claim'), [])
+    t.strictSame(namesIn(drop.spool, '.state'), [])
+    t.strictSame(namesIn(drop.spool, 'failed'), [])
+  })
+}
+
+t.test('a message whose final dot was out when its daemon froze is sent again; its answer comes too late', async t => {
+  const [first, answer] = later()
+  let dots = 0
+  const { server, drop } = await setUp(t, { dot: () => (dots++ === 0 ? first : undefined) }, { ADD_MESSAGEID: '1' })
+  const frozen = await beside(drop, 'frozen')
+  const id = await drop.submit(['ann@example.org'], { message: 'Subject: x\r\n\r\nbody\r\n' })
+  await waitFor('the final dot', () => claimed(drop.spool).includes(`${id}.sent1`))
+  await waitFor('the server to have it', () => dots === 1)
+  frozen.process.kill('SIGSTOP')
+  await drop.daemon()
+  await waitFor('the log to say so', () => drop.lines('unknown').length === 1, 120_000)
+  t.match(drop.lines('unknown')[0], `id=${id} to=ann@example.org`)
+  await waitFor('the second copy', () => server.messages.length === 1)
+  answer()
+  frozen.process.kill('SIGCONT')
+  await waitFor('the first copy', () => server.messages.length === 2)
+  const [one, two] = server.messages.map(({ data }) => /^Message-ID: (.*)$/im.exec(data)?.[1])
+  t.equal(one, `<${id}@example.org>`)
+  t.equal(two, one)
+  const last = await drop.submit(['bob@example.org'])
+  await drop.drained()
+  frozen.process.kill('SIGTERM')
+  t.match(await frozen.ended, { end: 0, stderr: '' })
+  t.strictSame(server.recipients(), ['ann@example.org', 'ann@example.org', 'bob@example.org'])
+  t.ok(last)
+  t.strictSame(namesIn(drop.spool, '.state'), [])
+})
+
+t.test('clocks that are set by a day expire no living daemon, and keep no dead one', async t => {
+  const { server, drop } = await setUp(t, { dot: ({ to }) => (to[0] === 'ann@example.org' ? 'hang' : undefined) })
+  const clock = wrongClock(drop.home)
+  const living = await beside(drop, 'living', clock.env)
+  const id = await drop.submit(['ann@example.org'])
+  await waitFor('the final dot', () => claimed(drop.spool).includes(`${id}.sent1`))
+  await drop.daemon([], clock.env)
+  for (const shift of [DAY, -DAY, 0]) {
+    clock.set(shift)
+    await aLeaseHasPassed(drop, server, `at${shift}`)
+    t.equal(claimantOf(drop.spool, id), living.pid)
+  }
+})
+
+t.test('daemons that were suspended together keep what they have', async t => {
+  const { server, drop } = await setUp(t, { dot: ({ to }) => (to[0] === 'ann@example.org' ? 'hang' : undefined) })
+  const living = await beside(drop, 'living')
+  const id = await drop.submit(['ann@example.org'])
+  await waitFor('the final dot', () => claimed(drop.spool).includes(`${id}.sent1`))
+  const watching = await drop.daemon()
+  await aLeaseHasPassed(drop, server, 'before')
+  for (const { process } of [living, watching]) process.kill('SIGSTOP')
+  await sleep(LEASE + 500)
+  for (const { process } of [watching, living]) process.kill('SIGCONT')
+  await aLeaseHasPassed(drop, server, 'after')
+  t.equal(claimantOf(drop.spool, id), living.pid)
+  t.strictSame(drop.lines('claims-lost'), [])
+})
+
+t.test('a daemon that stands still alone goes on where it was', async t => {
+  const [answered, answer] = later()
+  const { server, drop } = await setUp(t, { dot: () => answered })
+  const daemon = await drop.daemon()
+  const id = await drop.submit(['ann@example.org'])
+  await waitFor('the final dot', () => claimed(drop.spool).includes(`${id}.sent1`))
+  daemon.process.kill('SIGSTOP')
+  await sleep(LEASE + 500)
+  daemon.process.kill('SIGCONT')
+  answer()
+  await drop.drained()
+  t.strictSame(server.recipients(), ['ann@example.org'])
+  t.strictSame(drop.lines('claims-lost'), [])
+})
