@@ -49,6 +49,16 @@ export class MaildropHost extends Persistent implements MailHost {
       range: [1, 36_500],
       description: 'days for which the key of a message is remembered, so that it is sent only once',
     },
+    maxRecipients: {
+      type: 'integer',
+      range: [0, 100_000],
+      description: 'most recipients of a message; 0 is no limit',
+    },
+    maxSize: {
+      type: 'integer',
+      range: [0, 2 ** 40],
+      description: 'most bytes of a message as it is sent, attachments encoded; 0 is no limit',
+    },
   }
 
   title: string
@@ -58,14 +68,19 @@ export class MaildropHost extends Persistent implements MailHost {
 
   /** Days. */
   keyAge: number
+  maxRecipients: number
+  /** Bytes. */
+  maxSize: number
 
   constructor(settings: Partial<typeof DEFAULTS> = {}) {
     super()
-    const { title, transactional, configPath, keyAge } = { ...DEFAULTS, ...settings }
-    this.title = title
-    this.transactional = transactional
-    this.configPath = configPath
-    this.keyAge = keyAge
+    const all = { ...DEFAULTS, ...settings }
+    this.title = all.title
+    this.transactional = all.transactional
+    this.configPath = all.configPath
+    this.keyAge = all.keyAge
+    this.maxRecipients = all.maxRecipients
+    this.maxSize = all.maxSize
   }
 
   get isMailHost(): true {
@@ -77,7 +92,7 @@ export class MaildropHost extends Persistent implements MailHost {
    *
    * @param message RFC 5322 text (headers, blank line, body), or nodemailer's message object
    * @returns the Message-ID, once the message is composed; it leaves when the transaction has committed
-   * @throws {MaildropError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER and others about the message;
+   * @throws {ComposeError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER, TOO_LARGE and others about the message; {MaildropError} of the configuration;
    *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for a wrong option
    */
   async send(message: Message, options: SendOptions = {}): Promise<string> {
@@ -106,7 +121,7 @@ export class MaildropHost extends Persistent implements MailHost {
     const spool = this.config().spools[0]
     const newId = newMailId()
     const delivery = this.transactional ? MailDelivery.of(transaction, mailSystemOf(database)) : undefined
-    const composed = compose(message, options, `${newId}-${database.id}`)
+    const composed = this.composed(message, options, `${newId}-${database.id}`)
     const mail = composed.then(({ messageId, envelope, content }): OutgoingMail => {
       const id = nameMail(newId, messageId, database.id)
       return { id, spool, bytes: formatMailFile({ id, ...envelope, notBefore }, content) }
@@ -121,6 +136,12 @@ export class MaildropHost extends Persistent implements MailHost {
       await submit(spool, id, bytes!)
     }
     return await messageId
+  }
+
+  private async composed(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
+    const maxRecipients = numberOf(this, 'maxRecipients') || undefined
+    const maxSize = numberOf(this, 'maxSize') || undefined
+    return await composeMessage(await withContents(message), { ...options, maxRecipients, maxSize, id })
   }
 
   private keyed(key: string): Keyed {
@@ -138,7 +159,7 @@ export class MaildropHost extends Persistent implements MailHost {
   /** Composes a message as `send` does, and sends nothing. @throws as `send` */
   async compose(message: Message, options: SendOptions = {}): Promise<ComposedMessage> {
     readOptions(options)
-    return await compose(message, options, `${newMailId()}-${this.connection().database.id}`)
+    return await this.composed(message, options, `${newMailId()}-${this.connection().database.id}`)
   }
 
   /** Sends a plain text. @returns the Message-ID; see `send` */
@@ -234,10 +255,6 @@ export class MaildropHost extends Persistent implements MailHost {
   }
 }
 
-async function compose(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
-  return await composeMessage(await withContents(message), { ...options, id })
-}
-
-const DEFAULTS = { title: '', transactional: true, configPath: '', keyAge: 7 }
+const DEFAULTS = { title: '', transactional: true, configPath: '', keyAge: 7, maxRecipients: 0, maxSize: 0 }
 
 registerClass('MaildropHost', MaildropHost, { version: 2, upgrade: state => ({ ...DEFAULTS, ...state }) })

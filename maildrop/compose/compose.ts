@@ -45,6 +45,9 @@ export interface ComposeOptions extends BodyOptions {
   readonly subject?: string | undefined
   /** Whether a body of HTML gets a plain text beside it. */
   readonly alternative?: boolean | undefined
+  /** Most recipients, and most bytes of the composed message; no limit if left out. */
+  readonly maxRecipients?: number | undefined
+  readonly maxSize?: number | undefined
   /** Left part of the Message-ID if the message has none. */
   readonly id: string
   /** The Date if the message has none; by default now. */
@@ -60,7 +63,7 @@ export interface ComposedMessage {
   readonly content: Buffer
 }
 
-/** @throws {ComposeError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER, BAD_HEADER, BAD_ENCODING, BAD_MESSAGE */
+/** @throws {ComposeError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER, BAD_HEADER, BAD_ENCODING, BAD_MESSAGE, TOO_MANY_RECIPIENTS, TOO_LARGE */
 export async function composeMessage(message: MessageInput, options: ComposeOptions): Promise<ComposedMessage> {
   const read = await readDraft(message, options)
   const wide = options.alternative ? await withAlternative(read, options) : undefined
@@ -69,11 +72,23 @@ export async function composeMessage(message: MessageInput, options: ComposeOpti
   checkNames(addressed)
   const from = senderOf(addressed)
   const to = recipientsOf(addressed, options.to !== undefined)
+  const { maxRecipients = Number.POSITIVE_INFINITY, maxSize = Number.POSITIVE_INFINITY } = options
+  if (to.length > maxRecipients)
+    throw new ComposeError(
+      'TOO_MANY_RECIPIENTS',
+      `the message has ${to.length} recipients; its mail host allows ${maxRecipients} (property maxRecipients): send it in parts`,
+    )
   const dated = complete(removeHeaders(addressed, 'bcc', 'resent-bcc'), from, options)
   const { headers, content } = encodeBody({ headers: dated, body: draft.body }, wide ? {} : options)
   const head = headers.map(formatHeader).join('')
   const messageId = formatValue(findHeader(dated, 'message-id')!)
-  return { messageId, envelope: { from, to }, content: Buffer.concat([Buffer.from(`${head}\r\n`), content]) }
+  const whole = Buffer.concat([Buffer.from(`${head}\r\n`), content])
+  if (whole.length > maxSize)
+    throw new ComposeError(
+      'TOO_LARGE',
+      `the message has ${whole.length} bytes as it would be sent; its mail host allows ${maxSize} (property maxSize)`,
+    )
+  return { messageId, envelope: { from, to }, content: whole }
 }
 
 async function readDraft(message: MessageInput, options: ComposeOptions): Promise<Draft> {
