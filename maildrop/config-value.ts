@@ -5,6 +5,7 @@
  */
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import type { CaptureTarget } from './capture/mailbox.ts'
 import type { Setting } from './config.ts'
 import { MaildropError } from './errors.ts'
 import { CONFIG_KEYS, type ConfigKeyName, type KeyKind, shownValue } from './keys.ts'
@@ -60,6 +61,14 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
       const value = text(key)
       if (value !== undefined && addressProblem(value)) throw wrong(key, 'one mail address, local@domain')
       return value
+    },
+
+    mailbox(key: KeyOf<'mailbox'>): CaptureTarget | undefined {
+      const value = text(key)
+      if (value === undefined) return undefined
+      const [, format, path] = /^(maildir|mbox):(.+)$/.exec(value) ?? []
+      if (path === undefined) throw wrong(key, 'maildir:/path or mbox:/path')
+      return { format: format as CaptureTarget['format'], path: resolve(cwd, path) }
     },
 
     flag(key: KeyOf<'flag'>): boolean {

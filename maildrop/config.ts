@@ -8,6 +8,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { CaptureTarget } from './capture/mailbox.ts'
 import { parseConfigFile } from './config-file.ts'
 import { readValue } from './config-value.ts'
 import { MaildropError, systemCode } from './errors.ts'
@@ -43,7 +44,7 @@ export interface MaildropConfig {
   readonly batch: number
   /** Seconds between two messages. */
   readonly waitInterval: number
-  /** Most connections at a time; 1 if there is a `waitInterval`. */
+  /** Most connections at a time; 1 if there is a `waitInterval`, and for an mbox. */
   readonly connections: number
   /** Whether senders are told of failures. */
   readonly bounce: boolean
@@ -51,6 +52,8 @@ export interface MaildropConfig {
   readonly supervised: boolean
   /** Replaces the recipients of every envelope. */
   readonly debugReceiver: string | undefined
+  /** Where all mail goes, instead of to the server. */
+  readonly capture: CaptureTarget | undefined
   readonly addMessageId: boolean
   /** What is not wrong, but should be looked at; one line each. */
   readonly warnings: readonly string[]
@@ -131,6 +134,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
   const varDir = value.path('MAILDROP_VAR') ?? join(home, 'var')
   const [first = join(home, 'spool'), ...others] = value.paths('MAILDROP_SPOOL')
   const waitInterval = value.number('WAIT_INTERVAL')
+  const capture = value.mailbox('MAILDROP_CAPTURE')
   const user = value.text('MAILDROP_LOGIN')
   const password = value.text('MAILDROP_PASSWORD')
   if ((user === undefined) !== (password === undefined)) {
@@ -158,11 +162,12 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     maxAge: value.duration('MAILDROP_MAX_AGE'),
     batch: value.number('MAILDROP_BATCH'),
     waitInterval,
-    connections: waitInterval > 0 ? 1 : value.number('MAILDROP_CONNECTIONS'),
+    connections: waitInterval > 0 || capture?.format === 'mbox' ? 1 : value.number('MAILDROP_CONNECTIONS'),
     bounce: value.flag('MAILDROP_BOUNCE'),
     debug: value.flag('DEBUG'),
     supervised: value.flag('SUPERVISED_DAEMON'),
     debugReceiver: value.address('DEBUG_RECEIVER'),
+    capture,
     addMessageId: value.flag('ADD_MESSAGEID'),
     warnings: exposedPassword(file, settings),
   }

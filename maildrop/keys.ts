@@ -11,6 +11,8 @@ export type KeyKind =
   | { readonly is: 'text'; readonly secret?: true }
   | { readonly is: 'host' }
   | { readonly is: 'address' }
+  /** `maildir:/path` or `mbox:/path`. */
+  | { readonly is: 'mailbox' }
   | { readonly is: 'flag' }
   | { readonly is: 'choice'; readonly of: Readonly<Record<string, string>> }
   /** Seconds, or with units: `5d 12h 30m 90s`. */
@@ -120,6 +122,12 @@ export const CONFIG_KEYS = {
     kind: { is: 'address' },
     default: '',
     description: 'Send everything to this address instead of the recipients. Headers stay as they are.',
+  },
+  MAILDROP_CAPTURE: {
+    kind: { is: 'mailbox' },
+    default: '',
+    description:
+      'For development and staging: maildir:/path or mbox:/path takes all mail, and nothing is sent to the SMTP server.',
   },
   ADD_MESSAGEID: {
     kind: { is: 'flag' },

@@ -12,13 +12,14 @@ export type SpoolStep = 'held-written' | 'held-synced' | 'released' | 'spool-syn
 
 /**
  * Steps of the daemon, on `maildrophost:daemon`, in the order in which a message passes them. `sending` is published
- * between the journal record and the final dot; `accepted` when the server has taken the message, before any record of it. The steps of a notice carry the id of the
+ * between the journal record and the final dot; `accepted` when the server has taken the message, before any record of it. `appending` follows each piece that goes into a mailbox of one file. The steps of a notice carry the id of the
  * message that failed.
  */
 export type DaemonStep =
   | 'claimed'
   | 'sending'
   | 'accepted'
+  | 'appending'
   | 'notice-held'
   | 'state-written'
   | 'notice-released'

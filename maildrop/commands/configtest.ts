@@ -1,8 +1,10 @@
 /**
  * `maildropctl configtest`: connects, negotiates TLS and logs in as configured, sends nothing, and explains what is wrong.
  */
+import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
 import type { Event } from '../delivery/outcome.ts'
+import { openRelay } from '../delivery/relay.ts'
 import { openSession, SessionError } from '../delivery/session.ts'
 import { MaildropError } from '../errors.ts'
 import { say } from './output.ts'
@@ -11,6 +13,7 @@ import { say } from './output.ts'
 export async function configtest(config: MaildropConfig): Promise<void> {
   const { host, port, login } = config.smtp
   say(`config  ${config.file}: no errors`)
+  if (config.capture !== undefined) return await testCapture(config, captureName(config.capture))
   try {
     const session = await openSession(config.smtp)
     say(
@@ -25,6 +28,23 @@ export async function configtest(config: MaildropConfig): Promise<void> {
     const what = [cause.event.code, cause.event.enhanced, cause.event.text].filter(Boolean).join(' ')
     throw new MaildropError('SMTP_UNUSABLE', `${host}:${port}: ${what}; ${remedy(cause.event, config)}`, { cause })
   }
+}
+
+async function testCapture(config: MaildropConfig, name: string): Promise<void> {
+  try {
+    const session = await openRelay(config)
+    session.quit()
+  } catch (cause) {
+    if (!(cause instanceof SessionError)) throw cause
+    throw new MaildropError(
+      'SMTP_UNUSABLE',
+      `${cause.event.text}; correct MAILDROP_CAPTURE, or the directory's owner`,
+      {
+        cause,
+      },
+    )
+  }
+  say(`capture ${name} can be written; nothing is sent`)
 }
 
 function remedy({ stage, code }: Event, { smtp }: MaildropConfig): string {

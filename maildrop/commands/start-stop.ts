@@ -1,9 +1,11 @@
 /**
  * What `start_maildrop`, `stop_maildrop` and the commands of the same names of `maildropctl` do.
  */
+import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
 import { startDetached, stopDaemon } from '../daemon/control.ts'
 import { serve } from '../daemon/serve.ts'
+import { relayName } from '../delivery/relay.ts'
 import { say } from './output.ts'
 
 /** Starts the daemon: detached, or in the foreground until it is stopped if the configuration says so. */
@@ -32,5 +34,9 @@ function describe(config: MaildropConfig, pid: number): void {
   say(`  log     ${config.logFile}`)
   say(`  pid     ${config.pidFile}`)
   say(`  config  ${config.file}`)
-  say(`  server  ${config.smtp.host}:${config.smtp.port}`)
+  say(
+    config.capture === undefined
+      ? `  server  ${relayName(config)}`
+      : `  capture ${captureName(config.capture)}: nothing is sent`,
+  )
 }

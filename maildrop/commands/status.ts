@@ -1,6 +1,7 @@
 /**
  * `maildropctl status`: whether the daemon runs, which paths it uses, and how much mail there is.
  */
+import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
 import { askDaemon, controlPath } from '../daemon/control-socket.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
@@ -23,13 +24,13 @@ export async function status(config: MaildropConfig, options: { readonly json: b
   const running = found.kind === 'running'
   const pid = running ? found.identity.pid : undefined
   const counts = countSpools(config.spools)
-  const { file, spools, logFile, pidFile, smtp } = config
+  const { file, spools, logFile, pidFile, smtp, capture } = config
   const daemon = running ? await ask(config) : undefined
   if (options.json) {
     const server = { host: smtp.host, port: smtp.port, tls: smtp.tls, login: smtp.login?.user }
     say(
       JSON.stringify(
-        { running, pid, messages: counts, config: file, spools, logFile, pidFile, server, daemon },
+        { running, pid, messages: counts, config: file, spools, logFile, pidFile, server, capture, daemon },
         undefined,
         2,
       ),
@@ -46,7 +47,8 @@ export async function status(config: MaildropConfig, options: { readonly json: b
     say(`  log       ${logFile}`)
     say(`  pid file  ${pidFile}`)
     say(`  config    ${file}`)
-    say(`  server    ${smtp.host}:${smtp.port}`)
+    if (capture === undefined) say(`  server    ${smtp.host}:${smtp.port}`)
+    else say(`  capture   ${captureName(capture)}: nothing is sent`)
   }
   if (!running) process.exitCode = 1
 }

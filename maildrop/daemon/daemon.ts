@@ -8,7 +8,9 @@
  * and lets the messages in transfer of the one before finish as they were begun. The spools are common to all generations.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
+import { relayName } from '../delivery/relay.ts'
 import { MaildropError } from '../errors.ts'
 import { type Claims, openClaims } from '../spool/claim.ts'
 import { ensureSpool } from '../spool/layout.ts'
@@ -116,7 +118,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
   }
 
   const begin = (config: MaildropConfig, sources: readonly Source[]): Generation => {
-    const relay = `${config.smtp.host}:${config.smtp.port}`
+    const relay = relayName(config)
     const destination = openDestination(relay, config.connections, log, () => generation.workers.wake())
     const workers = startWorkers(sources, { config, log, destination, stopping: () => stopping })
     const generation = { config, relay, sources, destination, workers }
@@ -201,7 +203,8 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
 
   for (const { spool } of current.sources) await tidyStates(spool)
   for (const source of current.sources) await takeBack(source)
-  log.line('start', { pid: process.pid, relay: current.relay, spool: first.spools.join(';'), config: first.file })
+  const text = first.capture && `mail goes to ${captureName(first.capture)}, nothing is sent`
+  log.line('start', { pid: process.pid, relay: current.relay, spool: first.spools.join(';'), config: first.file, text })
   wake()
 
   return {

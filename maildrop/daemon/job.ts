@@ -11,6 +11,7 @@ import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { holdNotice } from '../delivery/notify.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
 import { record } from '../delivery/record.ts'
+import { relayName } from '../delivery/relay.ts'
 import type { Report, Session } from '../delivery/session.ts'
 import {
   disposition,
@@ -134,7 +135,8 @@ export async function sendJob(
   }
   const { from } = job.mail.envelope
   const messageId = config.addMessageId ? stableMessageId(job.claim.id, from) : undefined
-  const message = outgoing(job.mail, { messageId, beforeDot })
+  const { id } = job.claim
+  const message = outgoing(job.mail, { id, repeated: recordedTransactions(job.state) > 0, messageId, beforeDot })
   const receiver = config.debugReceiver
   const recipients = job.pending.slice(0, receiver ? undefined : MAX_RECIPIENTS)
   if ('problem' in message)
@@ -303,7 +305,7 @@ function logOutcomes(
       to: address,
       receiver: config.debugReceiver,
       from: state.from,
-      relay: `${config.smtp.host}:${config.smtp.port}`,
+      relay: relayName(config),
       stage: event.stage,
       code: event.code,
       enhanced: event.enhanced,

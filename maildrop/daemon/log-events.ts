@@ -52,7 +52,7 @@ export const LOG_FIELDS = {
   to: 'Recipient.',
   receiver: 'DEBUG_RECEIVER, where the message went to it instead.',
   from: 'Sender; empty for the null sender.',
-  relay: 'The server, host:port.',
+  relay: 'The server, host:port; capture where MAILDROP_CAPTURE takes the mail.',
   stage:
     'How far the dialogue had come: connect, greeting, tls, login, mail, rcpt, data, body, dot; local is on our side.',
   code: 'Reply code of the server.',
@@ -64,7 +64,7 @@ export const LOG_FIELDS = {
   connect: 'Seconds that opening the connection took; 0 on one that was open.',
   transfer: 'Seconds from MAIL to the last reply.',
   name: 'Name of a file as it was dropped.',
-  protection: 'Version of TLS, or plain.',
+  protection: 'Version of TLS, or plain; the mailbox where MAILDROP_CAPTURE takes the mail.',
   login: 'User name at the server.',
   after: 'Seconds for which the server could not be used.',
   pid: 'Process id.',

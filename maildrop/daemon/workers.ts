@@ -8,7 +8,8 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Event, verdictOf } from '../delivery/outcome.ts'
-import { openSession, type Report, type Session, SessionError } from '../delivery/session.ts'
+import { openRelay, relayName } from '../delivery/relay.ts'
+import { type Report, type Session, SessionError } from '../delivery/session.ts'
 import { concernsOneFile, messageOf } from '../errors.ts'
 import type { Claims } from '../spool/claim.ts'
 import type { Destination } from './destination.ts'
@@ -62,7 +63,7 @@ export function startWorkers(
   surroundings: Omit<JobContext, 'park'> & { readonly destination: Destination },
 ): Workers {
   const { config, log, destination } = surroundings
-  const name = `${config.smtp.host}:${config.smtp.port}`
+  const name = relayName(config)
   const workers = new Set<Promise<void>>()
   const sessions = new Set<Session>()
   const connecting = new AbortController()
@@ -293,7 +294,7 @@ export function startWorkers(
 
   const connect = async (): Promise<Session | undefined> => {
     try {
-      const session = await openSession(config.smtp, connecting.signal)
+      const session = await openRelay(config, connecting.signal)
       const { protection } = session
       log.line('connected', { relay: name, protection, login: config.smtp.login?.user })
       sessions.add(session)

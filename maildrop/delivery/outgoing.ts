@@ -17,6 +17,10 @@ export interface Progress {
 }
 
 export interface Outgoing {
+  /** The id of the mail. */
+  readonly id: string
+  /** True if this is not its first transaction: it may have been delivered already. */
+  readonly repeated: boolean
   /** Bytes to be sent, before line endings are normalised. */
   readonly size: number
   /** The Message-ID as it is sent, where there is one. */
@@ -40,7 +44,7 @@ const COLON = 0x3a
  */
 export function outgoing(
   mail: ReadyMail,
-  options: { readonly messageId: string | undefined; readonly beforeDot: () => void },
+  options: Pick<Outgoing, 'id' | 'repeated' | 'messageId'> & { readonly beforeDot: () => void },
 ): Outgoing | { readonly problem: string } {
   const head = mail.bytes.subarray(mail.start)
   const header = scanHeader(head, mail.start + head.length === mail.size)
@@ -50,6 +54,8 @@ export function outgoing(
   // In one piece, because every piece is a packet of its own.
   const start = Buffer.concat([...added, ...header.kept, head.subarray(header.end)])
   return {
+    id: options.id,
+    repeated: options.repeated,
     size: start.length + mail.size - mail.bytes.length,
     messageId: header.messageId ?? options.messageId,
     open(progress) {

@@ -44,9 +44,10 @@ t.test('what a killed daemon had claimed is sent by another one within seconds',
 
 /**
  * Every step of the daemon. Two messages pass all of them: one for ann and later, of whom later is greylisted once, and
- * one for bob and no, who is refused. The steps of notices are in notices.test.ts.
+ * one for bob and no, who is refused. The steps of notices are in notices.test.ts, that of a mailbox in
+ * capture.test.ts.
  */
-const STEPS: Record<Exclude<DaemonStep, `notice-${string}`>, { readonly twice?: true }> = {
+const STEPS: Record<Exclude<DaemonStep, `notice-${string}` | 'appending'>, { readonly twice?: true }> = {
   claimed: {},
   sending: {},
   accepted: { twice: true },

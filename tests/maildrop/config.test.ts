@@ -68,6 +68,10 @@ const CASES: Record<
     right: ['a@b.org', { debugReceiver: 'a@b.org' }],
     wrong: ['a@b.org, c@d.org', 'one mail address, local@domain'],
   },
+  MAILDROP_CAPTURE: {
+    right: ['maildir:m', { capture: { format: 'maildir', path: '/base/m' } }],
+    wrong: ['m', 'maildir:/path or mbox:/path'],
+  },
   ADD_MESSAGEID: { right: ['1', { addMessageId: true }], wrong: ['on', '0 or 1'] },
   PYTHON: { right: ['/usr/bin/python2.1', {}], wrong: null },
 }

@@ -43,7 +43,7 @@ function message() {
     notBefore: undefined,
     envelope: { from: '', to: [] },
   }
-  const out = outgoing(mail, { messageId: undefined, beforeDot: () => undefined })
+  const out = outgoing(mail, { id: 'x', repeated: false, messageId: undefined, beforeDot: () => undefined })
   if ('problem' in out) throw new Error(out.problem)
   return out
 }
