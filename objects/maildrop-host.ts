@@ -5,7 +5,7 @@
  * the spool, for the daemon to deliver, if and only if that transaction commits.
  */
 import { acquire, type Connection, ObjectError, Persistent, parents, registerClass, traverse } from '../lib/index.ts'
-import { type ComposedMessage, composeMessage } from '../maildrop/compose/index.ts'
+import type { ComposedMessage } from '../maildrop/compose/index.ts'
 import {
   ensureSpool,
   formatMailFile,
@@ -141,7 +141,11 @@ export class MaildropHost extends Persistent implements MailHost {
   private async composed(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
     const maxRecipients = numberOf(this, 'maxRecipients') || undefined
     const maxSize = numberOf(this, 'maxSize') || undefined
-    return await composeMessage(await withContents(message), { ...options, maxRecipients, maxSize, id })
+    const [contents, { composeMessage }] = await Promise.all([
+      withContents(message),
+      import('../maildrop/compose/index.ts'),
+    ])
+    return await composeMessage(contents, { ...options, maxRecipients, maxSize, id })
   }
 
   private keyed(key: string): Keyed {

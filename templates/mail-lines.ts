@@ -2,7 +2,7 @@
  * The lines of what was rendered inside a sendmail block: text of the template, values, and parts of the message.
  */
 import { type Place, TemplateError } from './errors.ts'
-import { escapeHtml, isEmbedded, type Piece, SafeText, textOf } from './output.ts'
+import { escapeHtml, isEmbedded, isSafeText, type Piece, textOf } from './output.ts'
 
 export type Line = Piece[]
 
@@ -67,5 +67,5 @@ export function bodyText(piece: Piece, type: string, block: Place): string {
       `sendmail: a value in a ${type.split('/')[0]?.trim()} body could add parts to it; call send of the mail host with a message object instead`,
     )
   const text = textOf(value, what => new TemplateError('TEMPLATE_RENDER', place, what))
-  return /html/i.test(type) && !raw && !(value instanceof SafeText) ? escapeHtml(text) : text
+  return /html/i.test(type) && !raw && !isSafeText(value) ? escapeHtml(text) : text
 }

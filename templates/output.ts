@@ -3,12 +3,26 @@
  *
  * A page escapes a value as it is inserted; a mail cannot, as only its headers and body tell what to do with it.
  */
-import Handlebars from 'handlebars'
 import { type Place, TemplateError } from './errors.ts'
+import { handlebars } from './handlebars.ts'
 import type { Entity } from './mail-host.ts'
 
-/** Text that is HTML already. */
-export const SafeText = Handlebars.SafeString
+/** Text that is HTML already. Handlebars' SafeString is taken for it too. */
+export class SafeText {
+  private readonly html: string
+
+  constructor(html: string) {
+    this.html = html
+  }
+
+  toString(): string {
+    return this.html
+  }
+}
+
+export function isSafeText(value: unknown): value is SafeText {
+  return value instanceof SafeText || value instanceof handlebars().SafeString
+}
 
 /** A value that a template put between its text. */
 export interface Inserted {
@@ -45,7 +59,7 @@ export interface Output {
 export function pageOutput(escapeText: (text: string) => string): Output {
   return output(({ value, raw, place }) => {
     const text = textOf(value, what => new TemplateError('TEMPLATE_RENDER', place, what))
-    return raw || value instanceof SafeText ? text : escapeText(text)
+    return raw || isSafeText(value) ? text : escapeText(text)
   })
 }
 
@@ -83,7 +97,7 @@ function indented(parts: readonly Piece[], indent: string): Piece[] {
 
 /** Escapes text for HTML, in text and in quoted attributes. */
 export function escapeHtml(text: string): string {
-  return Handlebars.escapeExpression(text)
+  return handlebars().escapeExpression(text)
 }
 
 /**
@@ -93,7 +107,7 @@ export function escapeHtml(text: string): string {
 export function textOf(value: unknown, refuse: (what: string) => Error): string {
   if (value === undefined || value === null) return ''
   if (Array.isArray(value)) return value.map(one => textOf(one, refuse)).join(',')
-  if (value instanceof SafeText || value instanceof Date) return value.toString()
+  if (isSafeText(value) || value instanceof Date) return value.toString()
   if (typeof value === 'object')
     throw refuse(
       `expected text, found an object with ${Object.keys(value).slice(0, 8).join(', ') || 'no attributes'}; name the attribute to write`,

@@ -4,12 +4,12 @@
  * What can be known without data is refused here, with its place: syntax, helpers that do not exist, and everything
  * about a sendmail block that is written in it. Nothing of a template is ever compiled to JavaScript.
  */
-import Handlebars from 'handlebars'
 import { type Block, type Call, isBareName, type Located, nameOf, type Program, type Statement } from './ast.ts'
 import { attributeFault, type Fault } from './attributes.ts'
 import { helper, isHelper } from './builtins.ts'
 import { rewriteDelimiters } from './delimiters.ts'
 import { type Place, TemplateError } from './errors.ts'
+import { handlebars } from './handlebars.ts'
 import { ATTACH, checkAttach, checkMimeBlock, MIME, PART } from './mime.ts'
 import { checkSendmail, SENDMAIL } from './sendmail.ts'
 
@@ -166,7 +166,7 @@ interface Lexer {
 
 function parse(source: string, file: string): Program {
   try {
-    return Handlebars.parse(source) as unknown as Program
+    return handlebars().parse(source) as unknown as Program
   } catch (cause) {
     throw parseError(cause, source, file)
   }
@@ -179,7 +179,7 @@ function parseError(cause: unknown, source: string, file: string): TemplateError
     const what = message.replace(/ - \d+:\d+$/, '')
     return new TemplateError('TEMPLATE_SYNTAX', { file, line: lineNumber, column: column + 1 }, what, { cause })
   }
-  const { matched, match } = (Handlebars as unknown as { Parser: { lexer: Lexer } }).Parser.lexer
+  const { matched, match } = (handlebars() as unknown as { Parser: { lexer: Lexer } }).Parser.lexer
   const place = placeAt(source, matched.length - match.length, file)
   const expected = /Expecting (.*), got/.exec(message)?.[1]
   const found = match === '' ? 'the end of the template' : JSON.stringify(match)

@@ -16,7 +16,7 @@ import { type Attributes, attributeFault, attributeText, attributeWord, type Fau
 import { type Place, TemplateError } from './errors.ts'
 import { ENCODINGS, type Multipart, type SendOptions } from './mail-host.ts'
 import { bodyText, isBlank, type Line, splitLines, withoutIndent } from './mail-lines.ts'
-import { isEmbedded, type Piece, SafeText } from './output.ts'
+import { isEmbedded, isSafeText, type Piece } from './output.ts'
 
 export const SENDMAIL = 'sendmail'
 const ATTRIBUTES: Attributes = {
@@ -160,7 +160,7 @@ function headerPart(part: Piece, place: Place): string | { value: unknown } {
       place,
       'sendmail: a mime block among the headers; put a blank line before it',
     )
-  return { value: part.value instanceof SafeText ? String(part.value) : part.value }
+  return { value: isSafeText(part.value) ? String(part.value) : part.value }
 }
 
 function plain(part: string | { readonly value: unknown }): string {

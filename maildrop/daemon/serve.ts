@@ -11,6 +11,8 @@
  */
 import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
+// at once: a process that has run out of files could not load it later
+import '../spool/state-shape.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
 import { type Daemon, startDaemon, TIMING } from './daemon.ts'
 import { type Log, openLog } from './log.ts'

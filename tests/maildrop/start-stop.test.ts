@@ -342,8 +342,8 @@ t.test('wrong usage exits with 2 and one line, help with 0', async t => {
   for (const [name, args, message] of wrong) failsWith(t, await run(name, args), 2, message)
   for (const [name, text] of [
     ['maildropctl', /start .*\n.*stop .*\n.*restart .*\n.*reload .*\n.*status [\s\S]*--config/],
-    ['start_maildrop', /returns when it is\s+ready/],
-    ['stop_maildrop', /returns when it is\s+gone/],
+    ['start_maildrop', /returns\s+when it is\s+ready/],
+    ['stop_maildrop', /returns\s+when it is\s+gone/],
   ] as const)
     t.match(await run(name, ['--help']), { end: 0, stdout: text, stderr: '' })
   t.strictSame(namesIn(cwd), [], 'nothing was made')

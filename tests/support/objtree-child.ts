@@ -1,6 +1,5 @@
 /** Runs command lines of objtree one after the other in one process, each as if it were a process of its own: see tests/support/objtree.ts. */
 import { Readable } from 'node:stream'
-import { objtree } from '../../bin/objtree.ts'
 
 export interface Request {
   readonly args: readonly string[]
@@ -25,6 +24,9 @@ process.exit = (code => {
   process.exitCode = code ?? 0
   throw new Exit()
 }) as typeof process.exit
+
+// yargs keeps the `process.exit` that it finds when it is loaded
+const { objtree } = await import('../../bin/objtree.ts')
 
 let queue = Promise.resolve()
 process.on('message', (request: Request) => {
