@@ -67,6 +67,52 @@ export class SharedSnapshot {
   }
 }
 
+/** The newest state of a database, and the earlier ones that somebody still reads. */
+export class CurrentState {
+  private readonly level: Level
+  private readonly suspicion: Suspicion | undefined
+  private shared: SharedSnapshot
+  private ended = false
+
+  constructor(level: Level, tid: Tid, suspicion: Suspicion | undefined) {
+    this.level = level
+    this.suspicion = suspicion
+    this.shared = new SharedSnapshot(level, tid, suspicion)
+  }
+
+  get tid(): Tid {
+    return this.shared.tid
+  }
+
+  /** The current revision of an object. */
+  latest(oid: Oid): WholeRecord | undefined {
+    return this.shared.latest(oid)
+  }
+
+  /** The newest state, to be released once. */
+  acquire(): SharedSnapshot {
+    this.shared.readers += 1
+    return this.shared
+  }
+
+  release(snapshot: SharedSnapshot): void {
+    snapshot.readers -= 1
+    if (snapshot.readers === 0 && snapshot !== this.shared && !this.ended) snapshot.close()
+  }
+
+  /** What is on disk now is the newest state. Nothing may be writing. */
+  advance(tid: Tid): void {
+    const before = this.shared
+    this.shared = new SharedSnapshot(this.level, tid, this.suspicion)
+    if (before.readers === 0) before.close()
+  }
+
+  /** The level is about to be closed, and its snapshots with it. */
+  end(): void {
+    this.ended = true
+  }
+}
+
 function disordered(oid: Oid, serial: Tid, other: Tid): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',

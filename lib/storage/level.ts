@@ -60,3 +60,8 @@ export function unreadable(error: unknown, what = 'a part of it'): ObjectError {
         { cause: error },
       )
 }
+
+/** For `catch`. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
+export function failedRead(error: unknown): never {
+  throw unreadable(error)
+}

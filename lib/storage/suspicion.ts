@@ -7,14 +7,8 @@ import type { Oid, Tid } from '../persistent.ts'
 import type { StoredRecord } from '../record.ts'
 import { range } from './keys.ts'
 import { BINARY, entriesIn, type Level } from './level.ts'
+import type { Packed } from './meta.ts'
 import { decodeTransaction } from './transaction-record.ts'
-
-export interface Packed {
-  /** The last transaction whose history was forgotten; 0 if none was. */
-  readonly tid: Tid
-  /** How many transactions up to it were left; undefined if that is not known. */
-  readonly left: number | undefined
-}
 
 export class Suspicion {
   private readonly where: string

@@ -1,0 +1,31 @@
+/** What is said of a database that is damaged, or cannot be written. */
+import { ObjectError } from '../errors.ts'
+import type { Tid } from '../persistent.ts'
+
+/** What can be done about a damaged database. */
+export const RECOVERY =
+  'Restore it from a backup; or, on a copy of the directory, read what is left with the option salvage'
+
+/** What is read from a damaged table may be wrong or outdated. */
+export function damagedTable(location: string, files: readonly string[]): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the database ${location} is damaged: ${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not as written. ${RECOVERY}`,
+  )
+}
+
+export function lostCommits(location: string, expected: Tid, found: Tid): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `committed transactions are missing in ${location}: the last one was ${expected}, the last one that can be read is ${found}. Its log is damaged: restore it from a backup; or, to go on with what is left, remove the file COMMITTED in it`,
+  )
+}
+
+export function failedWrite(location: string, cause: unknown): ObjectError {
+  const why = cause instanceof Error ? ((cause.cause as Error | undefined)?.message ?? cause.message) : String(cause)
+  return new ObjectError(
+    'DATABASE_FAILED',
+    `the database ${location} could not be written: ${why}; the transaction failed. Mend the cause (free space, permissions), then open the database again`,
+    { cause },
+  )
+}

@@ -1,0 +1,75 @@
+/**
+ * Whether a transaction can be committed: whether what it read and changed is still as it was, and what it refers to is still there. What
+ * another one has changed meanwhile is merged where the class knows how.
+ */
+import { ObjectError } from '../errors.ts'
+import type { OidSet } from '../oid-set.ts'
+import type { Oid, Tid } from '../persistent.ts'
+import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
+import type { Change, Commit } from './storage.ts'
+
+/** An object's new revision, and the one that it follows. */
+export interface Write {
+  readonly oid: Oid
+  readonly record: RecordBody
+  readonly before: WholeRecord | undefined
+}
+
+/**
+ * @param latest gives the current revision, durable or accepted
+ * @param removed the objects that no transaction may refer to any more
+ * @returns what is to be written, and which objects were merged
+ * @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE; what `merge` throws
+ */
+export function decide(
+  { changes, reads, merge }: Commit,
+  latest: (oid: Oid) => WholeRecord | undefined,
+  removed: OidSet,
+): { writes: Write[]; merged: Set<Oid> } {
+  for (const [oid, serial] of reads) {
+    const found = latest(oid)
+    if (found === undefined || found.serial !== serial) throw readConflict(oid, serial, found)
+  }
+  const writes: Write[] = []
+  const merged = new Set<Oid>()
+  for (const change of changes) {
+    const { oid, serial, record, references } = change
+    for (const other of references)
+      if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other)
+    const before = serial === 0 ? undefined : latest(oid)
+    if (before?.serial === serial || serial === 0) {
+      writes.push({ oid, record, before })
+      continue
+    }
+    if (before === undefined || isGone(before)) throw conflict(change, before)
+    const result = merge(change, before)
+    if (result === undefined) throw conflict(change, before)
+    writes.push({ oid, record: result, before })
+    merged.add(oid)
+  }
+  return { writes, merged }
+}
+
+function conflict({ oid, serial, record }: Change, committed: WholeRecord | undefined): ObjectError {
+  const now =
+    committed === undefined || isGone(committed) ? 'it has been removed' : `the current one is ${committed.serial}`
+  return new ObjectError(
+    'CONFLICT',
+    `${record.className} (object ${oid}) was changed by another transaction: this one read revision ${serial}, ${now}; run the transaction again`,
+  )
+}
+
+function readConflict(oid: Oid, serial: Tid, latest: WholeRecord | undefined): ObjectError {
+  const now = latest === undefined ? 'it has been removed' : `the current one is ${latest.serial}`
+  return new ObjectError(
+    'READ_CONFLICT',
+    `object ${oid}, which this transaction relied on at revision ${serial}, was changed by another one: ${now}; run the transaction again`,
+  )
+}
+
+function dangling({ oid, record }: Change, other: Oid): ObjectError {
+  return new ObjectError(
+    'DANGLING_REFERENCE',
+    `${record.className} (object ${oid}) refers to object ${other}, which has been removed from the database meanwhile; get what it should refer to anew`,
+  )
+}

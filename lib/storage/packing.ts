@@ -1,0 +1,105 @@
+/**
+ * The storage's part in packs: how far the database was packed, what was removed from it since it was opened, and what transactions refer to
+ * while a pack is under way (pack.ts).
+ */
+import { ObjectError } from '../errors.ts'
+import { OidSet } from '../oid-set.ts'
+import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
+import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
+import { failedWrite } from './damage.ts'
+import type { GroupCommit } from './group-commit.ts'
+import { type Level, writeBatch } from './level.ts'
+import type { CurrentState } from './level-snapshot.ts'
+import { type Packed, packedOperation } from './meta.ts'
+import { compact, type PackHost, pack, type Removal } from './pack.ts'
+import type { Change, PackOptions, PackResult, TransactionEntry } from './storage.ts'
+
+/** What a pack needs of the storage. */
+export interface PackingOwner {
+  readonly level: Level
+  readonly location: string
+  readonly state: CurrentState
+  readonly group: GroupCommit
+  /** The current revision, durable or accepted. */
+  latest(oid: Oid): WholeRecord | undefined
+  /** The transactions of one state: with `after < tid <= upTo`. */
+  transactions(after: Tid, upTo: Tid): AsyncIterable<TransactionEntry>
+}
+
+export class Packing {
+  /** Objects that were removed or taken back since the database was opened: no transaction may refer to them. */
+  readonly removed = new OidSet()
+  /** The time of the last pack; 0 if there was none. */
+  packedTo: Tid
+  private readonly owner: PackingOwner
+  /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
+  private referred: Set<Oid> | undefined
+
+  constructor(owner: PackingOwner, packed: Packed) {
+    this.owner = owner
+    this.packedTo = packed.tid
+  }
+
+  /** A transaction with these changes has been accepted. */
+  accepted(changes: readonly Change[]): void {
+    if (this.referred === undefined) return
+    for (const { references } of changes) for (const oid of references) this.referred.add(oid)
+  }
+
+  /** An object is about to be written. */
+  written(oid: Oid, record: RecordBody): void {
+    if (isGone(record)) this.removed.add(oid)
+    else this.removed.delete(oid)
+  }
+
+  /**
+   * @param before the last transaction whose history goes
+   * @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED
+   */
+  async pack(before: Tid, options: PackOptions): Promise<PackResult> {
+    const { level, location, state, group } = this.owner
+    if (this.referred !== undefined)
+      throw new ObjectError('PACK_RUNNING', `${location} is being packed already; wait until that has ended`)
+    const referred = new Set<Oid>()
+    this.referred = referred
+    // what was accepted before is in the snapshot; what comes from now on tells what it refers to
+    await group.settled()
+    const snapshot = state.acquire()
+    try {
+      this.packedTo = Math.max(this.packedTo, Math.min(before, snapshot.tid))
+      await this.record(undefined)
+      const host: PackHost = {
+        level,
+        location,
+        snapshot,
+        root: ROOT_OID,
+        referred,
+        transactions: after => this.owner.transactions(after, snapshot.tid),
+        remove: removals => this.remove(removals),
+      }
+      const { left, ...result } = await pack(host, this.packedTo, options)
+      await this.record(left)
+      return result
+    } catch (error) {
+      throw error instanceof ObjectError ? error : failedWrite(location, error)
+    } finally {
+      this.referred = undefined
+      state.release(snapshot)
+      // a new state, in which what was swept no longer is
+      await group.enqueue([])
+      options.progress?.({ phase: 'compact', done: 0 })
+      if (level.status === 'open') await compact(level)
+    }
+  }
+
+  private record(left: number | undefined): Promise<void> {
+    return writeBatch(this.owner.level, [packedOperation({ tid: this.packedTo, left })], { sync: true })
+  }
+
+  private async remove(removals: readonly Removal[]): Promise<number> {
+    const certain = removals.filter(({ oid, serial }) => this.owner.latest(oid)?.serial === serial)
+    for (const { oid } of certain) this.removed.add(oid)
+    if (certain.length > 0) await this.owner.group.enqueue(certain.flatMap(({ operations }) => operations))
+    return certain.length
+  }
+}

@@ -1,0 +1,70 @@
+/** Going through all records of one state: to look at them, or to copy them. */
+import { messageOf, ObjectError } from '../errors.ts'
+import type { Tid } from '../persistent.ts'
+import { decodeRecord } from '../record.ts'
+import { oidOf, PACKED_KEY, range, tidOf } from './keys.ts'
+import { entriesIn, failedRead, type Level, type Operation, writeBatch } from './level.ts'
+import type { SharedSnapshot } from './level-snapshot.ts'
+import { databaseId } from './meta.ts'
+import type { RecordEntry } from './storage.ts'
+import { decodeTransaction } from './transaction-record.ts'
+
+/** The current records in the order of oids, then the earlier ones. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
+export async function* records(level: Level, snapshot: SharedSnapshot): AsyncGenerator<RecordEntry> {
+  for (const kind of ['o', 'r'])
+    for await (const [key, value] of entriesIn(level, { ...snapshot.reading, ...range(Buffer.from(kind)) }))
+      yield recordEntry(key, value)
+}
+
+/**
+ * Copies records and transactions into an empty LevelDB, under a new id. Each is checked on the way.
+ * @throws {ObjectError} DATABASE_CORRUPT; what writing throws
+ */
+export async function copyRecords(
+  level: Level,
+  snapshot: SharedSnapshot,
+  to: Level,
+  progress: ((records: number) => void) | undefined,
+): Promise<{ tid: Tid; records: number }> {
+  let records = 0
+  let operations: Operation[] = []
+  const flush = async (least: number) => {
+    if (operations.length < least) return
+    await writeBatch(to, operations, { sync: least === 0 })
+    operations = []
+    progress?.(records)
+  }
+  await databaseId(to, 'the copy', true)
+  const packed = await level.get(PACKED_KEY, snapshot.reading).catch(failedRead)
+  if (packed !== undefined) operations.push([PACKED_KEY, packed])
+  for (const kind of ['o', 'r', 't'])
+    for await (const [key, value] of entriesIn(level, { ...snapshot.reading, ...range(Buffer.from(kind)) })) {
+      if (kind === 't') decodeTransaction(key, value)
+      else {
+        const { record, damage } = recordEntry(key, value)
+        if (record === undefined) throw new ObjectError('DATABASE_CORRUPT', damage)
+        records += 1
+      }
+      operations.push([key, value])
+      await flush(1000)
+    }
+  await flush(0)
+  return { tid: snapshot.tid, records }
+}
+
+function recordEntry(key: Buffer, value: Buffer): RecordEntry {
+  const oid = oidOf(key)
+  const current = key[0] === 0x6f
+  try {
+    const record = decodeRecord(oid, value)
+    if (current || record.serial === tidOf(key)) return { oid, current, record, damage: '' }
+    return {
+      oid,
+      current,
+      record: undefined,
+      damage: `object ${oid} has revision ${record.serial} in the place of ${tidOf(key)}`,
+    }
+  } catch (error) {
+    return { oid, current, record: undefined, damage: messageOf(error) }
+  }
+}
