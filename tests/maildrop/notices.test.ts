@@ -155,7 +155,8 @@ t.test('failed while others are deferred: told at once; those that fail later ar
   await drop.daemon()
   const id = await drop.submit(['no@example.org', 'later@example.org'])
   await waitFor('the first notice', () => notices(server).length === 1)
-  t.match(await drop.queue(), [{ id, status: 'deferred' }])
+  const told = (await drop.queue()).find(mail => mail.id === id)
+  t.match(told, { status: 'deferred' })
   for (let attempt = 2; attempt < 4; attempt++) {
     await waitFor('another attempt', () => {
       makeDue(drop.spool)
@@ -289,7 +290,8 @@ t.test('a notice that cannot be written holds up no other mail, and is made good
   await drop.drop('good', mail('good', 'good@example.org'))
   await waitFor('the other mail', () => server.recipients().includes('good@example.org'))
   await waitFor('the deferral', () => namesIn(drop.spool, '.deferred').length > 0)
-  t.match(await drop.queue(), [{ id: 'bad', status: 'deferred', recipients: [{ status: 'failed' }] }])
+  const [bad] = (await drop.queue()).filter(({ id }) => id === 'bad')
+  t.match(bad, { status: 'deferred', recipients: [{ status: 'failed' }] })
   renameSync(held, join(drop.home, 'away'))
   mkdirSync(held)
   makeDue(drop.spool)

@@ -17,7 +17,7 @@ async function setUp(t: Test, script: SmtpScript, env: Record<string, string> = 
 }
 
 t.test('250 recipients are three transactions of one attempt, and each gets it once', async t => {
-  const { server, drop } = await setUp(t, {})
+  const { server, drop } = await setUp(t, {}, { MAILDROP_CONNECTIONS: '1' })
   await drop.daemon()
   await drop.submit(addresses(250))
   await drop.drained()

@@ -3,7 +3,7 @@
  * It needs root, as Postfix does. It ends with the benchmark.
  */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { Bench } from '../command.ts'
@@ -83,8 +83,20 @@ export async function startPostfix(bench: Bench): Promise<Postfix | string> {
   await listening(port)
   const configure = async (...changes: string[]) => {
     execFileSync(findProgram('postconf')!, ['-c', config, ...changes])
+    const last = managers()
     await command(['reload'])
+    // The one that has the old settings would take a flush, and defer everything again.
+    await until('the queue manager to read its settings', () => !managers().some(pid => last.includes(pid)), 10)
   }
+  /** Process ids of the queue manager: one, or two while one replaces the other. */
+  const managers = (): string[] =>
+    readdirSync('/proc').filter(pid => {
+      try {
+        return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'qmgr\n' && readlinkSync(`/proc/${pid}/cwd`) === queue
+      } catch {
+        return false
+      }
+    })
   const waiting = ['incoming', 'active', 'deferred', 'maildrop']
   return {
     port,
