@@ -46,6 +46,8 @@ export interface MaildropConfig {
   readonly waitInterval: number
   /** Most connections at a time; 1 if there is a `waitInterval`, and for an mbox. */
   readonly connections: number
+  /** Whether a message that the server may have taken is sent again, or put on hold. */
+  readonly onUnknown: 'send' | 'ask'
   /** Whether senders are told of failures. */
   readonly bounce: boolean
   readonly debug: boolean
@@ -163,6 +165,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     batch: value.number('MAILDROP_BATCH'),
     waitInterval,
     connections: waitInterval > 0 || capture?.format === 'mbox' ? 1 : value.number('MAILDROP_CONNECTIONS'),
+    onUnknown: value.choice('MAILDROP_ON_UNKNOWN'),
     bounce: value.flag('MAILDROP_BOUNCE'),
     debug: value.flag('DEBUG'),
     supervised: value.flag('SUPERVISED_DAEMON'),

@@ -102,6 +102,12 @@ export const CONFIG_KEYS = {
     default: '5d',
     description: 'How long a message is tried before it is given up: seconds, or such as 2d 12h or 90m.',
   },
+  MAILDROP_ON_UNKNOWN: {
+    kind: { is: 'choice', of: { send: 'send', ask: 'ask' } },
+    default: 'send',
+    description:
+      'What happens with a message that the server may have taken, because the connection or the daemon broke off behind its end: send it again, with the same Message-ID; or ask, which puts it on hold until somebody releases (or deletes) it.',
+  },
   WAIT_INTERVAL: {
     kind: { is: 'number', min: 0, max: 86_400, unit: 'seconds' },
     default: '0',

@@ -24,6 +24,7 @@ export type DaemonStep =
   | 'state-written'
   | 'notice-released'
   | 'deferred'
+  | 'held'
   | 'reason-written'
   | 'failed'
   | 'removed'

@@ -111,7 +111,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     return {
       spool,
       claims,
-      recovery: openRecovery(spool, claims, log, timing.lease),
+      recovery: openRecovery(spool, claims, log, timing.lease, () => current.config.onUnknown === 'ask'),
       intake: openIntake(spool, log, () => wake()),
       trouble: openTrouble(spool, log),
     }

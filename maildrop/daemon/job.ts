@@ -14,8 +14,10 @@ import { record } from '../delivery/record.ts'
 import { relayName } from '../delivery/relay.ts'
 import type { Report, Session } from '../delivery/session.ts'
 import {
+  type Disposition,
   disposition,
   expireOutcomes,
+  heldAsUnknown,
   MAX_RECIPIENTS,
   outcomesOf,
   type RecipientOutcome,
@@ -164,13 +166,16 @@ export async function settleJob(
   const now = Date.now()
   const { end } = attempt
   if (end.stage === 'dot' && end.code !== undefined && end.code < 300) daemonStep('accepted', job.claim.id)
-  const { maxAge } = context.config
-  const outcomes = expireOutcomes(outcomesOf(attempt.recipients, attempt), job.state, maxAge, now)
+  const { maxAge, onUnknown } = context.config
+  const found = outcomesOf(attempt.recipients, attempt)
+  const isAsked = onUnknown === 'ask' && found.some(({ verdict }) => verdict === 'unknown')
+  const outcomes = isAsked ? found : expireOutcomes(found, job.state, maxAge, now)
   const pending = stillPending(job.pending, outcomes)
   // Whom this attempt has not reached is tried next, unless it got nowhere: that would be repeated without end.
   const gotSomewhere = outcomes.some(({ verdict }) => verdict === 'sent' || verdict.startsWith('fail'))
   const goesOn = pending.length > 0 && (mayGoOn || gotSomewhere)
-  const state = stateAfter(job.state, outcomes, now, goesOn)
+  const after = stateAfter(job.state, outcomes, now, goesOn)
+  const state = isAsked ? heldAsUnknown(after, outcomes) : after
   logOutcomes(state, outcomes, job.state.attempts + 1, attempt, context)
   if (goesOn && mayGoOn && (await isWritten(job.claim, state))) {
     const origin = deferredPlace(job.claim.spool, state.id)
@@ -190,6 +195,7 @@ const NOTICE_DELAY = 60_000
 
 async function finish(job: Job, settled: MailState, due: number, context: JobContext): Promise<FinishedJob> {
   const state = await tellSender(job, settled, context)
+  if (state.held !== undefined) context.log.line('held', { id: state.id, text: state.held })
   await recordInTheEnd(job.claim, state, { onDisk: job.known, due }, context)
   return { end: disposition(state), due }
 }
@@ -259,7 +265,7 @@ function deferredPlace(spool: string, id: string): string {
 }
 
 export interface FinishedJob {
-  readonly end: 'remove' | 'defer' | 'fail'
+  readonly end: Disposition
   readonly due: number
 }
 

@@ -16,6 +16,7 @@ export const LOG_EVENTS = {
   'notice-failed': 'The sender could not be told that somebody could not be reached; tried again with the message.',
   unfit: 'The file cannot become mail, and was moved to failed.',
   named: 'A dropped file was given an id.',
+  held: 'The message was put on hold, for this reason.',
   'run-begin': 'There is something to do.',
   'run-end': 'Nothing is left to do; with the numbers of messages since run-begin.',
   connected: 'A connection to the server is ready to send.',

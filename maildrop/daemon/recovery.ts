@@ -11,8 +11,8 @@ import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { discardNotice, releaseNotices } from '../delivery/notify.ts'
 import type { Event } from '../delivery/outcome.ts'
-import { moveToDeferred, moveToFailed, publishReason, record } from '../delivery/record.ts'
-import { disposition, outcomesOf, stateAfter } from '../delivery/settle.ts'
+import { moveToDeferred, moveToFailed, moveToHold, publishReason, record } from '../delivery/record.ts'
+import { disposition, heldAsUnknown, outcomesOf, stateAfter } from '../delivery/settle.ts'
 import { MaildropError, messageOf, systemCode } from '../errors.ts'
 import { liveness } from '../process-identity.ts'
 import {
@@ -53,8 +53,15 @@ export interface Recovery {
 /**
  * @param own our own claims, which are left alone
  * @param lease milliseconds without a sign of life after which a daemon is given up
+ * @param asks whether what may have been delivered is put on hold instead of being sent again
  */
-export function openRecovery(spool: string, own: Pick<Claims, 'owner'>, log: Log, lease: number): Recovery {
+export function openRecovery(
+  spool: string,
+  own: Pick<Claims, 'owner'>,
+  log: Log,
+  lease: number,
+  asks: () => boolean,
+): Recovery {
   const watched = new Map<string, { readonly stamp: number; quiet: number; looked: number }>()
   /** Directories that we have taken and could not empty yet, and whose they were. */
   const taken = new Map<string, string>()
@@ -83,7 +90,7 @@ export function openRecovery(spool: string, own: Pick<Claims, 'owner'>, log: Log
     for (const file of claimNames(directory)) {
       const { id, sent } = parseClaimName(file)
       try {
-        if (await release({ spool, id, path: join(directory, file) }, sent, log)) count += 1
+        if (await release({ spool, id, path: join(directory, file) }, sent, log, asks())) count += 1
       } catch (error) {
         if (isCode(error, 'CLAIM_LOST')) continue
         complain(id, messageOf(error))
@@ -156,14 +163,15 @@ function isCode(error: unknown, code: MaildropError['code']): boolean {
  * Gives one claimed message its next state, from what its journal and its state file say.
  * @returns false if another daemon was faster
  */
-async function release(claim: Claim, sent: number | undefined, log: Log): Promise<boolean> {
+async function release(claim: Claim, sent: number | undefined, log: Log, asks: boolean): Promise<boolean> {
   try {
     const known = await readState(claim.spool, claim.id)
     if (!holdsClaim(claim)) return false
     await discardNotice(claim.spool, claim.id, known)
-    if (known !== undefined && (sent === undefined || recordedTransactions(known) >= sent))
-      return await follow(claim, known)
-    if (sent !== undefined) return await releaseSent(claim, sent, known ?? initialState(claim), log)
+    if (sent === undefined) {
+      if (known !== undefined) return await follow(claim, released(known))
+    } else if (known !== undefined && recordedTransactions(known) >= sent) return await follow(claim, known)
+    else return await releaseSent(claim, sent, known ?? initialState(claim), log, asks)
   } catch (error) {
     if (!isCode(error, 'INVALID_MAIL_FILE')) throw error
     log.line('unfit', { id: claim.id, text: messageOf(error) })
@@ -176,18 +184,33 @@ async function release(claim: Claim, sent: number | undefined, log: Log): Promis
   return true
 }
 
-/** The message may have been delivered, and nothing says whether it was: it is sent again. */
-async function releaseSent(claim: Claim, sent: number, state: MailState | undefined, log: Log): Promise<boolean> {
-  if (state === undefined) return false
-  const event: Event = { stage: 'dot', code: undefined, enhanced: undefined, text: UNKNOWN }
-  const outcomes = outcomesOf(waitingRecipients(state), { refused: new Map(), end: event })
-  for (const { address } of outcomes)
-    log.line('unknown', { id: claim.id, to: address, from: state.from, attempt: sent, text: UNKNOWN })
-  return await follow(claim, stateAfter({ ...state, transactions: sent - 1 }, outcomes, Date.now()), true)
+/** What was on hold before the attempt that has just begun is so no more. */
+function released({ held: _held, ...state }: MailState): MailState {
+  return state
 }
 
-const UNKNOWN =
-  'the daemon died after the final dot and before the answer was written down; it is sent again, with the same Message-ID'
+/** The message may have been delivered, and nothing says whether it was. */
+async function releaseSent(
+  claim: Claim,
+  sent: number,
+  state: MailState | undefined,
+  log: Log,
+  asks: boolean,
+): Promise<boolean> {
+  if (state === undefined) return false
+  const text = asks ? UNKNOWN : `${UNKNOWN}; it is sent again, with the same Message-ID`
+  const event: Event = { stage: 'dot', code: undefined, enhanced: undefined, text }
+  const outcomes = outcomesOf(waitingRecipients(state), { refused: new Map(), end: event })
+  for (const { address } of outcomes)
+    log.line('unknown', { id: claim.id, to: address, from: state.from, attempt: sent, text })
+  const after = stateAfter({ ...state, transactions: sent - 1 }, outcomes, Date.now())
+  if (!asks) return await follow(claim, after, true)
+  const held = heldAsUnknown(after, outcomes)
+  log.line('held', { id: claim.id, text: held.held })
+  return await follow(claim, held, true)
+}
+
+const UNKNOWN = 'the daemon died or stood still after the final dot and before the answer was written down'
 
 async function follow(claim: Claim, state: MailState, isNew = false): Promise<boolean> {
   switch (disposition(state)) {
@@ -198,6 +221,12 @@ async function follow(claim: Claim, state: MailState, isNew = false): Promise<bo
     case 'fail':
       await releaseNotices(claim.spool, state)
       await moveToFailed(claim)
+      return true
+    case 'hold':
+      if (isNew) await writeState(claim, state)
+      await releaseNotices(claim.spool, state)
+      await moveToHold(claim)
+      daemonStep('taken-back', claim.id)
       return true
     case 'defer':
       if (isNew) await writeState(claim, state)

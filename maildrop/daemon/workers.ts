@@ -268,7 +268,7 @@ export function startWorkers(
     else if (settled.end === 'fail') run.failed += 1
     else {
       run.deferred += 1
-      source.intake.expect(settled.due)
+      if (settled.end === 'defer') source.intake.expect(settled.due)
     }
   }
 

@@ -9,15 +9,15 @@ import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
 import { type Claim, claimLost, holdsClaim, moveClaim, removeClaim } from '../spool/claim.ts'
-import { deferredDir, deferredName, failedDir } from '../spool/layout.ts'
+import { deferredDir, deferredName, failedDir, holdDir } from '../spool/layout.ts'
 import { type MailState, removeState, statePath, writeState } from '../spool/state.ts'
-import { syncDirectory } from '../spool/sync.ts'
+import { ensureDirectory, syncDirectory } from '../spool/sync.ts'
 import { daemonStep } from '../steps.ts'
 import { releaseNotices } from './notify.ts'
 import { disposition } from './settle.ts'
 
 /**
- * Removes, defers or gives up a claimed message, as its state says. Safe to repeat after an error.
+ * Removes, defers, holds or gives up a claimed message, as its state says. Safe to repeat after an error.
  * @throws {MaildropError} CLAIM_LOST: another daemon has the message and its state now; SPOOL_FULL, SPOOL_DENIED …
  */
 export async function record(claim: Claim, state: MailState, known: { onDisk: boolean; due: number }): Promise<void> {
@@ -29,10 +29,11 @@ export async function record(claim: Claim, state: MailState, known: { onDisk: bo
   }
   if (!holdsClaim(claim)) throw claimLost(claim)
   await writeState(claim, state).catch(error => {
-    if (end === 'fail' || known.onDisk || isWorthKnowing(state)) throw error
+    if (end !== 'defer' || known.onDisk || isWorthKnowing(state)) throw error
   })
   await releaseNotices(claim.spool, state)
   if (end === 'fail') await moveToFailed(claim)
+  else if (end === 'hold') await moveToHold(claim)
   else await moveToDeferred(claim, known.due)
 }
 
@@ -50,6 +51,14 @@ export async function moveToDeferred(claim: Claim, due: number): Promise<void> {
   if (!moveClaim(claim, join(deferredDir(claim.spool), deferredName(claim.id, due)))) throw claimLost(claim)
   daemonStep('deferred', claim.id)
   await syncDirectory(deferredDir(claim.spool))
+}
+
+/** Puts a claimed message on hold; its state, which says why, has to be on disk. */
+export async function moveToHold(claim: Claim): Promise<void> {
+  ensureDirectory(holdDir(claim.spool))
+  if (!moveClaim(claim, join(holdDir(claim.spool), claim.id))) throw claimLost(claim)
+  daemonStep('held', claim.id)
+  await syncDirectory(holdDir(claim.spool))
 }
 
 /** Gives a claimed message up; its state has to be on disk, and becomes the reason. */

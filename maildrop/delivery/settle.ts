@@ -2,8 +2,8 @@
  * From what happened in an attempt to what the message is from now on: the pure half.
  *
  * A recipient is `waiting` until it is `sent` or `failed`, and never goes back. A message whose recipients are all sent is
- * removed; while one waits, or the sender has still to be told of a failure, it is deferred; when none waits and one has
- * failed it is given up.
+ * removed; while one waits, or the sender has still to be told of a failure, it is deferred, unless the daemon has put it on
+ * hold; when none waits and one has failed it is given up.
  */
 import { type MailState, type RecipientState, recordedTransactions } from '../spool/state.ts'
 import { type Event, isTooMany, type Verdict, verdictOf } from './outcome.ts'
@@ -93,9 +93,20 @@ export function stateAfter(
   return { ...rest, attempts: state.attempts + (goesOn ? 0 : 1), transactions, recipients }
 }
 
+/** The state of a message of which nobody knows whether the server has it, if somebody is to be asked. */
+export function heldAsUnknown(state: MailState, outcomes: readonly RecipientOutcome[]): MailState {
+  const unknown = outcomes.find(({ verdict }) => verdict === 'unknown')
+  if (unknown === undefined) return state
+  const held = `the server may have taken it (${unknown.event.text}); release it to send it again, or delete it`
+  return { ...state, held }
+}
+
+export type Disposition = 'remove' | 'defer' | 'hold' | 'fail'
+
 /** What is to be done with the message. */
-export function disposition(state: MailState): 'remove' | 'defer' | 'fail' {
+export function disposition(state: MailState): Disposition {
   const { recipients } = state
+  if (state.held !== undefined && recipients.some(({ status }) => status === 'waiting')) return 'hold'
   if (state.noticeOwed || recipients.some(({ status }) => status === 'waiting')) return 'defer'
   return recipients.length > 0 && recipients.every(({ status }) => status === 'sent') ? 'remove' : 'fail'
 }

@@ -17,7 +17,8 @@
  *               ↑         ↓             ↓
  *               └──(no attempt made)  .deferred ⇄ .claim/…    or   failed
  *
- *     hold ⇄ spool or .deferred, and failed → .claim/… → .deferred, by whoever administers it (operations.ts)
+ *     .claim/….sent1 → hold, of what may have been delivered if somebody is to be asked; and by whoever administers it:
+ *     hold ⇄ spool or .deferred, and failed → .claim/… → .deferred (operations.ts)
  *
  * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
  */

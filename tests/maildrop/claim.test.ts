@@ -45,9 +45,9 @@ t.test('what a killed daemon had claimed is sent by another one within seconds',
 /**
  * Every step of the daemon. Two messages pass all of them: one for ann and later, of whom later is greylisted once, and
  * one for bob and no, who is refused. The steps of notices are in notices.test.ts, that of a mailbox in
- * capture.test.ts.
+ * capture.test.ts, `held` in unknown.test.ts.
  */
-const STEPS: Record<Exclude<DaemonStep, `notice-${string}` | 'appending'>, { readonly twice?: true }> = {
+const STEPS: Record<Exclude<DaemonStep, `notice-${string}` | 'appending' | 'held'>, { readonly twice?: true }> = {
   claimed: {},
   sending: {},
   accepted: { twice: true },

@@ -57,6 +57,7 @@ const CASES: Record<
   },
   MAILDROP_BATCH: { right: ['9', { batch: 9 }], wrong: ['-1', 'a whole number of messages from 0 to 1000000'] },
   MAILDROP_MAX_AGE: { right: ['2d 12h', { maxAge: 216_000 }], wrong: ['5 days', 'a time of at least 1 second'] },
+  MAILDROP_ON_UNKNOWN: { right: ['ask', { onUnknown: 'ask' }], wrong: ['hold', 'send, ask'] },
   WAIT_INTERVAL: {
     right: ['1.5', { waitInterval: 1.5, connections: 1 }],
     wrong: ['1e3', 'a number of seconds from 0 to 86400'],
