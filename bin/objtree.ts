@@ -5,12 +5,12 @@
  * What a command is, is said in command.ts; this reads the command line, has the command carried out, and prints.
  */
 import yargs, { type Argv } from 'yargs'
+import type { Command, Typed } from '../administration/command.ts'
+import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
+import { Output } from '../administration/output.ts'
 import { run, usageError } from '../maildrop/commands/output.ts'
 import { confirmed } from './asking.ts'
-import type { Command, Typed } from './command.ts'
-import { COMMANDS, type CommandName, isCommand, loadCommand } from './commands/index.ts'
 import { noteOf } from './note.ts'
-import { Output } from './output.ts'
 import { carryOut, databaseDirectory, type Listener, userName } from './session.ts'
 import { argumentsOf, COMMON, declare, optionOptions, usageOf } from './usage.ts'
 

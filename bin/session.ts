@@ -5,8 +5,8 @@
  */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
+import type { Command, Invocation, Place, Progress } from '../administration/command.ts'
 import { openDatabase } from '../objects/index.ts'
-import type { Command, Invocation, Place, Progress } from './command.ts'
 
 /** What the carrying out reports to on its way. */
 export interface Listener {

@@ -1,6 +1,6 @@
 /** A command's data as yargs takes it, and as help and documentation show it. */
 import type { Argv, Options, PositionalOptions } from 'yargs'
-import type { Command, Option, Positional, Typed } from './command.ts'
+import type { Command, Option, Positional, Typed } from '../administration/command.ts'
 
 /** Options that every command has. */
 export const COMMON: Readonly<Record<string, Option>> = {

@@ -13,6 +13,16 @@ const ALLOWED: Record<string, (string | RegExp)[]> = {
   maildrop: ['nodemailer', /^nodemailer\/lib\//, 'zod', 'yargs', 'yargs/helpers', 'html-to-text'],
   templates: ['handlebars', 'lib/errors.ts', 'lib/traversal.ts'],
   objects: ['lib/index.ts', 'templates/index.ts', 'maildrop/index.ts', 'maildrop/compose/index.ts'],
+  administration: [
+    'objects/index.ts',
+    'objects/mail-system.ts',
+    'lib/index.ts',
+    'maildrop/index.ts',
+    'maildrop/commands/output.ts',
+    'cli-table3',
+    'postal-mime',
+    'zod',
+  ],
   bin: [/./],
 }
 

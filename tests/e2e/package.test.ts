@@ -74,7 +74,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'templates/order-confirmation.hbs',
   ]
   t.same(files.filter(file => !file.startsWith('dist/')).sort(), expected.sort())
-  const sources = ['lib', 'objects', 'templates', 'maildrop', 'bin'].flatMap(room =>
+  const sources = ['lib', 'objects', 'templates', 'maildrop', 'administration', 'bin'].flatMap(room =>
     readdirSync(join(TOP, room), { recursive: true, encoding: 'utf8' })
       .filter(file => file.endsWith('.ts'))
       .map(file => `dist/${room}/${file.slice(0, -3)}`),
