@@ -3,7 +3,7 @@ import { BLOB_ROWS, blobRow } from './blob.ts'
 import type { Oid } from './persistent.ts'
 import { unpickle } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
-import type { BlobContent } from './storage/blob-store.ts'
+import { type BlobContent, isContentId, soundContent } from './storage/blob-store.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
 
 /** Finishes what a process that was killed had begun: contents whose transaction committed are kept, others removed. */
@@ -19,12 +19,19 @@ async function hasOwner(storage: Storage, id: string): Promise<boolean> {
   return false
 }
 
-/** The committed contents, each with the blobs that have it. */
+/** The committed contents, each with the blobs that have it. What is no such row is passed over; verify tells of it. */
 export async function* committedContents(storage: Storage): AsyncGenerator<{ id: string; oid: Oid }> {
   for await (const [key] of storage.outboxRows(BLOB_ROWS)) {
-    const [id = '', oid = ''] = key.slice(BLOB_ROWS.length).split('/')
-    yield { id, oid: Number(oid) }
+    const content = contentOfRow(key)
+    if (content !== undefined) yield content
   }
+}
+
+/** What a row of blobs says; undefined if it is none. */
+export function contentOfRow(key: string): { id: string; oid: Oid } | undefined {
+  const [id, oid, ...rest] = key.slice(BLOB_ROWS.length).split('/')
+  if (!isContentId(id) || oid === undefined || !/^[1-9]\d{0,15}$/.test(oid) || rest.length > 0) return undefined
+  return { id, oid: Number(oid) }
 }
 
 /** Removes the contents that no revision of their blob names any more. */
@@ -49,15 +56,18 @@ export async function sweepBlobs(storage: Storage): Promise<void> {
 /** What the revisions of a blob say of that content; undefined if none of them has it. */
 export function contentOf(snapshot: StorageSnapshot, oid: Oid, id: string): BlobContent | undefined {
   for (const record of snapshot.revisions(oid)) {
-    const content = contentIn(record)
-    if (content?.id === id) return content
+    const content = saidContent(record)
+    if ((content as Partial<BlobContent> | undefined | null)?.id === id) return soundContent(content)
   }
   return undefined
 }
 
-/** The content that a revision of a blob has. */
+/** The content that a revision of a blob has. @throws {ObjectError} DATABASE_CORRUPT if it says what can be none */
 export function contentIn(record: RecordBody): BlobContent | undefined {
-  if (isGone(record)) return undefined
-  const { content } = unpickle(record.state, reference => reference) as { content?: BlobContent }
-  return content
+  const content = saidContent(record)
+  return content === undefined ? undefined : soundContent(content)
+}
+
+function saidContent(record: RecordBody): unknown {
+  return isGone(record) ? undefined : unpickle(record.state, reference => reference).content
 }

@@ -13,7 +13,7 @@ import { PersistentRef } from './persistent-ref.ts'
 import { unpickle } from './pickle.ts'
 import { classNamed } from './registry.ts'
 import { soundState } from './sound-pickle.ts'
-import type { BlobContent, BlobStore } from './storage/blob-store.ts'
+import { type BlobContent, type BlobStore, soundContent } from './storage/blob-store.ts'
 import { CONTENT, MAGIC, RECORD, TRAILER, VERSION } from './transfer.ts'
 
 const MAX_BODY = 256 * 1024 * 1024
@@ -67,12 +67,14 @@ async function readFile(reader: Reader, stageContent: StageContent): Promise<Omi
     if (length > MAX_BODY) throw reader.refuse(`a record of ${length} bytes is larger than any that is written`)
     const body = await reader.take(length)
     if (crc32(body) !== head.readUInt32BE(4)) throw reader.refuse('the checksum of a record does not agree')
+    const number = stage.objects.length + 1
+    let size: number
     try {
       stage.add(body)
+      size = stage.awaitedContent()
     } catch (error) {
-      throw reader.refuse(`object ${stage.objects.length + 1}: ${messageOf(error)}`, error)
+      throw reader.refuse(`object ${number}: ${messageOf(error)}`, error)
     }
-    const size = stage.awaitedContent()
     if (size > 0) stage.setContent(await stageContent(contentPieces(reader, size)), reader)
   }
   const count = (await reader.take(4)).readUInt32BE(0)
@@ -129,19 +131,14 @@ class Stage {
     this.objects.push({ cell, className, version })
   }
 
-  /** How many bytes of content have to follow the object that was added last. */
+  /** How many bytes of content have to follow the object that was added last. Throws if it says what can be no content. */
   awaitedContent(): number {
     const { cell } = this.objects.at(-1)!
     const content = cell.state?.content
     if (!(cell.proxy instanceof Blob) || content === undefined) return 0
-    const { id, size, sha256 } = content as Partial<BlobContent>
-    if (typeof id !== 'string' || typeof sha256 !== 'string' || !Number.isSafeInteger(size) || (size as number) < 0)
-      throw new ObjectError(
-        'INVALID_ARGUMENT',
-        'the export cannot be read: a blob has no sound content; nothing was imported',
-      )
+    const { size } = soundContent(content)
     if (size === 0) (cell.state as State).content = undefined
-    return size as number
+    return size
   }
 
   setContent(content: BlobContent, reader: Reader): void {

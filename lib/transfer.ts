@@ -31,10 +31,11 @@ import { crc32 } from 'node:zlib'
 import { Blob } from './blob.ts'
 import { brokenVersion } from './broken-transfer.ts'
 import { ObjectError } from './errors.ts'
-import { asState, type Persistent } from './persistent.ts'
+import { asState, cellOf, type Persistent } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference } from './pickle.ts'
 import { entryOf } from './registry.ts'
+import { isContentId } from './storage/blob-store.ts'
 import { classNameOf, describe, Subtree } from './subtree.ts'
 
 export const MAGIC = Buffer.from('894f54580d0a1a0a', 'hex')
@@ -48,7 +49,8 @@ const NAMED = 10
 
 /**
  * The file, in pieces. The whole subtree is looked through before the first one; states are loaded as they are needed.
- * @throws {ObjectError} INVALID_REFERENCE naming the references that lead out of the subtree; DATABASE_CORRUPT for a damaged blob
+ * @throws {ObjectError} INVALID_REFERENCE naming the references that lead out of the subtree; UNKNOWN_CLASS for a blob of a class that is
+ *   not registered; DATABASE_CORRUPT for a damaged blob
  */
 export async function* writeExport(top: Persistent): AsyncGenerator<Uint8Array, undefined> {
   const subtree = new Subtree(top)
@@ -91,6 +93,17 @@ function explore(subtree: Subtree, top: Persistent): void {
       `${top.physicalPath} cannot be exported, because references lead out of it: ${outward.slice(0, NAMED).join('; ')}${more}; export a common container, or take them out`,
     )
   }
+  for (const member of subtree.members) assertNoUnknownBlob(subtree, member)
+}
+
+/** The content of a blob whose class is not registered cannot be known to belong to it, and would be left behind. */
+function assertNoUnknownBlob(subtree: Subtree, member: Persistent): void {
+  const name = cellOf(member)?.brokenName
+  if (name === undefined || !isContentId((subtree.stateOf(member).content as { id?: unknown } | undefined)?.id)) return
+  throw new ObjectError(
+    'UNKNOWN_CLASS',
+    `${subtree.whereabouts(member)} cannot be exported: it seems to be a blob, but its class '${name}' is not registered; register it first`,
+  )
 }
 
 function encodeBody(subtree: Subtree, member: Persistent, number: number): Buffer {

@@ -36,7 +36,14 @@ export async function verifyBlobs(storage: Storage, open: () => Connection, repo
 /** Without its row, a content is taken for garbage. */
 async function verifyRows(storage: Storage, found: (oid: Oid, message: string) => void): Promise<void> {
   for await (const { oid, record } of storage.records()) {
-    const content = record === undefined || !isBlob(record) ? undefined : readable(() => contentIn(record))
+    if (record === undefined || !isBlob(record)) continue
+    let content: BlobContent | undefined
+    try {
+      content = contentIn(record)
+    } catch (error) {
+      if (!(error instanceof ObjectError)) throw error
+      found(oid, `blob ${oid}, revision ${record.serial}: ${error.message}`)
+    }
     if (content === undefined || (await hasRow(storage, blobRow(content.id, oid)))) continue
     found(oid, `the row that says that content ${content.id} belongs to blob ${oid} is missing`)
   }

@@ -10,6 +10,8 @@
  *
  * Memory: some bytes per object (which are there, which are referred to); records and contents pass through in pieces.
  */
+import { BLOB_ROWS } from './blob.ts'
+import { contentOfRow } from './blob-care.ts'
 import type { Connection } from './connection.ts'
 import { messageOf, ObjectError } from './errors.ts'
 import { OidSet } from './oid-set.ts'
@@ -153,6 +155,8 @@ async function verifyOutbox(storage: Storage, report: Report): Promise<void> {
   for await (const [key, value] of whatCanBeRead(storage.outboxRows(''), report))
     if (value === undefined)
       report({ kind: 'outbox', message: `the outbox row ${key} is damaged: its checksum does not agree` })
+    else if (key.startsWith(BLOB_ROWS) && contentOfRow(key) === undefined)
+      report({ kind: 'outbox', message: `the outbox row ${key} is damaged: it names no content of a blob` })
 }
 
 /** That containers and what is in them agree. Reads with the application's classes. */

@@ -25,6 +25,23 @@ export interface BlobContent {
 
 export type BlobSource = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
+const ID = /^[0-9a-f]{24}$/
+const SHA256 = /^[0-9a-f]{64}$/
+
+/** Whether that can be the id of a content. It becomes the name of a file, so nothing else may be used as one. */
+export const isContentId = (id: unknown): id is string => typeof id === 'string' && ID.test(id)
+
+/**
+ * What a record says of its content, if it can be that.
+ * @throws {ObjectError} DATABASE_CORRUPT
+ */
+export function soundContent(value: unknown): BlobContent {
+  const { id, size, sha256 } = (value ?? {}) as Partial<Record<keyof BlobContent, unknown>>
+  if (isContentId(id) && Number.isSafeInteger(size) && (size as number) >= 0 && SHA256.test(String(sha256)))
+    return { id, size: size as number, sha256: String(sha256) }
+  throw new ObjectError('DATABASE_CORRUPT', 'what a blob says of its content is damaged; restore it from a backup')
+}
+
 /** Bytes of a content in memory that are passed on at a time. */
 const PIECE = 64 * 1024
 
@@ -51,6 +68,7 @@ export function directoryBlobs(directory: string): BlobStore {
   const top = join(directory, 'blobs')
   const fresh = join(top, 'new')
   const pathOf = (id: string) => join(top, id.slice(0, 2), id)
+  const freshPathOf = (id: string) => join(fresh, id)
   return {
     async stage(source) {
       await mkdir(fresh, { recursive: true, mode: 0o700 })
@@ -76,20 +94,26 @@ export function directoryBlobs(directory: string): BlobStore {
       return { id, size, sha256: hash.digest('hex') }
     },
     async keep(ids) {
-      for (const id of ids) {
+      for (const id of ids.filter(isContentId)) {
         await mkdir(join(top, id.slice(0, 2)), { recursive: true, mode: 0o700 })
-        if (existsSync(join(fresh, id))) await rename(join(fresh, id), pathOf(id))
+        if (existsSync(freshPathOf(id))) await rename(freshPathOf(id), pathOf(id))
       }
     },
     async remove(ids) {
-      for (const id of ids) for (const path of [join(fresh, id), pathOf(id)]) await rm(path, { force: true })
+      for (const id of ids.filter(isContentId))
+        for (const path of [freshPathOf(id), pathOf(id)]) await rm(path, { force: true })
     },
     read(content) {
-      const kept = pathOf(content.id)
-      const path = existsSync(kept) || !existsSync(join(fresh, content.id)) ? kept : join(fresh, content.id)
-      return Readable.from(checked(content, path, createReadStream(path)))
+      return reading(content, ({ id }) => {
+        const kept = pathOf(id)
+        const path = existsSync(kept) || !existsSync(freshPathOf(id)) ? kept : freshPathOf(id)
+        return { path, source: createReadStream(path) }
+      })
     },
-    staged: () => readdir(fresh).catch(() => []),
+    staged: async () => {
+      const names = await readdir(fresh, { withFileTypes: true }).catch(() => [])
+      return names.filter(each => each.isFile() && isContentId(each.name)).map(({ name }) => name)
+    },
   }
 }
 
@@ -97,7 +121,8 @@ export function directoryBlobs(directory: string): BlobStore {
  * Copies a content, durably, into the store of another directory, and checks it on the way.
  * @throws {ObjectError} DATABASE_CORRUPT
  */
-export async function copyContent(from: BlobStore, content: BlobContent, directory: string): Promise<void> {
+export async function copyContent(from: BlobStore, said: BlobContent, directory: string): Promise<void> {
+  const content = soundContent(said)
   const folder = join(directory, 'blobs', content.id.slice(0, 2))
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await writeFile(join(folder, content.id), from.read(content), { flag: 'wx', mode: 0o600 })
@@ -126,7 +151,8 @@ export function memoryBlobs(): BlobStore {
     async remove(ids) {
       for (const id of ids) contents.delete(id)
     },
-    read: content => Readable.from(checked(content, 'in memory', pieces(contents.get(content.id) ?? Buffer.alloc(0)))),
+    read: content =>
+      reading(content, ({ id }) => ({ path: 'in memory', source: pieces(contents.get(id) ?? Buffer.alloc(0)) })),
     staged: () => Promise.resolve([]),
   }
 }
@@ -135,12 +161,24 @@ function* pieces(bytes: Buffer): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE)
 }
 
+/** Where a content is, for messages, and its bytes. */
+interface Found {
+  readonly path: string
+  readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+}
+
+/** A stream of a content, that is looked for as soon as it is asked for; a content that cannot be one fails the stream. */
+function reading(content: BlobContent, find: (content: BlobContent) => Found): Readable {
+  try {
+    const sound = soundContent(content)
+    return Readable.from(checked(sound, find(sound)))
+  } catch (error) {
+    return new Readable().destroy(error as Error)
+  }
+}
+
 /** Passes a content on, and fails at its end if it is not what was written. */
-async function* checked(
-  { size, sha256 }: BlobContent,
-  path: string,
-  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
+async function* checked({ size, sha256 }: BlobContent, { path, source }: Found): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   let length = 0
   try {

@@ -244,6 +244,21 @@ t.test('objects of classes that are not registered go through as they are', asyn
   await other.close()
 })
 
+t.test('a blob of a class that is not registered is not exported without its content', async t => {
+  class Picture extends Blob {}
+  registerClass('Picture', Picture)
+  const db = await openDatabase(newLevel())
+  await db.transact(async app => {
+    app.create('/shop', new Folder()).add('logo', new Picture())
+    await app.traverse('/shop/logo', Picture).write('a picture')
+  })
+  unregisterClass('Picture')
+  await db.transact(async app => {
+    await t.rejects(bytesOf(app.traverse('/shop')), { code: 'UNKNOWN_CLASS', message: /\/shop\/logo.*'Picture'/ })
+  })
+  await db.close()
+})
+
 t.test('a whole tree is exported from its root, and imported as a folder', async t => {
   const source = await withShop()
   const bytes = await exported(source, '/')
@@ -470,6 +485,12 @@ t.test('what was made up is refused, with valid checksums too', async t => {
         one,
       ]),
       /in two places/,
+    ],
+    ['a blob with null for a content', sealed([record(1, 'Blob', { content: null })]), /says of its content/],
+    [
+      'a blob whose content is named like a path',
+      sealed([record(1, 'Blob', { content: { id: '../../x', size: 1, sha256: 'a'.repeat(64) } })]),
+      /says of its content/,
     ],
     [
       'a weak reference to nothing',

@@ -1,0 +1,116 @@
+/** Databases and backups that somebody made up, with right checksums: read, restored and packed without leaving their directory. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { Blob, type Connection, restoreDatabase } from '../../lib/index.ts'
+import { asState } from '../../lib/persistent.ts'
+import { pickle } from '../../lib/pickle.ts'
+import { openDirectory } from '../../lib/storage/directory.ts'
+import { LevelStorage } from '../../lib/storage/level-storage.ts'
+import { codeOf, openTestDatabase } from '../support/database.ts'
+import { directory } from '../support/program.ts'
+
+/** A database with a blob in its root. @returns its oid and serial */
+async function withBlob(home: string): Promise<{ oid: number; serial: number; id: string }> {
+  const db = await openTestDatabase(home)
+  const blob = await db.transact(async root => {
+    const blob = new Blob()
+    root.any = blob
+    ;(root._p_jar as Connection).add(blob)
+    await blob.write('a content')
+    return blob
+  })
+  const found = await db.transact(root => ({ oid: blob._p_oid!, serial: (root.any as Blob)._p_serial! }))
+  await db.close()
+  const id = readdirSync(join(home, 'blobs'), { recursive: true, encoding: 'utf8' }).find(name =>
+    /[0-9a-f]{24}$/.test(name),
+  )!
+  return { ...found, serial: found.serial, id: id.slice(-24) }
+}
+
+/** Commits a state of the blob, and rows, as a database of somebody else's making would have them. */
+async function forge(home: string, oid: number, serial: number, content: unknown, rows: string[]): Promise<void> {
+  const { level, witness } = await openDirectory(home, { create: false })
+  const storage = await LevelStorage.open(level, home, { create: false, witness })
+  const state = pickle(asState({ mediaType: 'x/y', content }), () => undefined as never, 'it')
+  await storage.commit({
+    changes: [{ oid, serial, record: { className: 'Blob', version: 1, state: Buffer.from(state) }, references: [] }],
+    reads: new Map(),
+    outbox: new Map(rows.map(row => [row, new Uint8Array()])),
+    user: '',
+    note: '',
+    extension: {},
+    merge: () => undefined,
+  })
+  await storage.close()
+}
+
+t.test('a blob whose content is named like a path neither reads, writes nor removes anything outside', async t => {
+  const home = await directory(t)
+  const outside = join(home, 'outside')
+  mkdirSync(outside)
+  writeFileSync(join(outside, 'secret'), 'secret')
+  const names = [
+    '../../../outside/secret',
+    '../../../../outside/secret',
+    '../outside/secret',
+    '/etc/passwd',
+    'x/../../../outside/secret',
+    '..',
+    '.',
+    '',
+  ]
+  for (const [i, id] of [...names, 'a'.repeat(23), `${'A'.repeat(24)}`, 5, null, { toString: 'x' }].entries()) {
+    const place = join(home, `${i}`)
+    const { oid, serial } = await withBlob(place)
+    const name = typeof id === 'string' ? id : JSON.stringify(id)
+    const content = { id, size: 6, sha256: 'a'.repeat(64) }
+    await forge(place, oid, serial, content, [
+      `blob/${name}/${oid}`,
+      `blob/${name}`,
+      'blob/',
+      `blob/${'b'.repeat(24)}/1e3`,
+    ])
+    const db = await openTestDatabase(place)
+    const read: Buffer[] = []
+    const code = await codeOf(() =>
+      db.transact(async root => {
+        for await (const piece of (root.any as Blob).read()) read.push(piece as Buffer)
+      }),
+    )
+    t.equal(code, 'DATABASE_CORRUPT', `${name}: it is refused`)
+    t.same(read, [], 'before the first byte')
+    const { ok, problems } = await db.verify()
+    t.notOk(ok)
+    t.ok(
+      problems.some(({ kind }) => kind === 'blob') && problems.some(({ kind }) => kind === 'outbox'),
+      'verify tells of it',
+    )
+    await db.pack()
+    await db.pack()
+    await codeOf(() => db.backup(join(home, `${i}.backup`)))
+    await db.close()
+    await codeOf(() => restoreDatabase(place, join(home, `${i}.restored`)))
+    t.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret')
+    t.same(readdirSync(outside), ['secret'])
+  }
+  t.same(
+    readdirSync(home).filter(name => !/^(\d+(\.backup|\.restored)?|outside)$/.test(name)),
+    [],
+    'nothing was written beside',
+  )
+})
+
+t.test('other files among the contents are left alone, and hold nobody up', async t => {
+  const home = await directory(t)
+  const { id } = await withBlob(home)
+  mkdirSync(join(home, 'blobs/new/a directory'), { recursive: true })
+  mkdirSync(join(home, `blobs/new/${'0'.repeat(24)}`))
+  writeFileSync(join(home, 'blobs/new/notes.txt'), 'mine')
+  const db = await openTestDatabase(home)
+  t.equal(String(await db.transact(root => (root.any as Blob).bytes())), 'a content')
+  await db.pack()
+  await db.close()
+  t.equal(readFileSync(join(home, 'blobs/new/notes.txt'), 'utf8'), 'mine')
+  t.equal(readFileSync(join(home, 'blobs', id.slice(0, 2), id), 'utf8'), 'a content')
+})
