@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { Event } from '../delivery/outcome.ts'
-import type { Outgoing, Progress } from '../delivery/outgoing.ts'
+import type { Outgoing } from '../delivery/outgoing.ts'
 import { type Session, SessionError } from '../delivery/session.ts'
 import { messageOf } from '../errors.ts'
 import type { Envelope } from '../spool/format.ts'
@@ -41,7 +41,6 @@ function sessionOver(mailbox: Mailbox, name: string): Session {
   })
 
   const keep = async (envelope: Envelope, message: Outgoing): Promise<Event> => {
-    const progress: Progress = { at: 'envelope' }
     let broken: Event | undefined
     const mail: Kept = {
       key: keyOf(message.id, envelope),
@@ -49,7 +48,7 @@ function sessionOver(mailbox: Mailbox, name: string): Session {
       envelope,
       trace: traceOf(envelope),
       open() {
-        const stream = message.open(progress)
+        const stream = message.open()
         abort = why => {
           broken = event('body', undefined, why)
           stream.destroy(new Error(why))

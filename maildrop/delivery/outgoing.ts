@@ -11,9 +11,12 @@ import { hostname } from 'node:os'
 import { Readable } from 'node:stream'
 import type { ReadyMail } from '../spool/inspect.ts'
 
-/** How far the transfer of a message has come. */
+/** Is told how far the transfer of a message has come. */
 export interface Progress {
-  at: 'envelope' | 'body' | 'dot'
+  /** Another piece is asked for, which means that those before it are on their way. */
+  piece(): void
+  /** All pieces are on their way. */
+  dot(): void
 }
 
 export interface Outgoing {
@@ -25,8 +28,8 @@ export interface Outgoing {
   readonly size: number
   /** The Message-ID as it is sent, where there is one. */
   readonly messageId: string | undefined
-  /** The message's bytes, once. `progress` moves to `body` with the first, to `dot` behind the last. */
-  open(progress: Progress): Readable
+  /** The message's bytes, once. */
+  open(progress?: Progress): Readable
 }
 
 const CHUNK = 64 * 1024
@@ -64,7 +67,7 @@ export function outgoing(
       return new Readable({
         highWaterMark: CHUNK,
         read() {
-          progress.at = 'body'
+          progress?.piece()
           if (!started) {
             started = true
             this.push(start)
@@ -79,7 +82,7 @@ export function outgoing(
           } else {
             try {
               options.beforeDot()
-              progress.at = 'dot'
+              progress?.dot()
               this.push(null)
             } catch (error) {
               this.destroy(error as Error)

@@ -16,5 +16,5 @@ export function relayName({ smtp, capture }: MaildropConfig): string {
  * @throws {SessionError}
  */
 export function openRelay({ smtp, capture }: MaildropConfig, signal?: AbortSignal): Promise<Session> {
-  return capture === undefined ? openSession(smtp, signal) : openCapture(capture)
+  return capture === undefined ? openSession(smtp, { signal }) : openCapture(capture)
 }

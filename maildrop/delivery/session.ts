@@ -1,37 +1,26 @@
 /**
- * One connection to the SMTP server, ready to send: connected, encrypted and logged in as configured, or not opened at all.
+ * One connection to the SMTP server, ready to send.
  *
  * Built on nodemailer's SMTPConnection rather than on its pool, because what happened to a message must be known exactly:
  * the pool reports neither which recipients were refused before DATA failed, nor whether the final dot had left when the
  * connection broke. The protocol, pipelining, dot-stuffing, line endings and TLS are nodemailer's.
  *
- * Promises: a login that is configured is never skipped, and with TLS required never sent in the clear; every wait ends
- * by a deadline; after an error that leaves the dialogue in doubt the session is closed and says so (`usable`).
+ * Promises: every wait ends by a deadline; after an error that leaves the dialogue in doubt the session is closed and says
+ * so (`usable`).
  */
-import { readFileSync } from 'node:fs'
-import { rootCertificates, TLSSocket } from 'node:tls'
-import SMTPConnection, { type SMTPConnectionEnvelope } from 'nodemailer/lib/smtp-connection'
+import { TLSSocket } from 'node:tls'
+import type SMTPConnection from 'nodemailer/lib/smtp-connection'
+import type { SMTPConnectionEnvelope } from 'nodemailer/lib/smtp-connection'
 import type { SmtpConfig } from '../config.ts'
-import { messageOf, systemCode } from '../errors.ts'
 import type { Envelope } from '../spool/format.ts'
+import { DEADLINES, type Deadlines } from './deadlines.ts'
+import type { Dialogue } from './dialogue.ts'
+import { eventOf, type Failure } from './failure.ts'
+import { openingDialogue } from './opening.ts'
 import { type Event, parseReply, type Stage } from './outcome.ts'
-import type { Outgoing, Progress } from './outgoing.ts'
+import type { Outgoing } from './outgoing.ts'
 
-/** Milliseconds until a server that does not answer is given up. RFC 5321 section 4.5.3.2 asks for minutes. */
-const DEADLINE = { connect: 30_000, greeting: 60_000, silence: 300_000, message: 600_000 }
-/** Slowest transfer that is waited for, in bytes per second, on top of DEADLINE.message. */
-const SLOWEST = 10_000
-
-/** The server could not be used; `event` says at which stage and why. */
-export class SessionError extends Error {
-  override readonly name = 'SessionError'
-  readonly event: Event
-
-  constructor(event: Event) {
-    super(`${event.stage}: ${event.code ?? ''} ${event.text}`.replace('  ', ' '))
-    this.event = event
-  }
-}
+export { SessionError } from './failure.ts'
 
 /** What became of a message's transaction. */
 export interface Report {
@@ -58,84 +47,29 @@ export interface Session {
   abort(why: string): void
 }
 
+export interface SessionOptions {
+  /** Ends the attempt to open; a session that is open stays so. */
+  readonly signal?: AbortSignal | undefined
+  readonly deadlines?: Deadlines
+}
+
 /**
  * Connects, negotiates TLS and logs in.
- * @param signal ends the attempt; a session that is open stays so
  * @throws {SessionError}
  */
-export async function openSession(smtp: SmtpConfig, signal?: AbortSignal): Promise<Session> {
-  const connection = new SMTPConnection({
-    host: smtp.host,
-    port: smtp.port,
-    secure: false,
-    ignoreTLS: smtp.tls === 'never',
-    opportunisticTLS: smtp.tls === 'offered',
-    requireTLS: smtp.tls === 'required',
-    tls: { rejectUnauthorized: smtp.tls === 'required', ...trustedCertificates(smtp) },
-    connectionTimeout: DEADLINE.connect,
-    greetingTimeout: DEADLINE.greeting,
-    socketTimeout: DEADLINE.silence,
-    socketCloseTimeout: 1000,
-    maxResponseSize: 64 * 1024,
-  })
-  finishReplies(connection)
-  let cancel = (): void => undefined
-  const broken = new Promise<never>((_, reject) => {
-    connection.on('error', reject)
-    connection.once('end', () => reject(new Error('the server closed the connection')))
-    cancel = () => reject(signal?.reason)
-  })
-  broken.catch(() => undefined)
-  const step: Step = start => Promise.race([broken, settled(start)])
-  signal?.addEventListener('abort', cancel)
-  if (signal?.aborted) cancel()
-  let stage: Stage | undefined
-  try {
-    await step(done => connection.connect(done))
-    stage = 'login'
-    const smtputf8 = offers(connection, 'SMTPUTF8')
-    if (smtp.login) await login(connection, smtp.login, step)
-    return sessionOver(connection, smtputf8, step)
-  } catch (error) {
-    const event = eventOf(error, stage ?? openingStage(connection, error))
-    connection.close()
-    throw new SessionError(event)
-  } finally {
-    signal?.removeEventListener('abort', cancel)
-  }
-}
-
-async function login(connection: SMTPConnection, as: NonNullable<SmtpConfig['login']>, step: Step): Promise<void> {
-  if (!connection.allowsAuth) throw new Error('the server offers no login (AUTH), but MAILDROP_LOGIN is set')
-  await step(done => connection.login({ user: as.user, pass: as.password }, done))
-}
-
-function sessionOver(connection: SMTPConnection, smtputf8: boolean, step: Step): Session {
+export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}): Promise<Session> {
+  const { signal, deadlines = DEADLINES } = options
+  const dialogue = await openingDialogue(smtp, deadlines, signal)
+  const { connection } = dialogue
+  const smtputf8 = offers(dialogue, 'SMTPUTF8')
   let usable = true
   let count = 0
-  let abort: (why: string) => void = () => connection.close()
   const closed = new Promise<void>(resolve => {
     connection.once('end', () => {
       usable = false
       resolve()
     })
   })
-
-  const transaction = (envelope: SMTPConnectionEnvelope, message: Outgoing, progress: Progress) =>
-    new Promise<string>((resolve, reject) => {
-      const limit = DEADLINE.message + (message.size / SLOWEST) * 1000
-      const timer = setTimeout(() => abort(`no end after ${Math.round(limit / 1000)} seconds`), limit)
-      const end = (error: Error | null | undefined, reply = ''): void => {
-        clearTimeout(timer)
-        if (error) reject(error)
-        else resolve(reply)
-      }
-      abort = why => {
-        connection.close()
-        end(new Error(why))
-      }
-      connection.send(envelope, message.open(progress), (error, info) => end(error, info?.response))
-    })
 
   return {
     get usable() {
@@ -160,13 +94,16 @@ function sessionOver(connection: SMTPConnection, smtputf8: boolean, step: Step):
         use8BitMime: true,
         ...newBooks(),
       }
-      const progress: Progress = { at: 'envelope' }
+      const transfer = newTransfer(dialogue, message.size)
       let end: Event
       try {
-        end = { stage: 'dot', ...parseReply(await transaction(envelope, message, progress)) }
+        const reply = await dialogue.step<string>('the envelope', deadlines.envelope, done =>
+          connection.send(envelope, message.open(transfer), (error, info) => done(error, info?.response)),
+        )
+        end = { stage: 'dot', ...parseReply(reply) }
       } catch (error) {
-        end = eventOf(error, sendingStage(error, envelope, progress))
-        if (!(await recover(connection, end, progress, step))) connection.close()
+        end = failed(error, dialogue, transfer.at)
+        if (!(await recover(dialogue, end, transfer.at, deadlines))) connection.close()
       }
       // After a refused MAIL the replies to the RCPTs that were sent with it say nothing about the recipients.
       return { refused: end.stage === 'mail' ? new Map() : refusals(envelope), end }
@@ -176,35 +113,45 @@ function sessionOver(connection: SMTPConnection, smtputf8: boolean, step: Step):
       connection.quit()
       setTimeout(() => connection.close(), 2000).unref()
     },
-    abort: why => abort(why),
+    abort: why => dialogue.end(why),
+  }
+}
+
+/** How far a message has come. */
+type Place = 'envelope' | 'body' | 'dot'
+
+function newTransfer(dialogue: Dialogue, size: number) {
+  let at: Place = 'envelope'
+  const begin = (): void => {
+    if (at === 'envelope') dialogue.transfer(size)
+  }
+  return {
+    get at() {
+      return at
+    },
+    piece() {
+      begin()
+      at = 'body'
+      dialogue.piece()
+    },
+    dot() {
+      begin()
+      at = 'dot'
+      dialogue.dot()
+    },
   }
 }
 
 /** After a refusal the transaction is reset (RFC 5321 section 4.1.1.5); false if the connection is of no more use. */
-async function recover(connection: SMTPConnection, end: Event, progress: Progress, step: Step): Promise<boolean> {
+async function recover({ connection, step }: Dialogue, end: Event, at: Place, deadlines: Deadlines): Promise<boolean> {
   if (connection.destroyed) return true
   const answered = end.code !== undefined && end.code >= 400 && end.code !== 421
-  const clean = end.stage === 'dot' || progress.at === 'envelope'
+  const clean = end.stage === 'dot' || at === 'envelope'
   if (!clean || (!answered && !end.unfit)) return false
-  return step(done => connection.reset(done)).then(
+  return step('RSET', deadlines.command, done => connection.reset(done)).then(
     () => true,
     () => false,
   )
-}
-
-/**
- * nodemailer reads the replies to pipelined commands one per turn of the event loop, and forgets those that are left when
- * the connection closes: a 421 or 554 behind them would be lost. Its handler waits here until all have been read.
- */
-function finishReplies(connection: SMTPConnection): void {
-  const inside = connection as unknown as { _onClose(): void; readonly _responseQueue: readonly string[] }
-  const close = inside._onClose.bind(connection)
-  const closeBehind = (unread: number): void => {
-    const { length } = inside._responseQueue
-    if (length === 0 || length === unread) close()
-    else setImmediate(closeBehind, length)
-  }
-  inside._onClose = () => closeBehind(Number.POSITIVE_INFINITY)
 }
 
 function newBooks(): Pick<SMTPConnectionEnvelope, 'rcptQueue' | 'accepted' | 'rejected' | 'rejectedErrors'> {
@@ -215,58 +162,28 @@ function refusals(envelope: SMTPConnectionEnvelope): Map<string, Event> {
   return new Map(envelope.rejectedErrors.map(error => [String(error.recipient), eventOf(error, 'rcpt')]))
 }
 
-/** The fields of nodemailer's errors that tell what happened. */
-interface Failure extends Error {
-  readonly code?: string
-  readonly command?: string
-  readonly response?: string
+function failed(error: unknown, { unanswered }: Dialogue, at: Place): Event {
+  const stage = sendingStage(error as Failure, unanswered[0], at)
+  const event = eventOf(error, stage)
+  return (error as Failure).code === 'EMESSAGE' && stage === 'local' ? { ...event, unfit: true } : event
 }
 
-function eventOf(error: unknown, stage: Stage): Event {
-  const { response } = error as Failure
-  if (response) return { stage, ...parseReply(response) }
-  const text = messageOf(error)
-  const unfit = (error as Failure).code === 'EMESSAGE' && stage === 'local'
-  return { stage, code: undefined, enhanced: undefined, text, ...(unfit ? { unfit } : {}) }
-}
-
-function openingStage(connection: SMTPConnection, error: unknown): Stage {
-  const { code, command, response } = error as Failure
-  if (code === 'ETLS' || command === 'STARTTLS' || connection.upgrading) return 'tls'
-  return response || connection.stage === 'connected' ? 'greeting' : 'connect'
-}
-
-function sendingStage(error: unknown, envelope: SMTPConnectionEnvelope, progress: Progress): Stage {
-  const { code, command, response } = error as Failure
+function sendingStage({ code, command, response }: Failure, unanswered: string | undefined, at: Place): Stage {
   if (code === 'ESTREAM' || (code === 'EMESSAGE' && !response) || (code === 'EENVELOPE' && command === 'API'))
     return 'local'
   if (command === 'MAIL FROM') return 'mail'
   if (command === 'RCPT TO') return 'rcpt'
   if (command === 'DATA') return code === 'EENVELOPE' ? 'data' : 'dot'
-  if (progress.at !== 'envelope') return progress.at
-  return envelope.accepted.length + envelope.rejected.length > 0 ? 'rcpt' : 'mail'
+  if (at !== 'envelope') return at
+  if (unanswered === 'RCPT') return 'rcpt'
+  return unanswered === 'DATA' ? 'data' : 'mail'
 }
 
-function offers(connection: SMTPConnection, extension: string): boolean {
-  return new RegExp(`^250[ -]${extension}\\b`, 'im').test(String(connection.lastServerResponse))
+function offers({ extensions }: Dialogue, extension: string): boolean {
+  return new RegExp(`^250[ -]${extension}\\b`, 'im').test(extensions)
 }
 
 function protectionOf(connection: SMTPConnection): string {
   const socket = connection._socket
   return (socket instanceof TLSSocket && socket.getProtocol()) || 'plain'
 }
-
-function trustedCertificates(smtp: SmtpConfig): { ca?: string[] } {
-  if (smtp.tlsCa === undefined) return {}
-  try {
-    return { ca: [...rootCertificates, readFileSync(smtp.tlsCa, 'utf8')] }
-  } catch (error) {
-    const text = `cannot read MAILDROP_TLS_CA ${smtp.tlsCa}: ${systemCode(error) ?? messageOf(error)}`
-    throw new SessionError({ stage: 'tls', code: undefined, enhanced: undefined, text })
-  }
-}
-
-/** Starts something of nodemailer's that calls back, and waits for its end or the connection's. */
-type Step = (start: (done: (error?: Error | null) => void) => void) => Promise<void>
-
-const settled: Step = start => new Promise((resolve, reject) => start(error => (error ? reject(error) : resolve())))

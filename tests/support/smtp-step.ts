@@ -2,21 +2,26 @@
  * What a scripted SMTP server does at a stage: a reply, or a fault.
  *
  *     '250 ok'                            the reply; several lines are separated by \n, CRLF is added
- *     'hang'                              no answer, the connection stays open
+ *     'hang'                              no answer to anything any more, the connection stays open
+ *     'stall'                             nothing is read any more either
+ *     { sip: 20 }                         a piece is read every so many milliseconds, and nothing answered
  *     'drop'  'reset'                     the connection is ended (FIN) or torn (RST)
  *     { raw: '25\0junk' }                 these bytes as they are, and the dialogue goes on
+ *     { raw: '250-half', next: 'hang' }   the same, and another step
  *     { after: 500, say: '250 ok' }       a step, so many milliseconds later
  *     { trickle: '250 ok', every: 20 }    the reply, one byte each so many milliseconds
  *     { endless: '250-more\r\n', every }  these bytes again and again, until the connection is closed
  *     undefined                           what a well-behaved server says
  */
+import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export type Step =
   | string
   | undefined
-  | { readonly raw: string | Uint8Array }
+  | { readonly raw: string | Uint8Array; readonly next?: Step }
+  | { readonly sip: number }
   | { readonly after: number; readonly say: Step }
   | { readonly trickle: string; readonly every: number }
   | { readonly endless: string; readonly every: number }
@@ -26,7 +31,14 @@ export type Step =
  * @returns true if the server has said yes and the dialogue goes on as it should
  */
 export async function perform(socket: Duplex, step: Step, usual: string): Promise<boolean> {
-  if (step === 'hang') return false
+  if (step === 'hang') {
+    if (!socket.destroyed) await once(socket, 'close')
+    return false
+  }
+  if (step === 'stall') {
+    socket.pause()
+    return false
+  }
   if (step === 'drop' || step === 'reset') {
     tear(socket, step)
     return false
@@ -34,6 +46,10 @@ export async function perform(socket: Duplex, step: Step, usual: string): Promis
   if (step === undefined || typeof step === 'string') return say(socket, step ?? usual)
   if ('raw' in step) {
     socket.write(typeof step.raw === 'string' ? Buffer.from(step.raw, 'latin1') : step.raw)
+    return step.next === undefined ? false : await perform(socket, step.next, usual)
+  }
+  if ('sip' in step) {
+    await sip(socket, step.sip)
     return false
   }
   if ('after' in step) {
@@ -71,11 +87,25 @@ function tear(socket: Duplex, how: 'drop' | 'reset'): void {
   else socket.destroy()
 }
 
+async function sip(socket: Duplex, every: number): Promise<void> {
+  const closed = once(socket, 'close')
+  while (!socket.destroyed) {
+    socket.pause()
+    await sleep(every)
+    socket.resume()
+    await Promise.race([once(socket, 'data'), closed])
+  }
+}
+
 /** Resolves when the bytes have left; false if the connection is closed. */
 function put(socket: Duplex, bytes: string): Promise<boolean> {
   return new Promise(resolve => {
     if (socket.destroyed || !socket.writable) return resolve(false)
-    socket.once('close', () => resolve(false))
-    socket.write(bytes, 'latin1', error => resolve(!error))
+    const closed = (): void => resolve(false)
+    socket.once('close', closed)
+    socket.write(bytes, 'latin1', error => {
+      socket.removeListener('close', closed)
+      resolve(!error)
+    })
   })
 }

@@ -1,0 +1,179 @@
+/**
+ * nodemailer's SMTPConnection with hard deadlines: it follows which commands are out and which have been answered, and ends
+ * the connection when the server takes too long for one of them, however it spends that time.
+ *
+ * nodemailer's own time limits are about silence, which a server avoids by sending a byte now and then. What passes is seen
+ * in its log of the transaction, where secrets are masked; nothing of that is kept but the commands' verbs and the extensions.
+ */
+import SMTPConnection, { type SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection'
+import type { Deadlines } from './deadlines.ts'
+
+export interface Dialogue {
+  readonly connection: SMTPConnection
+  /** What the server has still to answer, in order: `greeting`, verbs of commands, `message`. */
+  readonly unanswered: readonly string[]
+  /** The last reply to EHLO; empty if there was none. */
+  readonly extensions: string
+  /**
+   * Starts something of nodemailer's that calls back. Fails when the connection does, when a deadline has passed, and at `end`.
+   * @param limit milliseconds for all of it
+   */
+  step<T>(what: string, limit: number, start: (done: Done<T>) => void): Promise<T>
+  /** The transfer of a message of so many bytes begins. */
+  transfer(size: number): void
+  /** The server has taken another piece of the message. */
+  piece(): void
+  /** All pieces of the message are on their way. */
+  dot(): void
+  /** Closes the connection; what is going on fails with `why`. */
+  end(why: unknown): void
+}
+
+export type Done<T> = (error?: Error | null, value?: T) => void
+
+/** What nodemailer logs, as far as it is of interest. */
+interface Entry {
+  readonly tnx?: string
+  /** Bytes that the server sent in the clear behind its answer to STARTTLS. */
+  readonly discarded?: number
+}
+
+/** What a timer can wait for, in milliseconds. */
+const LONGEST = 2 ** 31 - 1
+const GREETING = 'greeting'
+/** The answer that a server gives to STARTTLS by negotiating TLS. */
+export const HANDSHAKE = 'handshake'
+const MESSAGE = 'message'
+const VERB = /^(?:EHLO|HELO|STARTTLS|AUTH|MAIL|RCPT|DATA|RSET|QUIT)\b/
+
+export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadlines): Dialogue {
+  const unanswered = [GREETING]
+  let extensions = ''
+  let finish: ((error: Error) => void) | undefined
+  let stageTimer: NodeJS.Timeout | undefined
+  let wholeTimer: NodeJS.Timeout | undefined
+
+  const end = (why: unknown): void => {
+    const failed = finish
+    connection.close()
+    failed?.(why instanceof Error ? why : new Error(String(why)))
+  }
+  const arm = (limit: number, text: string): void => {
+    clearTimeout(stageTimer)
+    if (!connection.destroyed) stageTimer = setTimeout(() => end(`${text} within ${seconds(limit)}`), limit)
+  }
+  const armWhole = (wanted: number, what: string): void => {
+    const limit = Math.min(wanted, LONGEST)
+    clearTimeout(wholeTimer)
+    if (!connection.destroyed) wholeTimer = setTimeout(() => end(`${what} took more than ${seconds(limit)}`), limit)
+  }
+  const disarm = (): void => {
+    clearTimeout(stageTimer)
+    clearTimeout(wholeTimer)
+  }
+  const awaitNext = (): void => {
+    const [next] = unanswered
+    if (next === undefined) clearTimeout(stageTimer)
+    else if (next === HANDSHAKE) arm(deadlines.command, 'no TLS handshake')
+    else arm(next === 'DATA' ? deadlines.data : deadlines.command, `no complete answer to ${next}`)
+  }
+  const awaitConnection = (): void => {
+    clearTimeout(stageTimer)
+    stageTimer = setTimeout(() => {
+      if (connection.stage !== 'connected') end(`no connection within ${seconds(deadlines.connect)}`)
+      else arm(deadlines.greeting, 'no complete greeting')
+    }, deadlines.connect)
+  }
+
+  const asked = (command: string): void => {
+    const verb = command === '.' ? MESSAGE : (VERB.exec(command)?.[0] ?? 'AUTH')
+    if (unanswered[0] === HANDSHAKE) unanswered.shift()
+    unanswered.push(verb)
+    if (unanswered.length === 1) awaitNext()
+  }
+  const answered = (reply: string): void => {
+    const verb = unanswered.shift()
+    if (verb === 'EHLO') extensions = reply
+    if (verb === 'STARTTLS' && reply.startsWith('2')) unanswered.push(HANDSHAKE)
+    awaitNext()
+  }
+  const debug = ({ tnx, discarded }: Entry, text = ''): void => {
+    if (tnx === 'client') asked(text)
+    else if (tnx === 'server') answered(text)
+    else if (discarded !== undefined)
+      end(
+        new Error(
+          `${discarded} bytes came unencrypted behind the answer to STARTTLS: somebody may have put them there`,
+        ),
+      )
+  }
+
+  const connection = new SMTPConnection({
+    ...options,
+    connectionTimeout: deadlines.opening,
+    greetingTimeout: deadlines.opening,
+    socketTimeout: 2 * Math.max(deadlines.dot, deadlines.opening),
+    socketCloseTimeout: 1000,
+    maxResponseSize: 64 * 1024,
+    logger: { debug },
+    transactionLog: true,
+  })
+  finishReplies(connection)
+  connection.on('error', error => finish?.(error))
+  connection.once('end', () => {
+    disarm()
+    // Behind nodemailer's own callbacks, which know more.
+    setImmediate(() => finish?.(new Error('the server closed the connection')))
+  })
+
+  return {
+    connection,
+    unanswered,
+    get extensions() {
+      return extensions
+    },
+    step: (what, limit, start) =>
+      new Promise((resolve, reject) => {
+        const done: Done<never> = (error, value) => {
+          if (finish !== done) return
+          finish = undefined
+          disarm()
+          if (error) reject(error)
+          else resolve(value as never)
+        }
+        finish = done
+        armWhole(limit, what)
+        if (unanswered[0] === GREETING) awaitConnection()
+        start(done as Done<unknown>)
+      }),
+    transfer(size) {
+      unanswered.push(MESSAGE)
+      armWhole(deadlines.piece + (size / deadlines.slowest) * 1000, 'the transfer of the message')
+    },
+    piece: () => arm(deadlines.piece, 'no more of the message was taken'),
+    dot() {
+      clearTimeout(wholeTimer)
+      arm(deadlines.dot, 'no complete answer to the message')
+    },
+    end,
+  }
+}
+
+/**
+ * nodemailer reads the replies to pipelined commands one per turn of the event loop, and forgets those that are left when
+ * the connection closes: a 421 or 554 behind them would be lost. Its handler waits here until all have been read.
+ */
+function finishReplies(connection: SMTPConnection): void {
+  const inside = connection as unknown as { _onClose(): void; readonly _responseQueue: readonly string[] }
+  const close = inside._onClose.bind(connection)
+  const closeBehind = (unread: number): void => {
+    const { length } = inside._responseQueue
+    if (length === 0 || length === unread) close()
+    else setImmediate(closeBehind, length)
+  }
+  inside._onClose = () => closeBehind(Number.POSITIVE_INFINITY)
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 100) / 10} seconds`
+}
