@@ -4,7 +4,7 @@
  * A wrong value is a CONFIG_INVALID that names key, value (masked if secret), file and line, and what is expected.
  */
 import { isIP } from 'node:net'
-import { resolve } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 import type { CaptureTarget } from './capture/mailbox.ts'
 import type { Setting } from './config.ts'
 import { MaildropError } from './errors.ts'
@@ -63,6 +63,16 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
       return value
     },
 
+    command(key: KeyOf<'command'>): readonly [string, ...string[]] | undefined {
+      const value = text(key)
+      if (value === undefined) return undefined
+      const [path, ...args] = wordsOf(value) ?? []
+      if (path === undefined || !isAbsolute(path)) {
+        throw wrong(key, 'an absolute path and arguments, separated by blanks; quotes keep blanks together')
+      }
+      return [path, ...args]
+    },
+
     mailbox(key: KeyOf<'mailbox'>): CaptureTarget | undefined {
       const value = text(key)
       if (value === undefined) return undefined
@@ -118,4 +128,11 @@ function parseDuration(text: string): number | undefined {
   const seconds =
     Number(plain ?? 0) + Object.values(UNITS).reduce((sum, unit, i) => sum + unit * Number([d, h, m, s][i] ?? 0), 0)
   return seconds > 0 ? seconds : undefined
+}
+
+/** The words of a command; undefined if a quote is not closed. */
+function wordsOf(text: string): string[] | undefined {
+  if (!/^(?:[^\s"']|"[^"]*"|'[^']*'|\s)*$/.test(text)) return undefined
+  const words = text.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? []
+  return words.map(word => word.replace(/"([^"]*)"|'([^']*)'/g, '$1$2'))
 }

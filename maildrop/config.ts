@@ -50,6 +50,8 @@ export interface MaildropConfig {
   readonly onUnknown: 'send' | 'ask'
   /** Whether senders are told of failures. */
   readonly bounce: boolean
+  /** Path and arguments of what is told of failures. */
+  readonly onFailure: readonly [string, ...string[]] | undefined
   readonly debug: boolean
   readonly supervised: boolean
   /** Replaces the recipients of every envelope. */
@@ -167,6 +169,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     connections: waitInterval > 0 || capture?.format === 'mbox' ? 1 : value.number('MAILDROP_CONNECTIONS'),
     onUnknown: value.choice('MAILDROP_ON_UNKNOWN'),
     bounce: value.flag('MAILDROP_BOUNCE'),
+    onFailure: value.command('MAILDROP_ON_FAILURE'),
     debug: value.flag('DEBUG'),
     supervised: value.flag('SUPERVISED_DAEMON'),
     debugReceiver: value.address('DEBUG_RECEIVER'),

@@ -9,6 +9,8 @@ export type KeyKind =
   | { readonly is: 'path' }
   | { readonly is: 'paths' }
   | { readonly is: 'text'; readonly secret?: true }
+  /** An absolute path and arguments, separated by blanks; quotes keep blanks together. No shell reads it. */
+  | { readonly is: 'command' }
   | { readonly is: 'host' }
   | { readonly is: 'address' }
   /** `maildir:/path` or `mbox:/path`. */
@@ -117,6 +119,12 @@ export const CONFIG_KEYS = {
     kind: { is: 'flag' },
     default: '0',
     description: '1: tell the sender of a message, by mail, of recipients that could not be reached.',
+  },
+  MAILDROP_ON_FAILURE: {
+    kind: { is: 'command' },
+    default: '',
+    description:
+      'Command that is told of every message that was given up, as JSON on its standard input: an absolute path and arguments.',
   },
   DEBUG: { kind: { is: 'flag' }, default: '0', description: '1: stay in the foreground and print the log.' },
   SUPERVISED_DAEMON: {

@@ -16,6 +16,7 @@ import { type Claims, openClaims } from '../spool/claim.ts'
 import { ensureSpool } from '../spool/layout.ts'
 import { flushSpool } from '../spool/operations.ts'
 import { type Destination, type DestinationStatus, openDestination } from './destination.ts'
+import { type FailureHook, openFailureHook } from './failure-hook.ts'
 import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
@@ -63,6 +64,8 @@ export interface Timing {
 }
 
 export const TIMING: Timing = { tick: 500, heartbeat: 5000, lease: 30_000 }
+/** Milliseconds that MAILDROP_ON_FAILURE gets then. */
+const HOOK_GRACE = 5000
 /** Every so many ticks. */
 const RECOVERY = 4
 /** Milliseconds between two looks whether everything has been delivered, and for which files still being written are waited for. */
@@ -104,6 +107,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
   let stopping = false
   let changing: Promise<void> = Promise.resolve()
   const alive = new Set<Generation>()
+  const hook: FailureHook = openFailureHook(log)
   const wake = (): void => current.workers.wake()
 
   const openSource = (spool: string): Source => {
@@ -157,6 +161,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       wake()
     }, seconds * 1000)
 
+  hook.prepare(first)
   let current = begin(first, first.spools.map(openSource))
   let scan = scanning(first.interval)
   const served = (): Set<Source> => new Set(Array.from(alive, ({ sources }) => sources).flat())
@@ -174,6 +179,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         source.trouble.begin('care', error)
       }
     }
+    hook.tick(current.config)
     wake()
   })
 
@@ -192,6 +198,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       for (const { intake } of opened) intake.close()
       throw error
     }
+    hook.prepare(next)
     const last = current
     const sources = next.spools.map(spool => [...known, ...opened].find(source => source.spool === spool)!)
     current = begin(next, sources)
@@ -262,7 +269,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       clearInterval(scan)
       await changing
       await ticking.stop()
-      await Promise.all(Array.from(alive, generation => end(generation, STOP_GRACE)))
+      await Promise.all([hook.stop(HOOK_GRACE), ...Array.from(alive, generation => end(generation, STOP_GRACE))])
       clearInterval(beating)
       releasePidFile(first.pidFile)
       log.line('stop', { pid: process.pid })

@@ -42,6 +42,7 @@ import {
   waitingRecipients,
   writeState,
 } from '../spool/state.ts'
+import { noteFailure } from '../spool/untold.ts'
 import { daemonStep } from '../steps.ts'
 import type { Log } from './log.ts'
 
@@ -220,6 +221,7 @@ async function follow(claim: Claim, state: MailState, isNew = false): Promise<bo
       return true
     case 'fail':
       await releaseNotices(claim.spool, state)
+      await noteFailure(claim.spool, state)
       await moveToFailed(claim)
       return true
     case 'hold':

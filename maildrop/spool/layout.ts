@@ -10,6 +10,7 @@
  *     spool/.deferred/<time>@<id>       waits for its first attempt, which its writer wants not before <time>
  *     spool/.claim/<daemon>/.<id>       its state, while that is being written
  *     spool/.state/<id>                 what is known about the recipients of <id>, wherever its message is
+ *     spool/.untold/<id>.<n>            a failure that MAILDROP_ON_FAILURE has still to be told of (untold.ts)
  *     spool/hold/<id>                   put on hold: nothing happens until somebody releases or deletes it
  *     spool/failed/<id>                 given up; failed/<id>.json says why
  *
@@ -29,6 +30,7 @@ export const heldDir = (spool: string): string => join(spool, '.held')
 export const claimsDir = (spool: string): string => join(spool, '.claim')
 export const deferredDir = (spool: string): string => join(spool, '.deferred')
 export const stateDir = (spool: string): string => join(spool, '.state')
+export const untoldDir = (spool: string): string => join(spool, '.untold')
 export const holdDir = (spool: string): string => join(spool, 'hold')
 export const failedDir = (spool: string): string => join(spool, 'failed')
 

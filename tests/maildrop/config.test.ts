@@ -63,6 +63,10 @@ const CASES: Record<
     wrong: ['1e3', 'a number of seconds from 0 to 86400'],
   },
   MAILDROP_BOUNCE: { right: ['1', { bounce: true }], wrong: ['yes', '0 or 1'] },
+  MAILDROP_ON_FAILURE: {
+    right: [`/bin/x -a 'b c' d'e f'`, { onFailure: ['/bin/x', '-a', 'b c', 'de f'] }],
+    wrong: ['mail -s x', 'an absolute path and arguments'],
+  },
   DEBUG: { right: ['1', { debug: true }], wrong: ['true', '0 or 1'] },
   SUPERVISED_DAEMON: { right: ['1', { supervised: true }], wrong: ['2', '0 or 1'] },
   DEBUG_RECEIVER: {
