@@ -3,12 +3,12 @@
  *
  * A wrong value is a CONFIG_INVALID that names key, value (masked if secret), file and line, and what is expected.
  */
-import { isIP } from 'node:net'
 import { isAbsolute, resolve } from 'node:path'
 import type { CaptureTarget } from './capture/mailbox.ts'
 import type { Setting } from './config.ts'
 import { MaildropError } from './errors.ts'
 import { CONFIG_KEYS, type ConfigKeyName, type KeyKind, shownValue } from './keys.ts'
+import { isHost, parseRelay, type RelayName, relayText } from './relays.ts'
 import { addressProblem } from './spool/address.ts'
 
 /** The keys of one kind. */
@@ -19,8 +19,6 @@ type KeyOf<Is extends KeyKind['is']> = {
 type ChoiceOf<Name extends KeyOf<'choice'>> = (typeof CONFIG_KEYS)[Name]['kind']['of'] extends infer Of
   ? Of[keyof Of]
   : never
-
-const HOST = /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/
 
 /** One reader per kind; each takes the name of a key. */
 export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: string) {
@@ -53,8 +51,19 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
 
     host(key: KeyOf<'host'>): string {
       const value = given(key)
-      if (!isIP(value) && !HOST.test(value)) throw wrong(key, 'a host name or an IP address (the port is SMTP_PORT)')
+      if (!isHost(value)) throw wrong(key, 'a host name or an IP address (the port is SMTP_PORT)')
       return value
+    },
+
+    relays(key: KeyOf<'relays'>): RelayName[] {
+      const found = new Map<string, RelayName>()
+      for (const part of (text(key) ?? '').split(';').map(part => part.trim())) {
+        if (part === '') continue
+        const relay = parseRelay(part)
+        if (relay === undefined) throw wrong(key, 'host or host:port, several separated by ";"')
+        found.set(relayText(relay), relay)
+      }
+      return [...found.values()]
     },
 
     address(key: KeyOf<'address'>): string | undefined {

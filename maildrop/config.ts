@@ -13,6 +13,7 @@ import { parseConfigFile } from './config-file.ts'
 import { readValue } from './config-value.ts'
 import { MaildropError, systemCode } from './errors.ts'
 import { CONFIG_KEY_NAMES, type ConfigKeyName, isConfigKey } from './keys.ts'
+import { forgottenRelays, type Relay, relayIn } from './relays.ts'
 
 export interface SmtpConfig {
   readonly host: string
@@ -29,13 +30,15 @@ export interface MaildropConfig {
   readonly file: string
   readonly cwd: string
   readonly home: string
-  /** At least one directory; mail is written to the first, all are served. */
+  /** At least one directory; mail is written to the first, all are served. Those of the relays are the last. */
   readonly spools: readonly [string, ...string[]]
   readonly varDir: string
   readonly pidFile: string
   readonly logFile: string
   readonly logFormat: 'text' | 'json'
   readonly smtp: SmtpConfig
+  /** Further servers, each with a spool of its own. */
+  readonly relays: readonly Relay[]
   /** Seconds between two scans of the spool. */
   readonly interval: number
   /** Seconds after which a message that is still deferred is given up. */
@@ -137,6 +140,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
   const home = value.path('MAILDROP_HOME') ?? resolve(cwd, 'data', 'maildrop')
   const varDir = value.path('MAILDROP_VAR') ?? join(home, 'var')
   const [first = join(home, 'spool'), ...others] = value.paths('MAILDROP_SPOOL')
+  const relays = value.relays('MAILDROP_RELAYS').map(relay => relayIn(first, relay))
   const waitInterval = value.number('WAIT_INTERVAL')
   const capture = value.mailbox('MAILDROP_CAPTURE')
   const user = value.text('MAILDROP_LOGIN')
@@ -150,7 +154,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     file,
     cwd,
     home,
-    spools: [first, ...others],
+    spools: [first, ...others, ...relays.map(({ spool }) => spool)],
     varDir,
     pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid'),
     logFile: value.path('MAILDROP_LOG_FILE') ?? join(varDir, 'maildrop.log'),
@@ -162,6 +166,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
       tlsCa: value.path('MAILDROP_TLS_CA'),
       login: user === undefined || password === undefined ? undefined : { user, password },
     },
+    relays,
     interval: value.number('MAILDROP_INTERVAL'),
     maxAge: value.duration('MAILDROP_MAX_AGE'),
     batch: value.number('MAILDROP_BATCH'),
@@ -175,8 +180,21 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     debugReceiver: value.address('DEBUG_RECEIVER'),
     capture,
     addMessageId: value.flag('ADD_MESSAGEID'),
-    warnings: exposedPassword(file, settings),
+    warnings: [...exposedPassword(file, settings), ...forgottenRelays(first, relays)],
   }
+}
+
+/** The configuration for each server that is delivered to: the usual one first, then the relays, which know no login. */
+export function destinationsOf(config: MaildropConfig): [MaildropConfig, ...MaildropConfig[]] {
+  // what is captured is for no server
+  if (config.capture !== undefined) return [config]
+  const ofRelays = new Set(config.relays.map(({ spool }) => spool))
+  const [first, ...others] = config.spools
+  const usual = { ...config, spools: [first, ...others.filter(spool => !ofRelays.has(spool))] as const }
+  const further = config.relays.map(({ host, port, spool }): MaildropConfig => {
+    return { ...config, spools: [spool], smtp: { ...config.smtp, host, port, login: undefined } }
+  })
+  return [usual, ...further]
 }
 
 /** A password that stands in the file itself is as safe as the file. */

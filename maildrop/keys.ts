@@ -12,6 +12,8 @@ export type KeyKind =
   /** An absolute path and arguments, separated by blanks; quotes keep blanks together. No shell reads it. */
   | { readonly is: 'command' }
   | { readonly is: 'host' }
+  /** `host:port`, several separated by ";". */
+  | { readonly is: 'relays' }
   | { readonly is: 'address' }
   /** `maildir:/path` or `mbox:/path`. */
   | { readonly is: 'mailbox' }
@@ -83,6 +85,12 @@ export const CONFIG_KEYS = {
     description: 'User name at the SMTP server. With one, mail is only ever sent after logging in.',
   },
   MAILDROP_PASSWORD: { kind: { is: 'text', secret: true }, default: '', description: 'Password at the SMTP server.' },
+  MAILDROP_RELAYS: {
+    kind: { is: 'relays' },
+    default: '',
+    description:
+      'Further SMTP servers that mail may ask for (smtphost in a template): host:port, several separated by ";". They are never logged in to.',
+  },
   MAILDROP_INTERVAL: {
     kind: { is: 'number', min: 0.1, max: 86_400, unit: 'seconds' },
     default: '120',

@@ -4,32 +4,21 @@
  * `send` takes part in the transaction of the tree that the host belongs to: the message is composed and checked at once, and published in
  * the spool, for the daemon to deliver, if and only if that transaction commits.
  */
-import { acquire, type Connection, ObjectError, Persistent, parents, registerClass, traverse } from '../lib/index.ts'
+import { acquire, ObjectError, Persistent, registerClass, traverse } from '../lib/index.ts'
 import type { ComposedMessage } from '../maildrop/compose/index.ts'
-import {
-  ensureSpool,
-  formatMailFile,
-  type MaildropConfig,
-  newMailId,
-  type QueuedMail,
-  readLogTail,
-  submit,
-} from '../maildrop/index.ts'
+import { type MaildropConfig, type QueuedMail, readLogTail } from '../maildrop/index.ts'
 import type { MailHost } from '../templates/index.ts'
-import { type Message, withContents } from './attachments.ts'
-import { type Keyed, MailDelivery } from './mail-delivery.ts'
-import { listMail, type MailStatus, nameMail, statusOfMail } from './mail-status.ts'
+import type { Message } from './attachments.ts'
+import { listMail, type MailStatus, statusOfMail } from './mail-status.ts'
 import { mailSystemOf } from './mail-system.ts'
-import type { OutgoingMail } from './outgoing-mail.ts'
 import { numberOf, type Properties } from './properties.ts'
-import { readOptions, type SendOptions } from './send-options.ts'
-import { nameOfKey, sentKeysForWriting, sentKeysOf } from './sent-keys.ts'
+import type { SendOptions } from './send-options.ts'
+import { composeFrom, connectionOf, type Sender, sendFrom } from './sending.ts'
 import { Template, type TemplateOptions } from './template.ts'
 
 /** Those of `send`, and what the template is rendered with. */
-export type SendTemplateOptions = SendOptions & Omit<TemplateOptions, 'deliver'>
+export type SendTemplateOptions = SendOptions & Omit<TemplateOptions, 'deliver' | 'smarthost'>
 
-const DAY = 86_400_000
 const MAX_LOG = 64 * 1024 * 1024
 
 export class MaildropHost extends Persistent implements MailHost {
@@ -41,7 +30,7 @@ export class MaildropHost extends Persistent implements MailHost {
     },
     configPath: {
       type: 'choice',
-      choices: host => ['', ...mailSystemOf((host as MaildropHost).connection().database).configKeys],
+      choices: host => ['', ...mailSystemOf(connectionOf(host).database).configKeys],
       description: 'key of the configuration of the maildrop that it uses; empty for the usual one',
     },
     keyAge: {
@@ -96,74 +85,12 @@ export class MaildropHost extends Persistent implements MailHost {
    *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for a wrong option
    */
   async send(message: Message, options: SendOptions = {}): Promise<string> {
-    const { notBefore, key } = readOptions(options)
-    if (key === undefined) return await this.enqueue(message, options, notBefore)
-    const { root, transaction, database } = this.connection()
-    const keyed = this.keyed(key)
-    const sent = sentKeysOf(root)?.find(keyed.name, Date.now())
-    if (sent !== undefined) return sent
-    for (;;) {
-      const earlier = MailDelivery.of(transaction, mailSystemOf(database)).sentAs(keyed.name)
-      if (earlier === undefined) return await this.enqueue(message, options, notBefore, keyed)
-      const messageId = await earlier.catch(() => undefined)
-      if (messageId !== undefined) return messageId
-    }
-  }
-
-  /** Everything up to the first wait happens at once: a send that nobody waits for is part of the transaction, too. */
-  private async enqueue(
-    message: Message,
-    options: SendOptions,
-    notBefore: Date | undefined,
-    keyed?: Keyed,
-  ): Promise<string> {
-    const { database, transaction } = this.connection()
-    const spool = this.config().spools[0]
-    const newId = newMailId()
-    const delivery = this.transactional ? MailDelivery.of(transaction, mailSystemOf(database)) : undefined
-    const composed = this.composed(message, options, `${newId}-${database.id}`)
-    const mail = composed.then(({ messageId, envelope, content }): OutgoingMail => {
-      const id = nameMail(newId, messageId, database.id)
-      return { id, spool, bytes: formatMailFile({ id, ...envelope, notBefore }, content) }
-    })
-    const messageId = Promise.all([composed, mail]).then(([{ messageId }]) => messageId)
-    // what goes wrong is told by `mail`
-    messageId.catch(() => undefined)
-    delivery?.add(mail, keyed && { ...keyed, messageId })
-    const { id, bytes } = await mail
-    if (delivery === undefined) {
-      await ensureSpool(spool)
-      await submit(spool, id, bytes!)
-    }
-    return await messageId
-  }
-
-  private async composed(message: Message, options: SendOptions, id: string): Promise<ComposedMessage> {
-    const maxRecipients = numberOf(this, 'maxRecipients') || undefined
-    const maxSize = numberOf(this, 'maxSize') || undefined
-    const [contents, { composeMessage }] = await Promise.all([
-      withContents(message),
-      import('../maildrop/compose/index.ts'),
-    ])
-    return await composeMessage(contents, { ...options, maxRecipients, maxSize, id })
-  }
-
-  private keyed(key: string): Keyed {
-    const connection = this.connection()
-    if (!this.transactional)
-      throw new ObjectError(
-        'INVALID_ARGUMENT',
-        `key: ${this.physicalPath} is not transactional, so it cannot remember what it sent; use a mail host that is, or leave the key out`,
-      )
-    const name = nameOfKey(connection.add(this), key)
-    const until = Date.now() + numberOf(this, 'keyAge') * DAY
-    return { name, enter: messageId => sentKeysForWriting(connection.root).enter(name, messageId, until) }
+    return await sendFrom(this.sender(), message, options)
   }
 
   /** Composes a message as `send` does, and sends nothing. @throws as `send` */
   async compose(message: Message, options: SendOptions = {}): Promise<ComposedMessage> {
-    readOptions(options)
-    return await this.composed(message, options, `${newMailId()}-${this.connection().database.id}`)
+    return await composeFrom(this.sender(), message, options)
   }
 
   /** Sends a plain text. @returns the Message-ID; see `send` */
@@ -227,7 +154,7 @@ export class MaildropHost extends Persistent implements MailHost {
    *   was one; otherwise as `queue` tells it
    */
   status(messageId: string): Promise<MailStatus> {
-    return statusOfMail(this.connection().database, this.config().spools, messageId)
+    return statusOfMail(connectionOf(this).database, this.config().spools, messageId)
   }
 
   /** Where the host's mail goes: absolute paths, and the server that the daemon delivers to. */
@@ -243,19 +170,22 @@ export class MaildropHost extends Persistent implements MailHost {
     throw new ObjectError('WRONG_TYPE', `sendTemplate: expected a Template, its name or its path, found ${what}`)
   }
 
-  private config(): MaildropConfig {
-    return mailSystemOf(this.connection().database).config(this.configPath)
+  private sender(): Sender {
+    const connection = connectionOf(this)
+    return {
+      connection,
+      spool: this.config().spools[0],
+      transactional: this.transactional,
+      maxRecipients: numberOf(this, 'maxRecipients') || undefined,
+      maxSize: numberOf(this, 'maxSize') || undefined,
+      keyAge: numberOf(this, 'keyAge'),
+      keyOwner: () => connection.add(this),
+      name: this.physicalPath,
+    }
   }
 
-  /** The connection of the tree that the host is in; a new host may not have been given its own yet. */
-  private connection(): Connection {
-    for (const object of [this, ...parents(this)] as Persistent[]) {
-      if (object._p_jar !== undefined) return object._p_jar as Connection
-    }
-    throw new ObjectError(
-      'NOT_CONNECTED',
-      'the mail host is in no database; add it to the tree, and send in a transaction',
-    )
+  private config(): MaildropConfig {
+    return mailSystemOf(connectionOf(this).database).config(this.configPath)
   }
 }
 

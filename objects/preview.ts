@@ -2,10 +2,10 @@
 import { ObjectError } from '../lib/index.ts'
 import type { ComposedMessage } from '../maildrop/compose/index.ts'
 import type { MailHost, RenderOptions } from '../templates/index.ts'
-import { MaildropHost } from './maildrop-host.ts'
+import type { ComposingHost } from './smarthost.ts'
 
 export interface PreviewedMessage extends ComposedMessage {
-  /** Path of the mail host. */
+  /** Path of the mail host, or the server where the page names one. */
   readonly host: string
 }
 
@@ -20,9 +20,12 @@ export function preview(): { messages: readonly PreviewedMessage[]; deliver: Non
   return {
     messages,
     async deliver(host: MailHost, message, options) {
-      if (!(host instanceof MaildropHost))
-        throw new ObjectError('WRONG_TYPE', 'only a MaildropHost can show what it would send')
+      if (!canCompose(host)) throw new ObjectError('WRONG_TYPE', 'only a MaildropHost can show what it would send')
       messages.push({ host: host.physicalPath, ...(await host.compose(message, options)) })
     },
   }
+}
+
+function canCompose(host: MailHost): host is ComposingHost {
+  return 'compose' in host && typeof host.compose === 'function'
 }

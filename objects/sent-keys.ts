@@ -26,9 +26,9 @@ export function checkKey(key: unknown): string {
   )
 }
 
-/** @param host the oid of the mail host: each has keys of its own */
-export function nameOfKey(host: number, key: string): KeyName {
-  return createHash('sha256').update(`${host}:${key}`).digest('base64url').slice(0, 22)
+/** @param owner the oid of the mail host, or a server: each has keys of its own */
+export function nameOfKey(owner: number | string, key: string): KeyName {
+  return createHash('sha256').update(`${owner} ${key}`).digest('base64url').slice(0, 22)
 }
 
 export class SentKeys extends Persistent {

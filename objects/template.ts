@@ -12,6 +12,7 @@ import {
   type RenderOptions,
 } from '../templates/index.ts'
 import type { Properties } from './properties.ts'
+import { smarthost } from './smarthost.ts'
 
 export type ContentType = 'text/html' | 'text/plain'
 
@@ -19,7 +20,7 @@ export interface TemplateOptions extends RenderOptions {
   readonly context?: Persistent
 }
 
-export interface TemplateMessageOptions extends Omit<TemplateOptions, 'deliver'> {
+export interface TemplateMessageOptions extends Omit<TemplateOptions, 'deliver' | 'smarthost'> {
   readonly contentType?: ContentType
 }
 
@@ -69,7 +70,7 @@ export class Template extends Persistent {
    */
   async render(data: Record<string, unknown> = {}, options: TemplateOptions = {}): Promise<string> {
     const { context = this } = options
-    return this.compiled(context, this.contentType).render(data, { ...options, context })
+    return this.compiled(context, this.contentType).render(data, { smarthost, ...options, context })
   }
 
   /**

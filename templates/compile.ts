@@ -6,7 +6,7 @@
  */
 import { TemplateError } from './errors.ts'
 import type { Locale } from './formats.ts'
-import { findFile, findMailHost, type MailHost, type Multipart, type SendOptions } from './mail-host.ts'
+import { findFile, type MailHost, type Multipart, mailHostFor, type SendOptions, type Smarthost } from './mail-host.ts'
 import { withFiles } from './mime.ts'
 import { escapeHtml, mailOutput, pageOutput } from './output.ts'
 import { parseTemplate } from './parse.ts'
@@ -33,6 +33,8 @@ export interface CompileOptions {
 export interface RenderOptions extends Locale {
   /** The object in the tree that the page stands at; mail hosts are looked up from there. */
   readonly context?: object
+  /** Makes the mail host of a sendmail block that names an SMTP server (`smtphost`); without it none may. */
+  readonly smarthost?: Smarthost
   /** Takes each message over in the place of its mail host's `send`; for previews. */
   readonly deliver?: (host: MailHost, message: MailMessage, options: SendOptions) => Promise<unknown>
 }
@@ -49,7 +51,7 @@ export interface CompiledTemplate {
    * Renders the template as a message, as if it were the inside of a sendmail block: headers, blank line, body. Nothing is sent.
    * @throws {TemplateError} TEMPLATE_RENDER, TEMPLATE_SYNTAX (in a partial), NO_PARTIAL, NO_FILE
    */
-  message(data: Record<string, unknown>, options?: Omit<RenderOptions, 'deliver'>): Promise<MailMessage>
+  message(data: Record<string, unknown>, options?: Omit<RenderOptions, 'deliver' | 'smarthost'>): Promise<MailMessage>
 }
 
 /** Refuses a source that is no template. @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST */
@@ -72,9 +74,9 @@ export function compileTemplate(
   }
   const output = () => pageOutput(contentType === 'text/html' ? escapeHtml : text => text)
   return {
-    async render(data, { context, deliver = send, ...locale } = {}) {
+    async render(data, { context, smarthost, deliver = send, ...locale } = {}) {
       const { output: page, mails } = await render(template, data, partials, output, locale)
-      await hand(mails, context, deliver)
+      await hand(mails, { context, smarthost }, deliver)
       return page.parts.join('')
     },
     async message(data, { context, ...locale } = {}) {
@@ -96,13 +98,13 @@ const send: NonNullable<RenderOptions['deliver']> = (host, message, options) => 
 
 async function hand(
   mails: readonly PendingMail[],
-  context: object | undefined,
+  around: { readonly context: object | undefined; readonly smarthost: Smarthost | undefined },
   deliver: NonNullable<RenderOptions['deliver']>,
 ): Promise<void> {
   const ready = mails.map(mail => ({
     mail,
-    host: findMailHost(mail.host, context, mail.place),
-    message: withAttachments(readMail(mail), context),
+    host: mailHostFor(mail.host, around, mail.place),
+    message: withAttachments(readMail(mail), around.context),
   }))
   for (const { mail, message, host } of ready) {
     try {

@@ -56,8 +56,37 @@ interface Leaf {
 export const MULTIPARTS = ['mixed', 'alternative', 'related'] as const
 export const DISPOSITIONS = ['inline', 'attachment'] as const
 
+/** An SMTP server that a block names in the place of a mail host. */
+export class Server {
+  readonly host: string
+  readonly port: number
+
+  constructor(host: string, port: number) {
+    this.host = host
+    this.port = port
+  }
+}
+
+/** Makes the mail host for a server; throws for one that may not be used. */
+export type Smarthost = (context: object | undefined, server: Server) => MailHost
+
+/** The mail host of a block, by its name or its server. @throws {TemplateError} NO_MAIL_HOST */
+export function mailHostFor(
+  named: unknown,
+  { context, smarthost }: { readonly context?: object | undefined; readonly smarthost?: Smarthost | undefined },
+  place: Place,
+): MailHost {
+  if (!(named instanceof Server)) return findMailHost(named, context, place)
+  try {
+    if (smarthost !== undefined) return smarthost(context, named)
+  } catch (cause) {
+    throw new TemplateError('NO_MAIL_HOST', place, `sendmail: ${(cause as Error).message}`, { cause })
+  }
+  throw new TemplateError('NO_MAIL_HOST', place, "sendmail: smtphost needs the option 'smarthost' of render")
+}
+
 /** @throws {TemplateError} NO_MAIL_HOST */
-export function findMailHost(name: unknown, context: object | undefined, place: Place): MailHost {
+function findMailHost(name: unknown, context: object | undefined, place: Place): MailHost {
   const found = find(name, context, { what: 'a mail host', code: 'NO_MAIL_HOST', place })
   if (isMailHost(found)) return found
   throw new TemplateError('NO_MAIL_HOST', place, `expected a mail host at '${name}', found ${describe(found)}`)

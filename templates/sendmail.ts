@@ -1,5 +1,6 @@
 /**
- * The sendmail block: `<<#sendmail mailhost="XYZ" mailto=… mailfrom=… subject=… encode=…>> … <</sendmail>>`.
+ * The sendmail block: `<<#sendmail mailhost="XYZ" mailto=… mailfrom=… subject=… encode=… key=…>> … <</sendmail>>`; or, in the place
+ * of `mailhost`, `smtphost="mail.example.org" port=25`.
  *
  * The block's own text decides where each header begins and ends and where the body begins. Values never are part of
  * that text: a rendered block is a list of text and values, it is split at the line breaks of its text only, and
@@ -14,13 +15,15 @@
 import type { Block, Expression } from './ast.ts'
 import { type Attributes, attributeFault, attributeText, attributeWord, type Fault } from './attributes.ts'
 import { type Place, TemplateError } from './errors.ts'
-import { ENCODINGS, type Multipart, type SendOptions } from './mail-host.ts'
+import { ENCODINGS, type Multipart, type SendOptions, Server } from './mail-host.ts'
 import { bodyText, isBlank, type Line, splitLines, withoutIndent } from './mail-lines.ts'
 import { isEmbedded, isSafeText, type Piece } from './output.ts'
 
 export const SENDMAIL = 'sendmail'
 const ATTRIBUTES: Attributes = {
   mailhost: undefined,
+  smtphost: undefined,
+  port: undefined,
   mailto: undefined,
   mailfrom: undefined,
   subject: undefined,
@@ -35,21 +38,35 @@ export function checkSendmail({ params, hash, program, inverse, loc }: Block): F
   if (fault) return fault
   if (inverse || !program)
     return { code: 'TEMPLATE_SYNTAX', at: { loc }, what: 'sendmail has no else; its block is the message' }
-  const hosts = params.length + pairs.filter(({ key }) => key === 'mailhost').length
-  if (hosts !== 1)
+  const written = (...keys: string[]) => pairs.filter(({ key }) => keys.includes(key))
+  const hosts = [...params, ...written('mailhost', 'smtphost').map(({ value }) => value)]
+  if (hosts.length !== 1)
     return {
-      code: hosts === 0 ? 'NO_MAIL_HOST' : 'TEMPLATE_SYNTAX',
+      code: hosts.length === 0 ? 'NO_MAIL_HOST' : 'TEMPLATE_SYNTAX',
       at: { loc },
-      what: `expected one mail host, mailhost="NAME" or the first argument, found ${hosts === 0 ? 'none' : hosts}`,
+      what: `expected one mail host, mailhost="NAME" or the first argument, or an SMTP server, smtphost="NAME", found ${hosts.length === 0 ? 'none' : hosts.length}`,
     }
-  const host = params[0] ?? pairs.find(({ key }) => key === 'mailhost')?.value
+  const host = hosts[0]
   if (host?.type.endsWith('Literal') && !('value' in host && typeof host.value === 'string' && host.value !== ''))
-    return { code: 'NO_MAIL_HOST', at: host, what: 'expected the name or path of a mail host' }
+    return { code: 'NO_MAIL_HOST', at: host, what: 'expected the name or path of a mail host, or the name of a server' }
+  const [port] = written('port')
+  if (port && written('smtphost').length === 0)
+    return { code: 'TEMPLATE_SYNTAX', at: port, what: 'port goes with smtphost; a mail host knows its server' }
+  if (port && 'value' in port.value && portOf(port.value.value) === undefined)
+    return { code: 'TEMPLATE_SYNTAX', at: port, what: `port: ${PORT}, found '${port.value.value}'` }
   return undefined
+}
+
+const PORT = 'expected a whole number from 1 to 65535'
+
+function portOf(value: unknown): number | undefined {
+  const port = typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value
+  return typeof port === 'number' && Number.isInteger(port) && port >= 1 && port <= 65_535 ? port : undefined
 }
 
 /** A block as it was rendered, not yet sent. */
 export interface PendingMail {
+  /** A name or path, or a server. */
   readonly host: unknown
   readonly options: SendOptions
   readonly parts: readonly Piece[]
@@ -64,9 +81,13 @@ export function readAttributes(
 ): { host: unknown; options: SendOptions } {
   const options: SendOptions = {}
   let host: unknown = params[0] && evaluate(params[0])
+  let server: string | undefined
+  let port: unknown = 25
   for (const { key, value } of hash?.pairs ?? []) {
     const found = evaluate(value)
     if (key === 'mailhost') host = found
+    else if (key === 'smtphost') server = attributeText(found, key, place).toLowerCase()
+    else if (key === 'port') port = found
     // the author may write a list; a value is one address, or an array of them
     else if (key === 'mailto')
       options.to =
@@ -76,7 +97,13 @@ export function readAttributes(
     else if (key === 'key') options.key = keyOf(found, place)
     else if (key === 'encode') options.encode = attributeWord(found, key, ENCODINGS, place)
   }
-  return { host, options }
+  return { host: server === undefined ? host : new Server(server, checkPort(port, place)), options }
+}
+
+function checkPort(value: unknown, place: Place): number {
+  const port = portOf(value)
+  if (port !== undefined) return port
+  throw new TemplateError('TEMPLATE_RENDER', place, `port: ${PORT}, found ${JSON.stringify(value)}`)
 }
 
 /** A key that is missing would let two messages through, so that is an error. */

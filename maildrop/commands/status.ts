@@ -70,9 +70,11 @@ function describe(daemon: ServeStatus | { readonly problem: string }): void {
     say(`  problem   ${printable(daemon.problem)}`)
     return
   }
-  const { destination, connections, relay, uptime } = daemon
-  const { state, seconds = 0, reason = '' } = destination
-  const trouble = state === 'up' ? '' : ` for ${formatDuration(seconds)}: ${printable(reason)}`
-  say(`  delivers  to ${relay}, which is ${state === 'up' ? 'up' : 'down'}${trouble}`)
+  const { connections, uptime } = daemon
+  for (const { relay, destination } of [daemon, ...daemon.relays]) {
+    const { state, seconds = 0, reason = '' } = destination
+    const trouble = state === 'up' ? '' : ` for ${formatDuration(seconds)}: ${printable(reason)}`
+    say(`  delivers  to ${relay}, which is ${state === 'up' ? 'up' : 'down'}${trouble}`)
+  }
   say(`  busy      ${connections.busy} of ${connections.open} open connections; running for ${formatDuration(uptime)}`)
 }

@@ -4,12 +4,12 @@
  * It starts whether or not the SMTP server can be reached, survives a spool that is removed, a full disk and a log that
  * cannot be written, and ends by finishing (or giving back) what it has begun.
  *
- * A *generation* is what one configuration has begun: its destination and its workers. A reload starts the next one at once,
+ * A *generation* is what one configuration has begun: for each server a destination and its workers. A reload starts the next one at once,
  * and lets the messages in transfer of the one before finish as they were begun. The spools are common to all generations.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { captureName } from '../capture/mailbox.ts'
-import type { MaildropConfig } from '../config.ts'
+import { destinationsOf, type MaildropConfig } from '../config.ts'
 import { relayName } from '../delivery/relay.ts'
 import { MaildropError } from '../errors.ts'
 import { type Claims, openClaims } from '../spool/claim.ts'
@@ -47,6 +47,8 @@ export interface DaemonStatus {
   /** host:port */
   readonly relay: string
   readonly destination: DestinationStatus
+  /** The further servers of MAILDROP_RELAYS. */
+  readonly relays: readonly { readonly relay: string; readonly destination: DestinationStatus }[]
   readonly connections: { readonly open: number; readonly busy: number; readonly allowed: number }
   /** Messages that are due, as far as is known. */
   readonly backlog: number
@@ -80,12 +82,19 @@ interface Source {
   readonly trouble: Trouble
 }
 
-interface Generation {
-  readonly config: MaildropConfig
+/** What goes to one server. */
+interface Lane {
   readonly relay: string
   readonly sources: readonly Source[]
   readonly destination: Destination
   readonly workers: Workers
+}
+
+interface Generation {
+  readonly config: MaildropConfig
+  readonly sources: readonly Source[]
+  /** The usual server's first, then those of the relays. */
+  readonly lanes: readonly [Lane, ...Lane[]]
 }
 
 /**
@@ -108,7 +117,9 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
   let changing: Promise<void> = Promise.resolve()
   const alive = new Set<Generation>()
   const hook: FailureHook = openFailureHook(log)
-  const wake = (): void => current.workers.wake()
+  const wake = (): void => {
+    for (const { workers } of current.lanes) workers.wake()
+  }
 
   const openSource = (spool: string): Source => {
     const claims = openClaims(spool, () => log.line('claims-lost', { spool }))
@@ -121,19 +132,30 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     }
   }
 
-  const begin = (config: MaildropConfig, sources: readonly Source[]): Generation => {
+  const beginLane = (config: MaildropConfig, all: readonly Source[]): Lane => {
     const relay = relayName(config)
-    const destination = openDestination(relay, config.connections, log, () => generation.workers.wake())
+    const sources = config.spools.map(spool => all.find(source => source.spool === spool)!)
+    const destination = openDestination(relay, config.connections, log, () => lane.workers.wake())
     const workers = startWorkers(sources, { config, log, destination, stopping: () => stopping })
-    const generation = { config, relay, sources, destination, workers }
+    const lane = { relay, sources, destination, workers }
+    return lane
+  }
+
+  const begin = (config: MaildropConfig, sources: readonly Source[]): Generation => {
+    const [usual, ...relays] = destinationsOf(config)
+    const generation: Generation = {
+      config,
+      sources,
+      lanes: [beginLane(usual, sources), ...relays.map(relay => beginLane(relay, sources))],
+    }
     alive.add(generation)
     return generation
   }
 
   /** Ends a generation, and closes the spools that no other one serves. */
   const end = async (generation: Generation, grace?: number): Promise<void> => {
-    generation.destination.close()
-    await generation.workers.stop(grace)
+    for (const { destination } of generation.lanes) destination.close()
+    await Promise.all(generation.lanes.map(({ workers }) => workers.stop(grace)))
     if (!alive.delete(generation)) return
     for (const source of generation.sources) {
       if ([...alive].some(({ sources }) => sources.includes(source))) continue
@@ -210,22 +232,26 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
 
   for (const { spool } of current.sources) await tidyStates(spool)
   for (const source of current.sources) await takeBack(source)
+  const { relay } = current.lanes[0]
   const text = first.capture && `mail goes to ${captureName(first.capture)}, nothing is sent`
-  log.line('start', { pid: process.pid, relay: current.relay, spool: first.spools.join(';'), config: first.file, text })
+  log.line('start', { pid: process.pid, relay, spool: first.spools.join(';'), config: first.file, text })
   wake()
 
   return {
     get status() {
-      const { relay, destination, workers, sources } = current
+      const { sources, lanes } = current
+      const [{ relay, destination }, ...further] = lanes
+      const working = Array.from(alive, ({ lanes }) => lanes).flat()
       return {
         relay,
         destination: destination.status,
+        relays: further.map(({ relay, destination }) => ({ relay, destination: destination.status })),
         connections: {
-          open: sum(alive, generation => generation.workers.open),
-          busy: sum(alive, generation => generation.workers.busy),
-          allowed: destination.allowance,
+          open: sum(working, lane => lane.workers.open),
+          busy: sum(working, lane => lane.workers.busy),
+          allowed: sum(lanes, lane => lane.destination.allowance),
         },
-        backlog: sum(sources, ({ intake }) => intake.backlog) + workers.busy,
+        backlog: sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy),
       }
     },
     reload(next) {
@@ -239,22 +265,23 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         count += await flushSpool(spool)
         intake.scan()
       }
-      current.destination.probe()
+      for (const { destination } of current.lanes) destination.probe()
       wake()
       return count
     },
     async drained() {
       for (const { intake } of current.sources) intake.scan()
-      current.destination.probe()
+      for (const { destination } of current.lanes) destination.probe()
       wake()
       let moved = performance.now()
       // Once nothing is left, one more look finds what has come by other ways than a notification.
       for (let looks = 0; looks < 2; ) {
         await sleep(LOOK)
         if (stopping) throw new MaildropError('NOT_RUNNING', 'the daemon was stopped meanwhile')
-        if (current.destination.status.state === 'down') return
-        const { sources, workers } = current
-        if (sum(sources, ({ intake }) => intake.backlog) + workers.busy > 0) {
+        const lanes = current.lanes.filter(({ destination }) => destination.status.state !== 'down')
+        if (lanes.length === 0) return
+        const sources = lanes.flatMap(lane => lane.sources)
+        if (sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy) > 0) {
           moved = performance.now()
           looks = 0
         } else if (sum(sources, ({ intake }) => intake.unsettled) === 0 || performance.now() - moved > UNSETTLED) {

@@ -13,6 +13,7 @@
  *     spool/.untold/<id>.<n>            a failure that MAILDROP_ON_FAILURE has still to be told of (untold.ts)
  *     spool/hold/<id>                   put on hold: nothing happens until somebody releases or deletes it
  *     spool/failed/<id>                 given up; failed/<id>.json says why
+ *     spool/.relays/<host>:<port>/      the spool of a relay (relays.ts), laid out as this one
  *
  *     .held → spool → .claim/… → .claim/….sent1 → gone (delivered)
  *               ↑         ↓             ↓

@@ -42,6 +42,18 @@ const CASES: Record<
     right: ['::1', { smtp: { host: '::1' } }],
     wrong: ['mail:25', 'a host name or an IP address (the port is SMTP_PORT)'],
   },
+  MAILDROP_RELAYS: {
+    right: [
+      'Mail.example.org; [::1]:2525;mail.example.org:25',
+      {
+        relays: [
+          { host: 'mail.example.org', port: 25, spool: '/base/data/maildrop/spool/.relays/mail.example.org:25' },
+          { host: '::1', port: 2525, spool: '/base/data/maildrop/spool/.relays/[::1]:2525' },
+        ],
+      },
+    ],
+    wrong: ['mail:0', 'host or host:port, several separated by'],
+  },
   SMTP_PORT: { right: ['587', { smtp: { port: 587 } }], wrong: ['70000', 'a whole number of port from 1 to 65535'] },
   MAILDROP_TLS: {
     right: ['2', { smtp: { tls: 'required' } }],

@@ -1,0 +1,12 @@
+/** Templates in files, with the servers that a page may name (see `smarthost.ts`). */
+import { type RenderOptions, renderFile as render } from '../templates/index.ts'
+import { smarthost } from './smarthost.ts'
+
+/**
+ * Renders a file; a name that ends in `.txt.hbs` makes the page text/plain, any other text/html. Partials are files in its directory.
+ * @param options context: the object from which mail hosts are acquired
+ * @throws {TemplateError} TEMPLATE_UNREADABLE, and as `render` of a Template
+ */
+export function renderFile(path: string, data: Record<string, unknown>, options: RenderOptions = {}): Promise<string> {
+  return render(path, data, { smarthost, ...options })
+}
