@@ -10,7 +10,7 @@ const GRACE = 2000
 /** Characters of what it complained that are kept. */
 const MAX_TEXT = 500
 /** What the environment of the daemon holds that is nobody else's business. */
-const SECRETS = ['MAILDROP_PASSWORD']
+const SECRETS = ['MAILDROP_PASSWORD', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']
 
 /**
  * @param command absolute path and arguments

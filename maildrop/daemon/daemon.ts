@@ -26,6 +26,8 @@ import { startWorkers, type Workers } from './workers.ts'
 
 export interface Daemon {
   readonly status: DaemonStatus
+  /** Turns that it has made of looking after its spools: a number that grows while it gets on. */
+  readonly turns: number
   /**
    * Goes on with another configuration. Nothing changes if that fails.
    * @param next `pidFile` has to be the same
@@ -114,6 +116,7 @@ export async function startDaemon(config: MaildropConfig, log: Log, timing = TIM
 
 async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Promise<Daemon> {
   let stopping = false
+  let turns = 0
   let changing: Promise<void> = Promise.resolve()
   const alive = new Set<Generation>()
   const hook: FailureHook = openFailureHook(log)
@@ -202,6 +205,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       }
     }
     hook.tick(current.config)
+    turns = count
     wake()
   })
 
@@ -253,6 +257,9 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         },
         backlog: sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy),
       }
+    },
+    get turns() {
+      return turns
     },
     reload(next) {
       const done = changing.then(() => change(next))

@@ -31,6 +31,7 @@ export const LOG_EVENTS = {
   'reload-refused': 'The configuration as it is now cannot be used; the daemon keeps the one it has.',
   flush: 'What was deferred was made due.',
   'control-failed': 'There is no control socket: the daemon delivers, but maildropctl cannot ask it.',
+  'notify-failed': 'systemd cannot be told how the daemon is.',
   died: 'The daemon was ended by an error nobody foresaw.',
   warning: 'Something in the configuration should be looked at.',
   trouble: 'A spool cannot be used.',

@@ -18,6 +18,7 @@ import { type Daemon, startDaemon, TIMING } from './daemon.ts'
 import { type Log, openLog } from './log.ts'
 import { releasePidFile } from './pid-file.ts'
 import { openReloading } from './reloading.ts'
+import { openSupervisor } from './systemd.ts'
 
 /**
  * @param ready called when the daemon delivers
@@ -31,6 +32,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   const log = openLog(config, config.debug ? line => process.stdout.write(line) : undefined)
   let daemon: Daemon | undefined
   let reload: () => Promise<unknown> = async () => undefined
+  const supervisor = openSupervisor(log, process.env)
   const flush = async (): Promise<{ messages: number }> => {
     const messages = (await daemon?.flush()) ?? 0
     log.line('flush', { pid: process.pid, messages })
@@ -53,7 +55,11 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   daemon = await startDaemon(config, log, timing)
   const running = daemon
   const reloading = openReloading(config, running, log)
-  reload = reloading.reload
+  reload = () => {
+    const done = reloading.reload()
+    supervisor.reloading(done)
+    return done
+  }
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
   const closeControl = await openControl(config, log, async command => {
@@ -69,8 +75,10 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
         return running.status.destination
     }
   })
+  supervisor.ready({ progress: () => running.turns, status: () => describe(running.status) })
   ready()
   await signal
+  supervisor.stopping()
   const stopped = running.stop()
   await closeControl()
   await stopped
@@ -83,6 +91,13 @@ function statusOf(started: Date, config: MaildropConfig, daemon: Daemon) {
   const { file, spools, logFile } = config
   const uptime = Math.round((Date.now() - started.getTime()) / 1000)
   return { pid: process.pid, started: started.toISOString(), uptime, config: file, spools, logFile, ...daemon.status }
+}
+
+/** One line for whoever looks at the service. */
+function describe({ relay, destination, backlog }: Daemon['status']): string {
+  const waiting = backlog === 0 ? 'nothing waits' : `${backlog} waiting`
+  const trouble = destination.reason?.replace(/\p{Cc}/gu, '?')
+  return destination.state === 'up' ? `delivers to ${relay}; ${waiting}` : `cannot use ${relay}: ${trouble}; ${waiting}`
 }
 
 function endingSignal(): Promise<void> {
