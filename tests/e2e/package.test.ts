@@ -1,15 +1,13 @@
 /** The package as its users get it: packed, installed in an empty directory, and used as the README's tour says. */
-import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import t from 'tap'
 import { CONFIG_KEYS, type ConfigKeyName } from '../../maildrop/index.ts'
+import { pack } from '../support/packing.ts'
+import { freePort } from '../support/ports.ts'
 import { directory, program, TOP } from '../support/program.ts'
-import { agrees, blocksOf, commandsOf, shell } from '../support/readme.ts'
+import { blocksOf, follow } from '../support/readme.ts'
 
 const TOUR = '## Five minutes from an empty directory'
 /** A program that uses each entry of the package, with an error that the types must find. */
@@ -36,22 +34,6 @@ await db.transact(app => app.traverse('/XYZ', MaildropHost).send('x', { subject:
 const page: string = await compileTemplate('<<x>>').render({ x: id })
 console.log(page, loadConfig().spools[0])
 `
-const run = promisify(execFile)
-
-/** Packs the package into a directory. @returns the names of its files */
-async function pack(to: string): Promise<string[]> {
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', to], { cwd: TOP })
-  const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[]
-  return packed!.files.map(({ path }) => path)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
-}
 
 t.test('the package contains what is needed and nothing else', async t => {
   const files = await pack(await directory(t))
@@ -92,23 +74,7 @@ t.test('the tour of the README works with the packed package, word for word', as
   const shop = join(home, 'shop')
   t.teardown(() => program(shop, 'npx', ['stop_maildrop']))
   const env = { HOME: process.env.HOME ?? home, NPM_CONFIG_LOGLEVEL: 'error' }
-  const [first, ...rest] = blocks.filter(({ language }) => language === 'console').map(({ content }) => content)
-  const check = async (cwd: string, session: string) => {
-    const commands = commandsOf(session)
-    const outcomes = await shell(
-      cwd,
-      commands.map(({ command }) => command),
-      env,
-    )
-    for (const [i, { command, expected }] of commands.entries()) {
-      const { code, printed } = outcomes[i]!
-      t.equal(code, 0, `${command}: ${printed}`)
-      t.ok(agrees(expected, printed), `${command}\nexpected ${expected}\nprinted ${printed}`)
-    }
-  }
-  await check(home, first!)
-  for (const { file, content } of blocks) if (file !== '') await writeFile(join(shop, file), content)
-  await check(shop, rest.join(''))
+  await follow(t, home, blocks, env)
 
   await writeFile(join(shop, 'check.ts'), TYPED)
   const tsc = [

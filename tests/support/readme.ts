@@ -1,6 +1,7 @@
-/** The README's blocks, and a shell that runs its console sessions as they are printed. */
+/** The blocks of a page, and a shell that follows it: files are written, console sessions run as they are printed. */
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
+import type { Test } from 'tap'
 
 export interface Block {
   readonly language: string
@@ -11,10 +12,11 @@ export interface Block {
 
 /** The fenced blocks of a Markdown text, from a heading on to the next of its level. */
 export function blocksOf(markdown: string, heading: string): Block[] {
-  const from = markdown.indexOf(`\n${heading}\n`)
+  const page = `\n${markdown}`
+  const from = page.indexOf(`\n${heading}\n`)
   if (from < 0) throw new Error(`no heading ${heading}`)
   const level = /^#+/.exec(heading)?.[0] ?? ''
-  const rest = markdown.slice(from + heading.length + 2)
+  const rest = page.slice(from + heading.length + 2)
   const end = rest.search(new RegExp(`^${level} `, 'm'))
   return Array.from(
     rest.slice(0, end < 0 ? undefined : end).matchAll(/^```(\w*) ?(.*)\n([\s\S]*?)^```$/gm),
@@ -24,7 +26,7 @@ export function blocksOf(markdown: string, heading: string): Block[] {
 
 export interface Command {
   readonly command: string
-  /** What the README says it prints; empty if it does not say. `…` stands for anything. */
+  /** What the page says it prints; empty if it does not say. `…` stands for anything. */
   readonly expected: string
 }
 
@@ -46,6 +48,25 @@ export function agrees(expected: string, printed: string): boolean {
     .map(part => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
     .join('[^]*')
   return expected === '' || new RegExp(`^${pattern}$`).test(printed.replaceAll('\r\n', '\n').trimEnd())
+}
+
+/** Does what the blocks say, in their order, in one shell, and checks that each command succeeds and prints what stands there. */
+export async function follow(t: Test, cwd: string, blocks: readonly Block[], env: Readonly<Record<string, string>>) {
+  const commands = blocks.flatMap(({ language, file, content }): Command[] => {
+    if (language === 'console') return commandsOf(content)
+    return file === '' ? [] : [{ command: `cat > ${file} <<'END OF BLOCK'\n${content}END OF BLOCK`, expected: '' }]
+  })
+  const outcomes = await shell(
+    cwd,
+    commands.map(({ command }) => command),
+    env,
+  )
+  for (const [i, { command, expected }] of commands.entries()) {
+    const { code, printed } = outcomes[i]!
+    // What comes after a command that failed would only fail because of it.
+    if (!t.equal(code, 0, `${command}: ${printed}`)) return
+    t.ok(agrees(expected, printed), `${command}\nexpected ${expected}\nprinted ${printed}`)
+  }
 }
 
 /** Runs commands one after the other in one shell, so that `cd` and `export` last. @returns what each printed, and its exit code */
