@@ -5,7 +5,7 @@
  * with the package. Every key may be given as an environment variable too, which wins. Everything is checked here, once,
  * so the rest of the program never meets a wrong value; all paths in the result are absolute.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaptureTarget } from './capture/mailbox.ts'
@@ -14,16 +14,9 @@ import { readValue } from './config-value.ts'
 import { MaildropError, systemCode } from './errors.ts'
 import { CONFIG_KEY_NAMES, type ConfigKeyName, isConfigKey } from './keys.ts'
 import { forgottenRelays, type Relay, relayIn } from './relays.ts'
+import { isExposed, type SmtpConfig, smtpConfig, smtpWarnings } from './smtp-config.ts'
 
-export interface SmtpConfig {
-  readonly host: string
-  readonly port: number
-  readonly tls: 'never' | 'offered' | 'required'
-  /** PEM file of further certificates to trust. */
-  readonly tlsCa: string | undefined
-  /** With a login mail is only sent after logging in. */
-  readonly login: { readonly user: string; readonly password: string } | undefined
-}
+export type { SmtpConfig } from './smtp-config.ts'
 
 export interface MaildropConfig {
   /** The configuration file that was read, and the directory that relative paths in it start at. */
@@ -143,13 +136,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
   const relays = value.relays('MAILDROP_RELAYS').map(relay => relayIn(first, relay))
   const waitInterval = value.number('WAIT_INTERVAL')
   const capture = value.mailbox('MAILDROP_CAPTURE')
-  const user = value.text('MAILDROP_LOGIN')
-  const password = value.text('MAILDROP_PASSWORD')
-  if ((user === undefined) !== (password === undefined)) {
-    const [given, missing] =
-      user === undefined ? ['MAILDROP_PASSWORD', 'MAILDROP_LOGIN'] : ['MAILDROP_LOGIN', 'MAILDROP_PASSWORD']
-    throw new MaildropError('CONFIG_INVALID', `${file}: ${given} is set, but ${missing} is not; set both or neither`)
-  }
+  const smtp = smtpConfig(value, file)
   return {
     file,
     cwd,
@@ -159,13 +146,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid'),
     logFile: value.path('MAILDROP_LOG_FILE') ?? join(varDir, 'maildrop.log'),
     logFormat: value.choice('MAILDROP_LOG_FORMAT'),
-    smtp: {
-      host: value.host('SMTP_HOST'),
-      port: value.number('SMTP_PORT'),
-      tls: value.choice('MAILDROP_TLS'),
-      tlsCa: value.path('MAILDROP_TLS_CA'),
-      login: user === undefined || password === undefined ? undefined : { user, password },
-    },
+    smtp,
     relays,
     interval: value.number('MAILDROP_INTERVAL'),
     maxAge: value.duration('MAILDROP_MAX_AGE'),
@@ -180,7 +161,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     debugReceiver: value.address('DEBUG_RECEIVER'),
     capture,
     addMessageId: value.flag('ADD_MESSAGEID'),
-    warnings: [...exposedPassword(file, settings), ...forgottenRelays(first, relays)],
+    warnings: [...exposedPassword(file, settings), ...smtpWarnings(smtp), ...forgottenRelays(first, relays)],
   }
 }
 
@@ -201,7 +182,7 @@ export function destinationsOf(config: MaildropConfig): [MaildropConfig, ...Mail
 function exposedPassword(file: string, settings: ReadonlyMap<ConfigKeyName, Setting>): string[] {
   const password = settings.get('MAILDROP_PASSWORD')
   const isInFile = password !== undefined && password.value !== '' && password.where !== ENVIRONMENT
-  if (!isInFile || (statSync(file).mode & 0o077) === 0) return []
+  if (!isInFile || !isExposed(file)) return []
   return [`${password.where}: the password can be read by others; run: chmod 600 ${file}`]
 }
 

@@ -70,9 +70,21 @@ export const CONFIG_KEYS = {
     description: 'Port of the SMTP server.',
   },
   MAILDROP_TLS: {
-    kind: { is: 'choice', of: { 0: 'never', 1: 'offered', 2: 'required' } },
+    kind: { is: 'choice', of: { 0: 'never', 1: 'offered', 2: 'required', implicit: 'implicit' } },
     default: '1',
-    description: 'STARTTLS: 0 never, 1 if the server offers it, 2 required, with a certificate that must be valid.',
+    description:
+      'Encryption: 0 never, 1 by STARTTLS if the server offers it, 2 STARTTLS required, implicit from the beginning (port 465).',
+  },
+  MAILDROP_TLS_VERIFY: {
+    kind: { is: 'choice', of: { auto: 'auto', 0: 'never', 1: 'always' } },
+    default: 'auto',
+    description:
+      'Whether the certificate must be valid for SMTP_HOST: 0 never, 1 always, auto if MAILDROP_TLS is 2 or implicit.',
+  },
+  MAILDROP_TLS_MIN: {
+    kind: { is: 'choice', of: { '1.2': 'TLSv1.2', '1.3': 'TLSv1.3' } },
+    default: '1.2',
+    description: 'Lowest version of TLS that is accepted: 1.2 or 1.3.',
   },
   MAILDROP_TLS_CA: {
     kind: { is: 'path' },
@@ -84,7 +96,27 @@ export const CONFIG_KEYS = {
     default: '',
     description: 'User name at the SMTP server. With one, mail is only ever sent after logging in.',
   },
+  MAILDROP_AUTH: {
+    kind: {
+      is: 'choice',
+      of: { auto: 'auto', plain: 'plain', login: 'login', 'cram-md5': 'cram-md5', xoauth2: 'xoauth2' },
+    },
+    default: 'auto',
+    description:
+      'How to log in: plain, login, cram-md5, xoauth2 (the password is an access token), or auto: a way that the server offers and that takes a password.',
+  },
   MAILDROP_PASSWORD: { kind: { is: 'text', secret: true }, default: '', description: 'Password at the SMTP server.' },
+  MAILDROP_PASSWORD_FILE: {
+    kind: { is: 'path' },
+    default: '',
+    description: 'File with the password in its first line, read for every login.',
+  },
+  MAILDROP_PASSWORD_COMMAND: {
+    kind: { is: 'command' },
+    default: '',
+    description:
+      'Command that prints the password as its first line: an absolute path and arguments. It is run without a shell, and again when the server refuses the login.',
+  },
   MAILDROP_RELAYS: {
     kind: { is: 'relays' },
     default: '',

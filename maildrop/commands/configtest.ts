@@ -32,7 +32,7 @@ export async function configtest(config: MaildropConfig): Promise<void> {
 
 async function testCapture(config: MaildropConfig, name: string): Promise<void> {
   try {
-    const session = await openRelay(config)
+    const session = await openRelay(config).open()
     session.quit()
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
@@ -53,17 +53,35 @@ function remedy({ stage, code }: Event, { smtp }: MaildropConfig): string {
       return 'is the server running, and are SMTP_HOST and SMTP_PORT right?'
     case 'greeting':
       return code === undefined
-        ? 'does an SMTP server (without implicit TLS) listen on SMTP_PORT?'
+        ? smtp.tls === 'implicit'
+          ? 'does an SMTP server listen on SMTP_PORT?'
+          : 'does an SMTP server listen on SMTP_PORT? If it begins with TLS (port 465), set MAILDROP_TLS="implicit"'
         : 'the server refuses this client; ask its administrator'
     case 'tls':
-      return smtp.tls === 'required'
-        ? 'MAILDROP_TLS="2" needs STARTTLS and a certificate that is valid for SMTP_HOST; MAILDROP_TLS_CA names further certificates to trust'
-        : 'MAILDROP_TLS="0" does without encryption'
+      return tlsRemedy(smtp.tls)
     case 'login':
       return code === undefined
-        ? 'the server may offer AUTH only over TLS, see MAILDROP_TLS'
-        : 'check MAILDROP_LOGIN and MAILDROP_PASSWORD'
+        ? 'see MAILDROP_AUTH, and MAILDROP_TLS: many servers offer AUTH only over TLS'
+        : `check MAILDROP_LOGIN and ${PASSWORD_KEYS[smtp.login?.password.from ?? 'value']}`
     default:
       return 'see the answer of the server'
   }
 }
+
+function tlsRemedy(tls: MaildropConfig['smtp']['tls']): string {
+  const trust = 'MAILDROP_TLS_CA names further certificates to trust'
+  switch (tls) {
+    case 'implicit':
+      return `MAILDROP_TLS="implicit" needs a server that begins with TLS, and a certificate that is valid for SMTP_HOST; ${trust}`
+    case 'required':
+      return `MAILDROP_TLS="2" needs STARTTLS and a certificate that is valid for SMTP_HOST; ${trust}`
+    default:
+      return 'MAILDROP_TLS="0" does without encryption'
+  }
+}
+
+const PASSWORD_KEYS = {
+  value: 'MAILDROP_PASSWORD',
+  file: 'MAILDROP_PASSWORD_FILE',
+  command: 'MAILDROP_PASSWORD_COMMAND',
+} as const

@@ -64,6 +64,7 @@ export function startWorkers(
 ): Workers {
   const { config, log, destination } = surroundings
   const name = relayName(config)
+  const relay = openRelay(config)
   const workers = new Set<Promise<void>>()
   const sessions = new Set<Session>()
   const connecting = new AbortController()
@@ -294,7 +295,7 @@ export function startWorkers(
 
   const connect = async (): Promise<Session | undefined> => {
     try {
-      const session = await openRelay(config, connecting.signal)
+      const session = await relay.open(connecting.signal)
       const { protection } = session
       log.line('connected', { relay: name, protection, login: config.smtp.login?.user })
       sessions.add(session)

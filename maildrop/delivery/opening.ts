@@ -1,51 +1,48 @@
 /**
  * Opens a connection to the SMTP server: connected, encrypted and logged in as configured, or not at all.
  *
- * Promises: a login that is configured is never skipped, and with TLS required never sent in the clear.
+ * Promises: a login that is configured is never skipped; where TLS is required nothing, and no password, is sent in the
+ * clear or to a server that cannot show a valid certificate.
  */
-import { readFileSync } from 'node:fs'
-import { rootCertificates } from 'node:tls'
-import type { SmtpConfig } from '../config.ts'
-import { messageOf, systemCode } from '../errors.ts'
+import type { SmtpConfig } from '../smtp-config.ts'
 import type { Deadlines } from './deadlines.ts'
 import { type Dialogue, HANDSHAKE, openDialogue } from './dialogue.ts'
 import { eventOf, type Failure, noReply, SessionError } from './failure.ts'
-import type { Stage } from './outcome.ts'
+import { login } from './login.ts'
+import type { Event, Stage } from './outcome.ts'
+import { openPasswords, type Passwords } from './password.ts'
+import { tlsOptions, tlsProblem } from './tls.ts'
 
-/**
- * @param signal ends the attempt; a dialogue that is open stays so
- * @throws {SessionError}
- */
+export interface OpeningOptions {
+  readonly deadlines: Deadlines
+  /** Ends the attempt; a dialogue that is open stays so. */
+  readonly signal: AbortSignal | undefined
+  /** Where the password comes from; to be kept from one connection to the next. */
+  readonly passwords: Passwords | undefined
+}
+
+/** @throws {SessionError} */
 export async function openingDialogue(
   smtp: SmtpConfig,
-  deadlines: Deadlines,
-  signal: AbortSignal | undefined,
+  { deadlines, signal, passwords }: OpeningOptions,
 ): Promise<Dialogue> {
-  const dialogue = openDialogue(
-    {
-      host: smtp.host,
-      port: smtp.port,
-      secure: false,
-      ignoreTLS: smtp.tls === 'never',
-      opportunisticTLS: smtp.tls === 'offered',
-      requireTLS: smtp.tls === 'required',
-      tls: { rejectUnauthorized: smtp.tls === 'required', ...trustedCertificates(smtp) },
-    },
-    deadlines,
-  )
+  const dialogue = openDialogue({ host: smtp.host, port: smtp.port, ...tlsOptions(smtp) }, deadlines)
   const { connection } = dialogue
   const cancel = (): void => dialogue.end(signal?.reason)
-  let stage: Stage | undefined
   const until = performance.now() + deadlines.opening
+  let isConnected = false
   try {
     signal?.throwIfAborted()
     signal?.addEventListener('abort', cancel)
     await dialogue.step('connecting', deadlines.opening, done => connection.connect(done))
-    stage = 'login'
-    if (smtp.login) await login(dialogue, smtp.login, until - performance.now())
+    isConnected = true
+    if (smtp.login) {
+      const source = passwords ?? openPasswords(smtp.login.password)
+      await login(dialogue, smtp.login, source, until - performance.now())
+    }
     return dialogue
   } catch (error) {
-    const event = eventOf(error, stage ?? openingStage(dialogue, error))
+    const event = isConnected ? eventOf(error, 'login') : openingEvent(error, dialogue, smtp)
     connection.close()
     throw new SessionError(event)
   } finally {
@@ -53,10 +50,15 @@ export async function openingDialogue(
   }
 }
 
-async function login(dialogue: Dialogue, as: NonNullable<SmtpConfig['login']>, limit: number): Promise<void> {
-  const { connection } = dialogue
-  if (!connection.allowsAuth) throw new Error('the server offers no login (AUTH), but MAILDROP_LOGIN is set')
-  await dialogue.step('logging in', limit, done => connection.login({ user: as.user, pass: as.password }, done))
+function openingEvent(error: unknown, dialogue: Dialogue, { host }: SmtpConfig): Event {
+  const problem = tlsProblem(error, host)
+  if (problem !== undefined) return noReply('tls', problem)
+  const event = eventOf(error, openingStage(dialogue, error))
+  if ((error as Failure).command !== 'STARTTLS') return event
+  const what = /^250[ -]STARTTLS\b/im.test(dialogue.extensions)
+    ? 'the server offers STARTTLS, but does not do it'
+    : 'the server does not offer STARTTLS, which MAILDROP_TLS requires'
+  return { ...event, text: `${what}: ${event.text}` }
 }
 
 function openingStage({ connection, unanswered }: Dialogue, error: unknown): Stage {
@@ -64,14 +66,4 @@ function openingStage({ connection, unanswered }: Dialogue, error: unknown): Sta
   if (code === 'ETLS' || command === 'STARTTLS' || unanswered[0] === 'STARTTLS' || unanswered[0] === HANDSHAKE)
     return 'tls'
   return response || connection.stage === 'connected' ? 'greeting' : 'connect'
-}
-
-function trustedCertificates(smtp: SmtpConfig): { ca?: string[] } {
-  if (smtp.tlsCa === undefined) return {}
-  try {
-    return { ca: [...rootCertificates, readFileSync(smtp.tlsCa, 'utf8')] }
-  } catch (error) {
-    const text = `cannot read MAILDROP_TLS_CA ${smtp.tlsCa}: ${systemCode(error) ?? messageOf(error)}`
-    throw new SessionError(noReply('tls', text))
-  }
 }

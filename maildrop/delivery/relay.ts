@@ -3,6 +3,7 @@
  */
 import { openCapture } from '../capture/session.ts'
 import type { MaildropConfig } from '../config.ts'
+import { openPasswords } from './password.ts'
 import { openSession, type Session } from './session.ts'
 
 /** What the relay is called in the log and by the commands. */
@@ -10,11 +11,17 @@ export function relayName({ smtp, capture }: MaildropConfig): string {
   return capture === undefined ? `${smtp.host}:${smtp.port}` : 'capture'
 }
 
-/**
- * Opens a session, ready to send.
- * @param signal ends the attempt; a session that is open stays so
- * @throws {SessionError}
- */
-export function openRelay({ smtp, capture }: MaildropConfig, signal?: AbortSignal): Promise<Session> {
-  return capture === undefined ? openSession(smtp, { signal }) : openCapture(capture)
+/** Opens sessions, ready to send; what is known of the password is kept between them. */
+export interface Relay {
+  /**
+   * @param signal ends the attempt; a session that is open stays so
+   * @throws {SessionError}
+   */
+  open(signal?: AbortSignal): Promise<Session>
+}
+
+export function openRelay({ smtp, capture }: MaildropConfig): Relay {
+  if (capture !== undefined) return { open: () => openCapture(capture) }
+  const passwords = smtp.login && openPasswords(smtp.login.password)
+  return { open: signal => openSession(smtp, { signal, passwords }) }
 }

@@ -11,7 +11,7 @@
 import { TLSSocket } from 'node:tls'
 import type SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SMTPConnectionEnvelope } from 'nodemailer/lib/smtp-connection'
-import type { SmtpConfig } from '../config.ts'
+import type { SmtpConfig } from '../smtp-config.ts'
 import type { Envelope } from '../spool/format.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
 import type { Dialogue } from './dialogue.ts'
@@ -19,6 +19,7 @@ import { eventOf, type Failure } from './failure.ts'
 import { openingDialogue } from './opening.ts'
 import { type Event, parseReply, type Stage } from './outcome.ts'
 import type { Outgoing } from './outgoing.ts'
+import type { Passwords } from './password.ts'
 
 export { SessionError } from './failure.ts'
 
@@ -51,6 +52,8 @@ export interface SessionOptions {
   /** Ends the attempt to open; a session that is open stays so. */
   readonly signal?: AbortSignal | undefined
   readonly deadlines?: Deadlines
+  /** Where the password comes from; to be kept from one session to the next. */
+  readonly passwords?: Passwords | undefined
 }
 
 /**
@@ -58,8 +61,8 @@ export interface SessionOptions {
  * @throws {SessionError}
  */
 export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}): Promise<Session> {
-  const { signal, deadlines = DEADLINES } = options
-  const dialogue = await openingDialogue(smtp, deadlines, signal)
+  const { signal, deadlines = DEADLINES, passwords } = options
+  const dialogue = await openingDialogue(smtp, { deadlines, signal, passwords })
   const { connection } = dialogue
   const smtputf8 = offers(dialogue, 'SMTPUTF8')
   let usable = true

@@ -57,11 +57,23 @@ const CASES: Record<
   SMTP_PORT: { right: ['587', { smtp: { port: 587 } }], wrong: ['70000', 'a whole number of port from 1 to 65535'] },
   MAILDROP_TLS: {
     right: ['2', { smtp: { tls: 'required' } }],
-    wrong: ['yes', '0 (never), 1 (offered), 2 (required)'],
+    wrong: ['yes', '0 (never), 1 (offered), 2 (required), implicit'],
   },
+  MAILDROP_TLS_VERIFY: { right: ['1', { smtp: { tlsVerify: true } }], wrong: ['no', '0 (never), 1 (always), auto'] },
+  MAILDROP_TLS_MIN: { right: ['1.3', { smtp: { tlsMin: 'TLSv1.3' } }], wrong: ['1.1', '1.2 (TLSv1.2), 1.3 (TLSv1.3)'] },
+
   MAILDROP_TLS_CA: { right: ['ca', { smtp: { tlsCa: '/base/ca' } }], wrong: ['\u0001', 'control characters'] },
   MAILDROP_LOGIN: { right: ['', { smtp: { login: undefined } }], wrong: ['a\u0000b', 'control characters'] },
   MAILDROP_PASSWORD: { right: ['', { smtp: { login: undefined } }], wrong: ['se\u0007cret', 'control characters'] },
+  MAILDROP_AUTH: {
+    right: ['xoauth2', { smtp: { login: undefined } }],
+    wrong: ['ntlm', 'auto, plain, login, cram-md5, xoauth2'],
+  },
+  MAILDROP_PASSWORD_FILE: { right: ['', { smtp: { login: undefined } }], wrong: ['\u0001', 'control characters'] },
+  MAILDROP_PASSWORD_COMMAND: {
+    right: ['', { smtp: { login: undefined } }],
+    wrong: ['pass show smtp', 'an absolute path and arguments'],
+  },
   MAILDROP_INTERVAL: { right: ['0.5', { interval: 0.5 }], wrong: ['0', 'a number of seconds from 0.1 to 86400'] },
   MAILDROP_CONNECTIONS: {
     right: ['7', { connections: 7 }],
@@ -151,10 +163,43 @@ t.test('without any setting everything has its documented default', async t => {
 t.test('a login and a password belong together', async t => {
   t.strictSame(load(t, "MAILDROP_LOGIN=ann\nMAILDROP_PASSWORD='a \"$`\\\\b'\n").smtp.login, {
     user: 'ann',
-    password: 'a "$`\\\\b',
+    mechanism: 'auto',
+    password: { from: 'value', value: 'a "$`\\\\b' },
   })
   t.throws(() => load(t, 'MAILDROP_LOGIN=ann\n'), /MAILDROP_LOGIN is set, but MAILDROP_PASSWORD is not; set both/)
   t.throws(() => load(t, 'MAILDROP_PASSWORD=x\n'), /MAILDROP_PASSWORD is set, but MAILDROP_LOGIN is not; set both/)
+})
+
+t.test('a password comes from one place', async t => {
+  const login = 'MAILDROP_LOGIN=ann\n'
+  t.strictSame(load(t, `${login}MAILDROP_PASSWORD_FILE=secret\n`).smtp.login?.password, {
+    from: 'file',
+    path: '/base/secret',
+  })
+  t.strictSame(load(t, `${login}MAILDROP_PASSWORD_COMMAND="/bin/pass  show \\$x smtp"\n`).smtp.login?.password, {
+    from: 'command',
+    command: ['/bin/pass', 'show', '$x', 'smtp'],
+  })
+  for (const key of ['MAILDROP_PASSWORD_FILE', 'MAILDROP_PASSWORD_COMMAND']) {
+    t.throws(() => load(t, `${key}=/x\n`), new RegExp(`${key} is set, but MAILDROP_LOGIN is not`))
+    t.throws(() => load(t, `${login}${key}=/x\nMAILDROP_PASSWORD=y\n`), new RegExp(`${key} are both set; set one`))
+  }
+})
+
+t.test('certificates are checked where encryption is required, unless told otherwise', async t => {
+  const verify = (tls: string, wanted: string) =>
+    load(t, `MAILDROP_TLS=${tls}\nMAILDROP_TLS_VERIFY=${wanted}\n`).smtp.tlsVerify
+  for (const tls of ['1', '2', 'implicit']) {
+    t.equal(verify(tls, 'auto'), tls !== '1')
+    t.equal(verify(tls, '0'), false)
+    t.equal(verify(tls, '1'), true)
+  }
+})
+
+t.test('a port that does not go with the encryption is a warning', async t => {
+  t.match(load(t, 'SMTP_PORT=465\n').warnings, [/SMTP_PORT is 465, .* set MAILDROP_TLS="implicit"/])
+  t.match(load(t, 'MAILDROP_TLS=implicit\n').warnings, [/SMTP_PORT is 25; servers begin with TLS at port 465/])
+  t.strictSame(load(t, 'SMTP_PORT=465\nMAILDROP_TLS=implicit\n').warnings, [])
 })
 
 t.test('a file means to us what it means to a shell', async t => {
@@ -245,6 +290,14 @@ t.test('a password in a file that others can read is a warning, elsewhere it is 
   const open = configFile(t, '')
   chmodSync(open, 0o644)
   t.strictSame(loadConfig({ file: open, env: { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'x' } }).warnings, [])
+})
+
+t.test('a password file that others can read is a warning', async t => {
+  const secret = configFile(t, 'hunter2\n')
+  const text = `MAILDROP_LOGIN=ann\nMAILDROP_PASSWORD_FILE=${secret}\n`
+  t.strictSame(load(t, text).warnings, [])
+  chmodSync(secret, 0o644)
+  t.strictSame(load(t, text).warnings, [`MAILDROP_PASSWORD_FILE can be read by others; run: chmod 600 ${secret}`])
 })
 
 t.test('the shipped file names every key with its default and its description, and no others', async t => {

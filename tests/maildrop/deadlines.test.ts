@@ -1,11 +1,12 @@
 /** A server that takes its time: whatever it does meanwhile, every stage ends, and so does the connection. */
 import t, { type Test } from 'tap'
-import type { SmtpConfig } from '../../maildrop/config.ts'
 import { DEADLINES, type Deadlines } from '../../maildrop/delivery/deadlines.ts'
 import { type Event, verdictOf } from '../../maildrop/delivery/outcome.ts'
 import { openSession, SessionError } from '../../maildrop/delivery/session.ts'
+import type { SmtpConfig, SmtpLogin } from '../../maildrop/smtp-config.ts'
 import { MESSAGE } from '../support/maildrop.ts'
 import { outgoingOf } from '../support/outgoing.ts'
+import { smtpConfigFor } from '../support/smtp-config.ts'
 import { type SmtpScript, type Step, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -26,9 +27,12 @@ async function end(
 ): Promise<Event> {
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
-  const { port } = server
-  const login = script.users && { user: 'ann', password: 'hunter2' }
-  const smtp: SmtpConfig = { host: '127.0.0.1', port, tls: 'offered', tlsCa: undefined, login }
+  const login: SmtpLogin | undefined = script.users && {
+    user: 'ann',
+    mechanism: 'auto',
+    password: { from: 'value', value: 'hunter2' },
+  }
+  const smtp = smtpConfigFor(server.port, { tls: 'offered', login })
   const event = await attempt(t, smtp, { ...NEVER, ...deadlines }, message)
   if (reads) await waitFor('the end of the connection', () => server.open === 0)
   t.equal(server.messages.length, 0)
@@ -175,8 +179,7 @@ t.test('a server that is slow at every stage, but not too slow, gets the message
     dot: () => slow('250 taken'),
   })
   t.teardown(() => server.close())
-  const smtp: SmtpConfig = { host: '127.0.0.1', port: server.port, tls: 'never', tlsCa: undefined, login: undefined }
-  const session = await openSession(smtp, { deadlines: DEADLINES })
+  const session = await openSession(smtpConfigFor(server.port), { deadlines: DEADLINES })
   for (let i = 0; i < 2; i++) {
     const report = await session.send({ from: '', to: ['a@example.org', 'b@example.org'] }, outgoingOf(t, MESSAGE))
     t.match(report.end, { stage: 'dot', code: 250 })

@@ -2,11 +2,11 @@
  * What a session makes of a server's faults: every stage of the dialogue against every kind of answer, over a real connection.
  */
 import t, { type Test } from 'tap'
-import type { SmtpConfig } from '../../maildrop/config.ts'
 import { type Event, verdictOf } from '../../maildrop/delivery/outcome.ts'
 import { outgoing } from '../../maildrop/delivery/outgoing.ts'
 import { openSession, type Report, type Session, SessionError } from '../../maildrop/delivery/session.ts'
 import { MESSAGE } from '../support/maildrop.ts'
+import { smtpConfigFor } from '../support/smtp-config.ts'
 import { type SmtpScript, type Step, startSmtpScript } from '../support/smtp-script.ts'
 
 t.jobs = 4
@@ -17,9 +17,8 @@ type Expected = Partial<Event> & { verdict: string }
 async function attempt(t: Test, script: SmtpScript): Promise<{ report: Report; session?: Session; received: number }> {
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
-  const smtp: SmtpConfig = { host: '127.0.0.1', port: server.port, tls: 'never', tlsCa: undefined, login: undefined }
   try {
-    const session = await openSession(smtp)
+    const session = await openSession(smtpConfigFor(server.port))
     t.teardown(() => session.abort('the test is over'))
     const to = ['ann@example.org', 'bob@example.org']
     const report = await session.send({ from: 'sender@example.org', to }, message())
@@ -184,13 +183,7 @@ t.test('a session goes on after every kind of refusal, and is in step with the s
   const script: SmtpScript = {}
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
-  const session = await openSession({
-    host: '127.0.0.1',
-    port: server.port,
-    tls: 'never',
-    tlsCa: undefined,
-    login: undefined,
-  })
+  const session = await openSession(smtpConfigFor(server.port))
   for (const stage of ['mail', 'rcpt', 'data', 'dot']) {
     for (const reply of ['550 5.0.0 no', '450 4.0.0 later']) {
       server.script = STAGES[stage]!(reply)

@@ -1,0 +1,109 @@
+/**
+ * The password of a login, wherever it comes from. It is asked for when it is needed, and again after the server has
+ * refused it, so that one that has been changed, or an access token that has expired, is replaced without a restart.
+ *
+ * What is known of it stays here: no message holds it, nor what the command or the file says besides.
+ */
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { messageOf, systemCode } from '../errors.ts'
+import type { PasswordSource } from '../smtp-config.ts'
+
+export interface Passwords {
+  /**
+   * @returns the password, and whether it may be outdated because it was asked for earlier
+   * @throws Error saying why there is none
+   */
+  get(): Promise<{ readonly password: string; readonly kept: boolean }>
+  /** The server has refused this one. */
+  refused(password: string): void
+}
+
+/** Milliseconds that the command may take. */
+const COMMAND_TIME = 30_000
+/** Bytes of its output that are looked at. */
+const MAX_OUTPUT = 64 * 1024
+
+/** @param limit milliseconds that the command may take */
+export function openPasswords(source: PasswordSource, limit = COMMAND_TIME): Passwords {
+  if (source.from !== 'command')
+    return {
+      get: async () => ({ password: source.from === 'value' ? source.value : firstLineOf(source.path), kept: false }),
+      refused: () => undefined,
+    }
+  let kept: string | undefined
+  let asking: Promise<string> | undefined
+  const ask = async (): Promise<string> => {
+    try {
+      kept = await outputOf(source.command, limit)
+      return kept
+    } finally {
+      asking = undefined
+    }
+  }
+  return {
+    async get() {
+      if (kept !== undefined) return { password: kept, kept: true }
+      asking ??= ask()
+      return { password: await asking, kept: false }
+    },
+    refused(password) {
+      if (kept === password) kept = undefined
+    },
+  }
+}
+
+function firstLineOf(path: string): string {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new Error(`cannot read MAILDROP_PASSWORD_FILE ${path}: ${systemCode(error) ?? messageOf(error)}`)
+  }
+  return firstLine(text, `MAILDROP_PASSWORD_FILE ${path}`)
+}
+
+/** Runs a program without a shell, in a process group of its own, which is killed when it takes too long. */
+function outputOf([program, ...args]: readonly [string, ...string[]], limit: number): Promise<string> {
+  const name = `MAILDROP_PASSWORD_COMMAND ${program}`
+  return new Promise((resolve, reject) => {
+    const { MAILDROP_PASSWORD: _secret, ...env } = process.env
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'], detached: true })
+    const kill = (why: string): void => {
+      clearTimeout(timer)
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+      } catch {
+        // It has ended meanwhile.
+      }
+      child.stdout.destroy()
+      reject(new Error(`${name} ${why}`))
+    }
+    const timer = setTimeout(() => kill(`took more than ${limit / 1000} seconds`), limit)
+    const pieces: Buffer[] = []
+    let size = 0
+    child.stdout.on('data', (piece: Buffer) => {
+      pieces.push(piece)
+      size += piece.length
+      if (size > MAX_OUTPUT) kill(`printed more than ${MAX_OUTPUT} bytes`)
+    })
+    child.once('error', error => kill(`cannot be run: ${systemCode(error) ?? 'unknown error'}`))
+    child.once('close', (status, signal) => {
+      clearTimeout(timer)
+      if (status !== 0)
+        return reject(new Error(`${name} failed with ${signal ?? `exit status ${status}`}; run it by hand to see why`))
+      try {
+        resolve(firstLine(Buffer.concat(pieces).toString('utf8'), name))
+      } catch (error) {
+        reject(error)
+      }
+    })
+  })
+}
+
+function firstLine(text: string, name: string): string {
+  const [line = ''] = text.split(/\r?\n/, 1)
+  if (line === '') throw new Error(`${name}: its first line is empty, where the password should be`)
+  if (/\p{Cc}/u.test(line)) throw new Error(`${name}: its first line contains control characters`)
+  return line
+}
