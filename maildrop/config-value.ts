@@ -5,7 +5,7 @@
  */
 import { isAbsolute, resolve } from 'node:path'
 import type { CaptureTarget } from './capture/mailbox.ts'
-import type { Setting } from './config.ts'
+import type { MetricsTarget, Setting } from './config.ts'
 import { MaildropError } from './errors.ts'
 import { CONFIG_KEYS, type ConfigKeyName, type KeyKind, shownValue } from './keys.ts'
 import { isHost, parseRelay, type RelayName, relayText } from './relays.ts'
@@ -80,6 +80,15 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
         throw wrong(key, 'an absolute path and arguments, separated by blanks; quotes keep blanks together')
       }
       return [path, ...args]
+    },
+
+    outlet(key: KeyOf<'outlet'>): MetricsTarget | undefined {
+      const value = text(key)
+      if (value === undefined) return undefined
+      if (!/^\d+$/.test(value)) return { file: resolve(cwd, value) }
+      const port = Number(value)
+      if (port < 1 || port > 65_535) throw wrong(key, 'a port from 1 to 65535, or the path of a file')
+      return { port }
     },
 
     mailbox(key: KeyOf<'mailbox'>): CaptureTarget | undefined {

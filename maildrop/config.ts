@@ -18,6 +18,9 @@ import { isExposed, type SmtpConfig, smtpConfig, smtpWarnings } from './smtp-con
 
 export type { SmtpConfig } from './smtp-config.ts'
 
+/** Where the numbers go: a port of the loopback interface, or a file (absolute path). */
+export type MetricsTarget = { readonly port: number } | { readonly file: string }
+
 export interface MaildropConfig {
   /** The configuration file that was read, and the directory that relative paths in it start at. */
   readonly file: string
@@ -48,6 +51,9 @@ export interface MaildropConfig {
   readonly bounce: boolean
   /** Path and arguments of what is told of failures. */
   readonly onFailure: readonly [string, ...string[]] | undefined
+  readonly metrics: MetricsTarget | undefined
+  /** Seconds without movement until there is an alarm. */
+  readonly stallAlarm: number
   readonly debug: boolean
   readonly supervised: boolean
   /** Replaces the recipients of every envelope. */
@@ -156,6 +162,8 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     onUnknown: value.choice('MAILDROP_ON_UNKNOWN'),
     bounce: value.flag('MAILDROP_BOUNCE'),
     onFailure: value.command('MAILDROP_ON_FAILURE'),
+    metrics: value.outlet('MAILDROP_METRICS'),
+    stallAlarm: value.duration('MAILDROP_STALL_ALARM'),
     debug: value.flag('DEBUG'),
     supervised: value.flag('SUPERVISED_DAEMON'),
     debugReceiver: value.address('DEBUG_RECEIVER'),

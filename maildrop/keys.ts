@@ -11,6 +11,8 @@ export type KeyKind =
   | { readonly is: 'text'; readonly secret?: true }
   /** An absolute path and arguments, separated by blanks; quotes keep blanks together. No shell reads it. */
   | { readonly is: 'command' }
+  /** A port of the loopback interface, or the path of a file. */
+  | { readonly is: 'outlet' }
   | { readonly is: 'host' }
   /** `host:port`, several separated by ";". */
   | { readonly is: 'relays' }
@@ -165,6 +167,17 @@ export const CONFIG_KEYS = {
     default: '',
     description:
       'Command that is told of every message that was given up, as JSON on its standard input: an absolute path and arguments.',
+  },
+  MAILDROP_METRICS: {
+    kind: { is: 'outlet' },
+    default: '',
+    description:
+      'Numbers for Prometheus: a port such as 9925, on which http://127.0.0.1:9925/metrics has them, or the path of a file that is kept up to date.',
+  },
+  MAILDROP_STALL_ALARM: {
+    kind: { is: 'duration' },
+    default: '15m',
+    description: 'Raise an alarm, in log, status and metrics, when mail is due and nothing moves for so long.',
   },
   DEBUG: { kind: { is: 'flag' }, default: '0', description: '1: stay in the foreground and print the log.' },
   SUPERVISED_DAEMON: {

@@ -32,6 +32,9 @@ export const LOG_EVENTS = {
   flush: 'What was deferred was made due.',
   'control-failed': 'There is no control socket: the daemon delivers, but maildropctl cannot ask it.',
   'notify-failed': 'systemd cannot be told how the daemon is.',
+  'metrics-failed': 'The numbers for MAILDROP_METRICS cannot be told; tried again.',
+  stall: 'Mail is due and nothing has come of any for MAILDROP_STALL_ALARM; text says what is known to be wrong.',
+  'stall-end': 'Something moves again, or nothing is due any more.',
   died: 'The daemon was ended by an error nobody foresaw.',
   warning: 'Something in the configuration should be looked at.',
   trouble: 'A spool cannot be used.',
@@ -49,6 +52,22 @@ export const LOG_EVENTS = {
 } as const satisfies Record<string, string>
 
 export type LogEvent = keyof typeof LOG_EVENTS
+
+const VERDICTS = new Set<LogEvent>([
+  'sent',
+  'defer-recipient',
+  'defer-message',
+  'defer-server',
+  'fail-recipient',
+  'fail-message',
+  'unknown',
+  'expired',
+])
+
+/** True if the event is a verdict about one recipient. */
+export function isVerdict(event: LogEvent): boolean {
+  return VERDICTS.has(event)
+}
 
 export const LOG_FIELDS = {
   id: 'Id of the message, its name in the spool.',
@@ -70,7 +89,7 @@ export const LOG_FIELDS = {
   name: 'Name of a file as it was dropped.',
   protection: 'Version of TLS, or plain; the mailbox where MAILDROP_CAPTURE takes the mail.',
   login: 'User name at the server.',
-  after: 'Seconds for which the server could not be used.',
+  after: 'Seconds for which the server could not be used, or nothing had moved.',
   pid: 'Process id.',
   waiting: 'Messages known to wait.',
   sent: 'Messages sent in this run.',

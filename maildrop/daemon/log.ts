@@ -121,3 +121,14 @@ function bare(value: string): string {
 function ascii(json: string): string {
   return json.replace(/[^\x20-\x7e]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
+
+/** A log of which somebody takes notice. */
+export function observed(log: Log, saw: (event: LogEvent, fields: LogFields) => void): Log {
+  return {
+    ...log,
+    line(event, fields = {}) {
+      log.line(event, fields)
+      saw(event, fields)
+    },
+  }
+}

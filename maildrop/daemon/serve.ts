@@ -15,9 +15,11 @@ import { messageOf } from '../errors.ts'
 import '../spool/state-shape.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
 import { type Daemon, startDaemon, TIMING } from './daemon.ts'
-import { type Log, openLog } from './log.ts'
+import { type Log, observed, openLog } from './log.ts'
+import { type Metrics, openMetrics } from './metrics.ts'
 import { releasePidFile } from './pid-file.ts'
 import { openReloading } from './reloading.ts'
+import { openStall, type Stall } from './stall.ts'
 import { openSupervisor } from './systemd.ts'
 
 /**
@@ -29,7 +31,24 @@ import { openSupervisor } from './systemd.ts'
 export async function serve(config: MaildropConfig, ready: () => unknown, timing = TIMING): Promise<void> {
   process.umask(0o077)
   const started = new Date()
-  const log = openLog(config, config.debug ? line => process.stdout.write(line) : undefined)
+  const stall: Stall = openStall(() => log)
+  const metrics: Metrics = openMetrics(
+    {
+      started,
+      spools: () => current().spools,
+      status: () => daemon?.status,
+      stalled: () => stall.seconds,
+    },
+    () => log,
+  )
+  const log = observed(
+    openLog(config, config.debug ? line => process.stdout.write(line) : undefined),
+    (event, fields) => {
+      stall.saw(event)
+      metrics.saw(event, fields)
+    },
+  )
+  let current = (): MaildropConfig => config
   let daemon: Daemon | undefined
   let reload: () => Promise<unknown> = async () => undefined
   const supervisor = openSupervisor(log, process.env)
@@ -53,10 +72,15 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   }
   for (const text of config.warnings) log.line('warning', { text })
   daemon = await startDaemon(config, log, timing)
+  await metrics.retarget(config.metrics)
   const running = daemon
   const reloading = openReloading(config, running, log)
+  current = () => reloading.config
   reload = () => {
-    const done = reloading.reload()
+    const done = reloading.reload().then(async report => {
+      await metrics.retarget(current().metrics)
+      return report
+    })
     supervisor.reloading(done)
     return done
   }
@@ -65,7 +89,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   const closeControl = await openControl(config, log, async command => {
     switch (command) {
       case 'status':
-        return statusOf(started, reloading.config, running)
+        return statusOf(started, current(), running, stall.seconds)
       case 'reload':
         return await reload()
       case 'flush':
@@ -76,21 +100,41 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
     }
   })
   supervisor.ready({ progress: () => running.turns, status: () => describe(running.status) })
+  const watching = setInterval(() => {
+    const { backlog, destination, relays } = running.status
+    const { stallAlarm, waitInterval } = current()
+    const reason = [destination, ...relays.map(relay => relay.destination)].find(({ state }) => state !== 'up')?.reason
+    stall.look(backlog, Math.max(stallAlarm, 2 * waitInterval), reason)
+  }, LOOK)
   ready()
   await signal
+  clearInterval(watching)
   supervisor.stopping()
   const stopped = running.stop()
   await closeControl()
   await stopped
+  await metrics.close()
 }
+
+/** Milliseconds between two looks whether mail moves. */
+const LOOK = 1000
 
 /** What `maildropctl status` is told. */
 export type ServeStatus = ReturnType<typeof statusOf>
 
-function statusOf(started: Date, config: MaildropConfig, daemon: Daemon) {
+function statusOf(started: Date, config: MaildropConfig, daemon: Daemon, stalled: number) {
   const { file, spools, logFile } = config
   const uptime = Math.round((Date.now() - started.getTime()) / 1000)
-  return { pid: process.pid, started: started.toISOString(), uptime, config: file, spools, logFile, ...daemon.status }
+  return {
+    pid: process.pid,
+    started: started.toISOString(),
+    uptime,
+    config: file,
+    spools,
+    logFile,
+    stalled,
+    ...daemon.status,
+  }
 }
 
 /** One line for whoever looks at the service. */

@@ -91,6 +91,11 @@ const CASES: Record<
     right: [`/bin/x -a 'b c' d'e f'`, { onFailure: ['/bin/x', '-a', 'b c', 'de f'] }],
     wrong: ['mail -s x', 'an absolute path and arguments'],
   },
+  MAILDROP_METRICS: {
+    right: ['m.prom', { metrics: { file: '/base/m.prom' } }],
+    wrong: ['70000', 'a port from 1 to 65535'],
+  },
+  MAILDROP_STALL_ALARM: { right: ['1h', { stallAlarm: 3600 }], wrong: ['soon', 'a time of at least 1 second'] },
   DEBUG: { right: ['1', { debug: true }], wrong: ['true', '0 or 1'] },
   SUPERVISED_DAEMON: { right: ['1', { supervised: true }], wrong: ['2', '0 or 1'] },
   DEBUG_RECEIVER: {

@@ -1,0 +1,126 @@
+/**
+ * MAILDROP_METRICS: the numbers for Prometheus, on a port of the loopback interface (`http://127.0.0.1:PORT/metrics`), or in a
+ * file that is replaced every few seconds, for node_exporter's textfile collector.
+ *
+ * A port that is taken or a file that cannot be written is logged once, tried again, and stops nothing.
+ */
+import { chmod, rename, unlink, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { MetricsTarget } from '../config.ts'
+import { messageOf } from '../errors.ts'
+import type { Log, LogFields } from './log.ts'
+import type { LogEvent } from './log-events.ts'
+import type { Measured, Meters } from './meters.ts'
+
+export interface Metrics {
+  saw(event: LogEvent, fields: LogFields): void
+  /** Goes on elsewhere, or not at all. */
+  retarget(target: MetricsTarget | undefined): Promise<void>
+  close(): Promise<void>
+}
+
+/** Milliseconds between two files, and until a port that was taken is tried again. */
+const INTERVAL = 10_000
+
+interface Outlet {
+  close(): Promise<unknown>
+}
+
+export function openMetrics(measured: Measured, log: () => Log): Metrics {
+  let meters: Meters | undefined
+  let outlet: Outlet | undefined
+  let current: MetricsTarget | undefined
+  let complaint = ''
+
+  const complain = (error: unknown): void => {
+    const text = messageOf(error)
+    if (text !== complaint) log().line('metrics-failed', { text })
+    complaint = text
+  }
+  const worked = (): void => {
+    complaint = ''
+  }
+
+  return {
+    saw: (event, fields) => meters?.saw(event, fields),
+    async retarget(target) {
+      if (JSON.stringify(target) === JSON.stringify(current)) return
+      current = target
+      await outlet?.close()
+      outlet = undefined
+      if (target === undefined) return
+      // Who does not ask for numbers does not load what makes them.
+      meters ??= (await import('./meters.ts')).openMeters(measured)
+      outlet =
+        'port' in target ? onPort(target.port, meters, complain, worked) : inFile(target.file, meters, complain, worked)
+    },
+    async close() {
+      await outlet?.close()
+    },
+  }
+}
+
+type Complain = (error: unknown) => void
+
+function onPort(port: number, meters: Meters, complain: Complain, worked: () => void): Outlet {
+  let timer: NodeJS.Timeout | undefined
+  const server = createServer(async (request, response) => {
+    request.resume()
+    if (request.method !== 'GET' || request.url?.split('?')[0] !== '/metrics') {
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /metrics\n')
+      return
+    }
+    try {
+      const text = await meters.text()
+      response.writeHead(200, { 'content-type': meters.contentType }).end(text)
+    } catch (error) {
+      complain(error)
+      response.writeHead(500, { 'content-type': 'text/plain' }).end(`${messageOf(error)}\n`)
+    }
+  })
+  const listen = (): Server => server.listen(port, '127.0.0.1')
+  server.on('listening', worked)
+  server.on('error', error => {
+    complain(error)
+    timer = setTimeout(listen, INTERVAL)
+    timer.unref()
+  })
+  listen()
+  return {
+    close() {
+      clearTimeout(timer)
+      server.closeAllConnections()
+      return new Promise(resolve => server.close(resolve))
+    },
+  }
+}
+
+function inFile(file: string, meters: Meters, complain: Complain, worked: () => void): Outlet {
+  const draft = `${file}.${process.pid}`
+  let writing: Promise<void> = Promise.resolve()
+  const write = (): void => {
+    writing = writing.then(async () => {
+      try {
+        // Whoever collects is another user.
+        await writeFile(draft, await meters.text())
+        await chmod(draft, 0o644)
+        await rename(draft, file)
+        worked()
+      } catch (error) {
+        complain(error)
+        await unlink(draft).catch(() => undefined)
+      }
+    })
+  }
+  write()
+  const timer = setInterval(write, INTERVAL)
+  timer.unref()
+  return {
+    async close() {
+      clearInterval(timer)
+      await writing
+      // Numbers of a daemon that has ended are no numbers.
+      await unlink(file).catch(() => undefined)
+    },
+  }
+}
