@@ -18,6 +18,10 @@ export interface SendOptions {
   readonly type?: string
   /** Whether a text/html body gets a plain text beside it, made of it. Default false, for templates true. */
   readonly alternative?: boolean
+  /** Sets Auto-Submitted (RFC 3834), which tells programs such as vacation messages not to answer. */
+  readonly autoSubmitted?: 'auto-generated' | 'auto-replied' | 'no'
+  /** What a message object may name instead of bringing it, by `path` or `href`: files of this machine, URLs. Default nothing. */
+  readonly allow?: readonly ('files' | 'urls')[]
   /** Not to be sent before: a Date, or ISO 8601 with a zone. A time in the past means at once. */
   readonly sendAt?: Date | string
   /**
@@ -27,7 +31,19 @@ export interface SendOptions {
   readonly key?: string
 }
 
-const OPTIONS = new Set(['to', 'from', 'subject', 'encode', 'charset', 'type', 'alternative', 'sendAt', 'key'])
+const OPTIONS = new Set([
+  'to',
+  'from',
+  'subject',
+  'encode',
+  'charset',
+  'type',
+  'alternative',
+  'autoSubmitted',
+  'allow',
+  'sendAt',
+  'key',
+])
 
 /**
  * @returns when the message is to be sent, if that is not now, and its key

@@ -36,7 +36,7 @@ export interface SendOptions {
 /** A part of a message: parts in parts, a text, or data that the mail host can read (text, bytes, what it knows of the tree). */
 export type Entity =
   | Multipart
-  | (Leaf & { kind: 'text'; text: string; charset?: string; encode?: SendOptions['encode']; alternative?: boolean })
+  | (Leaf & { kind: 'text'; text: string; alternative?: boolean })
   | (Leaf & { kind: 'data'; data: unknown })
 
 export interface Multipart {
@@ -51,6 +51,9 @@ interface Leaf {
   filename?: string
   contentId?: string
   description?: string
+  /** Of text. */
+  charset?: string
+  encode?: SendOptions['encode']
 }
 
 export const MULTIPARTS = ['mixed', 'alternative', 'related'] as const

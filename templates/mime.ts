@@ -34,7 +34,7 @@ const LEAF: Attributes = {
 const ATTRIBUTES: Readonly<Record<string, Attributes>> = {
   [MIME]: { type: MULTIPARTS },
   [PART]: { ...LEAF, charset: undefined, encode: ENCODINGS, alternative: ['true', 'false'] },
-  [ATTACH]: { ...LEAF, file: undefined },
+  [ATTACH]: { ...LEAF, charset: undefined, encode: ENCODINGS, file: undefined },
 }
 
 /** What is wrong with a mime or part block as it is written, if anything is. */
@@ -92,11 +92,8 @@ export function partOf(block: Block, evaluate: Evaluate, pieces: readonly Piece[
   if (lines.length > 1 && isBlank(lines.at(-1)!)) lines[lines.length - 1] = []
   const text = lines.map(line => line.map(piece => bodyText(piece, type, place)).join('')).join('\n')
   const part: Entity & { kind: 'text' } = { kind: 'text', type, ...leaf, text }
-  for (const { key, value } of block.hash?.pairs ?? []) {
-    if (key === 'charset') part.charset = attributeText(evaluate(value), key, place)
-    else if (key === 'encode') part.encode = attributeWord(evaluate(value), key, ENCODINGS, place)
-    else if (key === 'alternative') part.alternative = evaluate(value) === true || evaluate(value) === 'true'
-  }
+  for (const { key, value } of block.hash?.pairs ?? [])
+    if (key === 'alternative') part.alternative = evaluate(value) === true || evaluate(value) === 'true'
   return part
 }
 
@@ -109,13 +106,15 @@ export function attachmentOf(call: Call, evaluate: Evaluate, place: Place): Enti
 }
 
 function leafOf({ hash }: Pick<Call, 'hash'>, evaluate: Evaluate, place: Place) {
-  const leaf: Pick<Entity & { kind: 'data' }, 'type' | 'disposition' | 'filename' | 'contentId' | 'description'> = {}
+  const leaf: Omit<Entity & { kind: 'data' }, 'kind' | 'data'> = {}
   for (const { key, value } of hash?.pairs ?? []) {
     const text = () => attributeText(evaluate(value), key, place)
     if (key === 'type') leaf.type = text()
     else if (key === 'filename') leaf.filename = text()
     else if (key === 'cid') leaf.contentId = text()
     else if (key === 'description') leaf.description = text()
+    else if (key === 'charset') leaf.charset = text()
+    else if (key === 'encode') leaf.encode = attributeWord(evaluate(value), key, ENCODINGS, place)
     else if (key === 'disposition') leaf.disposition = attributeWord(evaluate(value), key, DISPOSITIONS, place)
   }
   return leaf

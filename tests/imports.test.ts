@@ -10,7 +10,16 @@ const TOP = fileURLToPath(new URL('..', import.meta.url))
 /** For each room, the packages and the files of other rooms that it may import. */
 const ALLOWED: Record<string, (string | RegExp)[]> = {
   lib: ['level', 'abstract-level', 'msgpackr'],
-  maildrop: ['nodemailer', /^nodemailer\/lib\//, 'zod', 'yargs', 'yargs/helpers', 'html-to-text', 'prom-client'],
+  maildrop: [
+    'nodemailer',
+    /^nodemailer\/lib\//,
+    'zod',
+    'yargs',
+    'yargs/helpers',
+    'html-to-text',
+    'iconv-lite',
+    'prom-client',
+  ],
   templates: ['handlebars', 'lib/errors.ts', 'lib/traversal.ts'],
   objects: ['lib/index.ts', 'templates/index.ts', 'maildrop/index.ts', 'maildrop/compose/index.ts'],
   administration: [

@@ -5,6 +5,7 @@
  * character set, and then into the encoding asked for, or else into the plainest that carries it: 7bit where it is ASCII in
  * lines of at most 998 bytes (RFC 5322 §2.1.1), otherwise quoted-printable or base64, whichever is shorter.
  */
+import { decode as decodeCharset, encode as encodeCharset } from 'iconv-lite'
 import { buildHeaderValue, parseHeaderValue } from 'nodemailer/lib/mime-funcs'
 import { encode as encodeQuoted, wrap as wrapQuoted } from 'nodemailer/lib/qp'
 import { ComposeError } from './errors.ts'
@@ -17,18 +18,20 @@ export type Encoding = (typeof ENCODINGS)[number]
 export interface BodyOptions {
   /** The transfer encoding to use. */
   readonly encode?: Encoding | undefined
-  /** The character set of the body: utf-8, us-ascii or iso-8859-1. */
+  /** The character set of the body, by its name in MIME: utf-8, or one of CHARSETS. */
   readonly charset?: string | undefined
   /** The media type of the body, such as text/html. */
   readonly type?: string | undefined
 }
 
-const CHARSETS = new Map<string, BufferEncoding>([
-  ['utf-8', 'utf8'],
-  ['us-ascii', 'ascii'],
-  ['iso-8859-1', 'latin1'],
-])
-
+/** Character sets that a text can be written in; all of them have ASCII as their lower half, as MIME asks of text (RFC 2046 section 4.1.2). */
+export const CHARSETS: readonly string[] = [
+  'utf-8',
+  'us-ascii',
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16].map(part => `iso-8859-${part}`),
+  ...[0, 1, 2, 3, 4, 5, 6, 7, 8].map(page => `windows-125${page}`),
+  ...['koi8-r', 'koi8-u', 'shift_jis', 'euc-jp', 'euc-kr', 'gb2312', 'gbk', 'gb18030', 'big5'],
+]
 /**
  * @returns the headers with the MIME ones completed, and the bytes of the body, which end with CRLF
  * @throws {ComposeError} BAD_ENCODING, BAD_HEADER
@@ -98,17 +101,15 @@ function alreadyEncoded(wanted: string, declared: string, type: string): Compose
 
 function intoCharset(text: string, type: MediaType): Buffer {
   const charset = type.params.charset ?? 'utf-8'
-  const encoding = CHARSETS.get(charset)
-  if (encoding === undefined)
+  if (!CHARSETS.includes(charset))
     throw new ComposeError(
       'BAD_ENCODING',
-      `charset: expected ${[...CHARSETS.keys()].join(', ')}, found '${charset}'; pass the body as bytes to use another one`,
+      `charset: expected ${CHARSETS.join(', ')}, found ${JSON.stringify(charset)}; pass the body as bytes to use another one`,
     )
-  const last = encoding === 'ascii' ? 0x7f : 0xff
-  const foreign = encoding === 'utf8' ? undefined : [...text].find(char => (char.codePointAt(0) ?? 0) > last)
-  if (foreign !== undefined)
-    throw new ComposeError('BAD_ENCODING', `charset: ${charset} has no '${foreign}'; use utf-8`)
-  return Buffer.from(text, encoding)
+  if (charset === 'utf-8') return Buffer.from(text)
+  const isLost = (part: string) => decodeCharset(encodeCharset(part, charset), charset) !== part
+  if (!isLost(text)) return encodeCharset(text, charset)
+  throw new ComposeError('BAD_ENCODING', `charset: ${charset} has no '${[...text].find(isLost)}'; use utf-8`)
 }
 
 /** CRLF for every CRLF, CR and LF, and one at the end. */

@@ -22,7 +22,7 @@ import {
   rfc5322Date,
   setHeader,
 } from './headers.ts'
-import { type MessageObject, readMessageObject } from './message-object.ts'
+import { type MessageObject, type Outside, readMessageObject } from './message-object.ts'
 import { type Draft, readMessage } from './message-text.ts'
 import { type Multipart, readEntity } from './mime.ts'
 
@@ -43,16 +43,22 @@ export interface ComposeOptions extends BodyOptions {
   readonly from?: string | undefined
   /** Replaces Subject: text, encoded as needed. */
   readonly subject?: string | undefined
+  /** Replaces Auto-Submitted (RFC 3834), which tells programs not to answer. */
+  readonly autoSubmitted?: (typeof AUTO_SUBMITTED)[number] | undefined
   /** Whether a body of HTML gets a plain text beside it. */
   readonly alternative?: boolean | undefined
   /** Most recipients, and most bytes of the composed message; no limit if left out. */
   readonly maxRecipients?: number | undefined
   readonly maxSize?: number | undefined
+  /** What a message object may name instead of bringing it: files of this machine, URLs. Nothing by default. */
+  readonly allow?: readonly Outside[] | undefined
   /** Left part of the Message-ID if the message has none. */
   readonly id: string
   /** The Date if the message has none; by default now. */
   readonly date?: Date
 }
+
+const AUTO_SUBMITTED = ['auto-generated', 'auto-replied', 'no'] as const
 
 export interface ComposedMessage {
   /** With its angle brackets. */
@@ -99,7 +105,7 @@ async function readDraft(message: MessageInput, options: ComposeOptions): Promis
       `expected a message as text, bytes or an object, found ${message === null ? 'null' : typeof message}`,
     )
   if ('headerParts' in message) return readHeaded(message, options)
-  return readMessageObject(message, options.encode)
+  return readMessageObject(message, options)
 }
 
 /** The message with its HTML and a plain text made of it as parts; undefined if its body is something else. */
@@ -127,11 +133,17 @@ async function readHeaded({ headerParts, body }: HeadedMessage, options: Compose
 }
 
 /** Puts the parameters in the place of their headers. */
-function override(headers: readonly Header[], { to, from, subject }: ComposeOptions): Header[] {
+function override(headers: readonly Header[], { to, from, subject, autoSubmitted }: ComposeOptions): Header[] {
   let result = [...headers]
   if (from !== undefined) result = setHeader(result, 'From', { value: from })
   if (to !== undefined) result = setHeader(result, 'To', typeof to === 'string' ? to : { value: to })
   if (subject !== undefined) result = setHeader(result, 'Subject', { value: cleanText(subject) })
+  if (autoSubmitted !== undefined && !AUTO_SUBMITTED.includes(autoSubmitted))
+    throw new ComposeError(
+      'BAD_HEADER',
+      `autoSubmitted: expected ${AUTO_SUBMITTED.join(', ')}, found ${JSON.stringify(autoSubmitted)}`,
+    )
+  if (autoSubmitted !== undefined) result = setHeader(result, 'Auto-Submitted', autoSubmitted)
   return result
 }
 

@@ -3,7 +3,7 @@
  *
  * Its addresses, subject and other headers go the way of every message here (strict, encoded, one line each); nodemailer
  * builds the body of `text`, `html`, `attachments`, `alternatives` and `icalEvent`. No file is opened and no URL fetched
- * for it. A field that is not known is refused, not ignored.
+ * for it, unless the caller allows it. A field that is not known is refused, not ignored.
  */
 import MailComposer, { type MailComposerOptions } from 'nodemailer/lib/mail-composer'
 import type { Encoding } from './body.ts'
@@ -70,18 +70,25 @@ const CONTENT_FIELDS = [
   'textEncoding',
 ]
 
-/**
- * @param encode the transfer encoding asked for; nodemailer applies it to the text parts
- * @throws {ComposeError} BAD_MESSAGE
- */
-export async function readMessageObject(message: MessageObject, encode: Encoding | undefined): Promise<Draft> {
+/** What lies outside a message object. */
+export type Outside = 'files' | 'urls'
+
+interface ContentOptions {
+  /** The transfer encoding asked for; nodemailer applies it to the text parts. */
+  readonly encode?: Encoding | undefined
+  /** What the message may take its contents from (`path`, `href`). */
+  readonly allow?: readonly Outside[] | undefined
+}
+
+/** @throws {ComposeError} BAD_MESSAGE */
+export async function readMessageObject(message: MessageObject, options: ContentOptions): Promise<Draft> {
   for (const field of Object.keys(message))
     if (!(field in HEADER_FIELDS) && !['headers', 'list', ...CONTENT_FIELDS].includes(field))
       throw new ComposeError(
         'BAD_MESSAGE',
         `the message object has a field '${field}', which is none of ${[...Object.keys(HEADER_FIELDS), 'headers', 'list', ...CONTENT_FIELDS].join(', ')}`,
       )
-  const { headers, body } = await readContent(message, encode)
+  const { headers, body } = await readContent(message, options)
   return {
     headers: [
       ...namedHeaders(message),
@@ -117,9 +124,16 @@ function extraHeaders(headers: ExtraHeaders): Header[] {
   })
 }
 
-async function readContent(message: MessageObject, encode: Encoding | undefined): Promise<Draft> {
+async function readContent(message: MessageObject, { encode, allow = [] }: ContentOptions): Promise<Draft> {
+  const strange = allow.find(each => each !== 'files' && each !== 'urls')
+  if (strange !== undefined)
+    throw new ComposeError('BAD_MESSAGE', `allow: expected files, urls, found ${JSON.stringify(strange)}`)
   const content = Object.fromEntries(Object.entries(message).filter(([field]) => CONTENT_FIELDS.includes(field)))
-  const options: MailComposerOptions = { ...content, disableFileAccess: true, disableUrlAccess: true }
+  const options: MailComposerOptions = {
+    ...content,
+    disableFileAccess: !allow.includes('files'),
+    disableUrlAccess: !allow.includes('urls'),
+  }
   if (encode === 'base64' || encode === 'quoted-printable') options.textEncoding = encode
   try {
     const built = await withStandardNames(new MailComposer(options).compile()).build()

@@ -6,6 +6,7 @@
  * receiver can read the message.
  */
 import { buildHeaderValue, parseHeaderValue } from 'nodemailer/lib/mime-funcs'
+import { detectMimeType } from 'nodemailer/lib/mime-funcs/mime-types'
 import MimeNode from 'nodemailer/lib/mime-node'
 import { type Encoding, encodeBody } from './body.ts'
 import { ComposeError } from './errors.ts'
@@ -31,18 +32,19 @@ interface Leaf {
   /** The Content-ID without its brackets: what `cid:` in HTML names. */
   readonly contentId?: string | undefined
   readonly description?: string | undefined
+  /** Of text only: the character set, and the transfer encoding. */
+  readonly charset?: string | undefined
+  readonly encode?: Encoding | undefined
 }
 
 export interface TextEntity extends Leaf {
   readonly kind: 'text'
   readonly text: string
-  readonly charset?: string | undefined
-  readonly encode?: Encoding | undefined
   /** False if no plain text is to be made of this HTML. */
   readonly alternative?: boolean | undefined
 }
 
-/** `data` is text (UTF-8) or bytes; without a type it is told from the file name. */
+/** `data` is text, or bytes (of text, in its character set); without a type it is told from the file name. */
 export interface DataEntity extends Leaf {
   readonly kind: 'data'
   readonly data: unknown
@@ -95,8 +97,12 @@ function textNode(entity: TextEntity, parent: MimeNode): void {
 }
 
 function dataNode(entity: DataEntity, parent: MimeNode): void {
-  const { type, filename, disposition = 'attachment' } = entity
+  const { type, filename, disposition = 'attachment', charset, encode } = entity
   const bytes = bytesOf(entity)
+  if (charset !== undefined || (encode !== undefined && encode !== 'base64')) {
+    writtenNode(entity, parent)
+    return
+  }
   if (type !== undefined && /^message\//i.test(type)) {
     // RFC 2046 section 5.2: such a part is not encoded, so that its own parts can be read
     const headers = [header('Content-Type', mediaType(type)), ...leafHeaders({ ...entity, disposition })]
@@ -113,6 +119,21 @@ function dataNode(entity: DataEntity, parent: MimeNode): void {
   for (const { name, parts } of leafHeaders({ ...entity, disposition, filename: undefined }))
     node.setHeader(name, parts.join(''))
   node.setContent(bytes)
+}
+
+/** An attachment of text in a character set or transfer encoding of its own. */
+function writtenNode(entity: DataEntity, parent: MimeNode): void {
+  const { data, filename, disposition = 'attachment', charset, encode } = entity
+  const type = mediaType(entity.type ?? detectMimeType(filename === undefined ? undefined : cleanText(filename)))
+  if (!type.startsWith('text/'))
+    throw new ComposeError(
+      'BAD_ENCODING',
+      `charset and encode are for attachments of text, found ${type}; other data are sent as base64`,
+    )
+  const content = typeof data === 'string' ? data : bytesOf(entity)
+  parent
+    .createChild(type)
+    .setRaw(rawEntity(leafHeaders({ ...entity, disposition }), content, { type, charset, encode }))
 }
 
 function rawEntity(headers: Header[], body: string | Uint8Array, options: Parameters<typeof encodeBody>[1]): Buffer {

@@ -1,14 +1,23 @@
 /** Composed messages, as an independent parser reads them. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import t from 'tap'
+import { CHARSETS } from '../../maildrop/compose/body.ts'
 import { type ComposeOptions, composeMessage, type MessageInput } from '../../maildrop/compose/index.ts'
 import { type PythonMail, readWithPython } from '../support/python-mail.ts'
 
 const FIXED = { id: '20260101.abc', date: new Date('2026-01-01T12:00:00Z') }
 const compose = (message: MessageInput, options: Partial<ComposeOptions> = {}) =>
   composeMessage(message, { ...FIXED, ...options })
+
+const PLACES = { from: 'a@b.c', to: 'd@e.f' }
 
 /** Every message composed here, for the last test. */
 const all: { content: Buffer; mail: ParsedMail }[] = []
@@ -113,8 +122,56 @@ t.test('the body is encoded as asked, or as needed', async t => {
   t.equal(await encodingOf('Größe und noch mehr\n', { charset: 'iso-8859-1' }), 'quoted-printable')
   await t.rejects(compose(`${head}Größe`, { encode: '7bit' }), { code: 'BAD_ENCODING', message: /not ASCII/ })
   await t.rejects(compose(`${head}Größe`, { charset: 'us-ascii' }), { code: 'BAD_ENCODING', message: /no 'ö'/ })
-  await t.rejects(compose(`${head}x`, { charset: 'koi8-r' }), { code: 'BAD_ENCODING' })
+  await t.rejects(compose(`${head}x`, { charset: 'utf-7' }), { code: 'BAD_ENCODING', message: /found "utf-7"/ })
   await t.rejects(compose(`${head}x`, { encode: 'uuencode' as 'base64' }), { code: 'BAD_ENCODING' })
+})
+
+t.test('a text is written in the character set asked for, if that has its characters', async t => {
+  const texts: Record<string, string> = {
+    'windows-1252': 'Größe „5 €“ – naïve',
+    'iso-8859-15': '5 € für Œuvre',
+    'iso-8859-2': 'Žluťoučký kůň',
+    'koi8-r': 'Привет, мир',
+    'windows-1251': 'Привет, мир',
+    shift_jis: '日本語のテキスト',
+    'euc-jp': '日本語のテキスト',
+    gb18030: '中文 😀',
+    big5: '中文',
+    'euc-kr': '한국어',
+  }
+  for (const [charset, text] of Object.entries(texts)) {
+    for (const encode of ['quoted-printable', 'base64', '8bit'] as const) {
+      const { mail, wire } = await composed({ headerParts: [], body: text }, { ...PLACES, charset, encode })
+      t.equal(mail.text?.trimEnd(), text, `${charset} ${encode}`)
+      t.match(wire, `charset=${charset}\r\n`)
+    }
+  }
+  const declared = `From: a@b.c\nTo: d@e.f\nContent-Type: text/plain; charset=ISO-8859-15\n\n5 €\n`
+  t.equal((await composed(declared)).mail.text, '5 €\n')
+  for (const charset of CHARSETS) {
+    const { mail } = await composed('ASCII \\ ~ only\n', { ...PLACES, charset })
+    t.equal(mail.text, 'ASCII \\ ~ only\n', charset)
+  }
+  await t.rejects(compose('€', { ...PLACES, charset: 'iso-8859-1' }), {
+    code: 'BAD_ENCODING',
+    message: /no '€'; use utf-8/,
+  })
+  await t.rejects(compose('x 日', { ...PLACES, charset: 'koi8-r' }), { code: 'BAD_ENCODING', message: /no '日'/ })
+})
+
+t.test('Auto-Submitted is set where it is asked for', async t => {
+  t.notMatch((await composed('x', PLACES)).wire, /Auto-Submitted/i)
+  t.match((await composed('x', { ...PLACES, autoSubmitted: 'auto-replied' })).wire, 'Auto-Submitted: auto-replied\r\n')
+  const { wire } = await composed('Auto-Submitted: no\nFrom: a@b.c\n\nx', {
+    to: 'd@e.f',
+    autoSubmitted: 'auto-generated',
+  })
+  t.same(wire.match(/^Auto-Submitted: .*$/gim), ['Auto-Submitted: auto-generated'])
+  const strange = 'x\r\nBcc: e@f.g' as 'no'
+  await t.rejects(compose('x', { ...PLACES, autoSubmitted: strange }), {
+    code: 'BAD_HEADER',
+    message: /^autoSubmitted/,
+  })
 })
 
 t.test('a body that is encoded already keeps its bytes, and asking for another encoding is an error', async t => {
@@ -180,6 +237,32 @@ t.test('a message object opens no file, fetches no URL and has no unknown field'
   await t.rejects(compose({ ...base, attachments: [{ href: 'http://127.0.0.1/' }] }), { code: 'BAD_MESSAGE' })
   await t.rejects(compose({ ...base, subjcet: 'x' } as MessageInput), { code: 'BAD_MESSAGE', message: /'subjcet'/ })
   await t.rejects(compose(7 as unknown as string), { code: 'BAD_MESSAGE' })
+})
+
+t.test('files and URLs are read where the caller allows it, each for itself', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'compose-'))
+  const server = createServer((_, response) => response.end('from the web')).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => Promise.all([rm(directory, { recursive: true }), new Promise(done => server.close(done))]))
+  const path = join(directory, 'file.txt')
+  const href = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  await writeFile(path, 'from a file')
+  const message = (...attachments: object[]) => ({ from: 'a@b.c', to: 'd@e.f', text: 'x', attachments }) as MessageInput
+  const contents = ({ mail }: { mail: ParsedMail }) => mail.attachments.map(({ content }) => content.toString())
+  t.same(contents(await composed(message({ path }), { allow: ['files'] })), ['from a file'])
+  t.same(contents(await composed(message({ filename: 'x', href }), { allow: ['urls'] })), ['from the web'])
+  t.same(contents(await composed(message({ path }, { filename: 'x', href }), { allow: ['urls', 'files'] })).length, 2)
+  await t.rejects(compose(message({ path }), { allow: ['urls'] }), { code: 'BAD_MESSAGE', message: /File access/ })
+  await t.rejects(compose(message({ href }), { allow: ['files'] }), { code: 'BAD_MESSAGE', message: /Url access/i })
+  await t.rejects(compose(message({ path }), { allow: [] }), { code: 'BAD_MESSAGE' })
+  await t.rejects(compose(message({ path: join(directory, 'none') }), { allow: ['files'] }), {
+    code: 'BAD_MESSAGE',
+    message: /ENOENT/,
+  })
+  await t.rejects(compose(message(), { allow: ['all' as 'files'] }), {
+    code: 'BAD_MESSAGE',
+    message: /^allow: expected files, urls/,
+  })
 })
 
 t.test('what cannot be sent is refused with its reason', async t => {

@@ -167,6 +167,36 @@ t.test('charset and encode are those of the part', async t => {
   })
 })
 
+t.test('charset and encode are those of an attachment of text; other data are sent as base64', async t => {
+  const { python, wire } = await read(
+    `<<#mime>>
+  <<attach text filename="a.csv" charset="windows-1252" encode="quoted-printable">>
+  <<attach bytes filename="b.csv" charset="windows-1252">>
+  <<attach text filename="c.txt" charset="utf-8" encode="8bit" cid="c" description="Größe">>
+<</mime>>`,
+    { text: 'Größe;5 €', bytes: Buffer.from([0x35, 0x20, 0x80]) },
+  )
+  t.same(python.defects, [])
+  t.match(python.parts, [
+    { type: 'text/csv', filename: 'a.csv', disposition: 'attachment', text: 'Größe;5 €\n' },
+    { type: 'text/csv', filename: 'b.csv', disposition: 'attachment', text: '5 €\n' },
+    { type: 'text/plain', filename: 'c.txt', disposition: 'attachment', cid: '<c>', text: 'Größe;5 €\n' },
+  ])
+  t.match(wire, /charset=windows-1252\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=F6=DFe;5 =80/)
+  const refused: [string, string][] = [
+    ['charset="utf-8"', 'a.png'],
+    ['encode="8bit"', 'a.png'],
+    ['charset="no-such"', 'a.txt'],
+    ['charset="koi8-r"', 'a.txt'],
+  ]
+  for (const [attributes, name] of refused)
+    await t.rejects(
+      read(`<<#mime>><<attach text filename="${name}" ${attributes}>><</mime>>`, { text: '€' }),
+      { code: 'MAIL_REFUSED', cause: { code: 'BAD_ENCODING' } },
+      attributes,
+    )
+})
+
 t.test('a message in a message is not encoded, so that it can be read', async t => {
   const inner = 'From: a@b.c\r\nSubject: Grüße\r\n\r\nInner\r\n'
   const { python } = await read(
@@ -217,7 +247,7 @@ t.test('what cannot be right is refused when the template is compiled, at its pl
     ['<<attach filename="x">>', /^page\.hbs:1:1: attach: expected one thing to attach, .* found none/],
     ['<<attach a b>>', /attach: expected one thing to attach, .* found 2/],
     ['<<attach a file="b">>', /found 2/],
-    ['<<attach a charset="x">>', /attach has no attribute 'charset'/],
+    ['<<attach a alternative=true>>', /attach has no attribute 'alternative'/],
     ['<<mime type="mixed">>', /mime is a block/],
     ['<<#if (attach x)>>y<</if>>', /attach stands alone/],
   ]
