@@ -9,11 +9,11 @@ export interface Changed<T> {
 }
 
 /**
- * Runs `work` in a transaction and commits it, again if it conflicts.
+ * Runs `work` in a transaction and commits it, again if it conflicts; not if the user wants no more.
  * @param dryRun takes everything back instead
  */
 export async function changing<T>(
-  { db, user, note }: Context,
+  { db, user, note, signal }: Context,
   work: (app: Application, tx: Transaction) => T | Promise<T>,
   dryRun = false,
 ): Promise<Changed<T>> {
@@ -21,6 +21,7 @@ export async function changing<T>(
   const value = await db.transact(
     async (app, tx) => {
       last = tx
+      tx.beforeCommit(() => signal.throwIfAborted())
       const result = await work(app, tx)
       if (dryRun) await tx.abort()
       return result

@@ -72,6 +72,8 @@ interface Described<Args, Result> {
    * gets `dryRun: true`, changes nothing, and its result says what would be done.
    */
   readonly destructive?: true
+  /** It lasts until somebody ends it; so the process that does it carries out the commands of others meanwhile. */
+  readonly lasting?: true
   /** By default the arguments are what was typed. */
   prepare?(typed: Typed): Args | Promise<Args>
   print(result: Result, out: Output, args: Args): void | Promise<void>

@@ -1,5 +1,5 @@
 /**
- * Where commands are carried out: one database, opened once, and closed whatever happens.
+ * Where commands are carried out: one database, opened once, and closed whatever happens; or the process that has it open.
  *
  * `carryOut` is the whole of it: an Invocation goes in, a result comes out, and progress and parts of the result on the way.
  */
@@ -7,6 +7,7 @@ import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
 import type { Command, Invocation, Place, Progress } from '../administration/command.ts'
 import { openDatabase } from '../objects/index.ts'
+import { openHereOrAsk } from './elsewhere.ts'
 
 /** What the carrying out reports to on its way. */
 export interface Listener {
@@ -38,10 +39,11 @@ export function userName(): string {
 /** @returns the command's result, when the mail that it sent has been published */
 export async function carryOut(
   command: Command,
-  { args, user, note }: Invocation,
+  invocation: Invocation,
   { directory, salvage }: DatabaseOptions,
   listener: Listener,
 ): Promise<unknown> {
+  const { args, user, note } = invocation
   const place: Place = {
     directory,
     user,
@@ -51,7 +53,11 @@ export async function carryOut(
     emit: part => listener.emit(part),
   }
   if (command.works === 'directory') return await command.run(place, args)
-  const db = await openDatabase(directory, { create: false, salvage })
+  const socket = command.lasting === true
+  const db = await openHereOrAsk(directory, invocation, listener, () =>
+    openDatabase(directory, { create: false, salvage, socket }),
+  )
+  if ('result' in db) return db.result
   try {
     return await command.run({ ...place, db }, args)
   } finally {

@@ -10,6 +10,11 @@ export interface OpenOptions extends CacheLimits {
   readonly maildropConfig?: string
   /** Further ones by key, which mail hosts choose by `configPath`. By default those of `MAILDROP_CONFIGS="key=file;key=file"`. */
   readonly maildropConfigs?: MaildropConfigs
+  /**
+   * Whether `objtree` may have its commands carried out in this process, through a socket beside the database that only this user can open.
+   * Default true; a database that is no directory has none.
+   */
+  readonly socket?: boolean
   /** Opens a damaged database for reading what is left of it; see lib/database.ts. Default false. */
   readonly salvage?: boolean
 }
@@ -24,11 +29,15 @@ export async function openDatabase(
   location: string | Level,
   options: OpenOptions = {},
 ): Promise<Database<Application>> {
-  const { maildropConfig, maildropConfigs, ...others } = options
+  const { maildropConfig, maildropConfigs, socket = true, ...others } = options
   const configs = allowedConfigs(maildropConfigs)
   const database = await open(location, { root: () => new Application(), ...others })
   const { publisher } = createMailSystem(database, maildropConfig, configs)
   // mail that a damaged database has waiting may have been published long ago
   if (database.damage.length === 0) await publisher.recover()
+  if (socket && typeof location === 'string') {
+    const { listen } = await import('../administration/listen.ts')
+    await listen(database)
+  }
   return database
 }

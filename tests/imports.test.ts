@@ -21,7 +21,13 @@ const ALLOWED: Record<string, (string | RegExp)[]> = {
     'prom-client',
   ],
   templates: ['handlebars', 'lib/errors.ts', 'lib/traversal.ts'],
-  objects: ['lib/index.ts', 'templates/index.ts', 'maildrop/index.ts', 'maildrop/compose/index.ts'],
+  objects: [
+    'lib/index.ts',
+    'templates/index.ts',
+    'maildrop/index.ts',
+    'maildrop/compose/index.ts',
+    'administration/listen.ts',
+  ],
   administration: [
     'objects/index.ts',
     'objects/mail-system.ts',
@@ -74,6 +80,16 @@ t.test('each room imports only what it may', async t => {
 t.test('nothing imports bin or tests', async t => {
   for (const { file, room, target } of imports)
     t.notOk(/^(bin|tests)\//.test(target) && room !== 'bin', `${file} imports ${target}`)
+})
+
+t.test('the commands are loaded when somebody asks for one', async t => {
+  const source = readFileSync(join(TOP, 'objects/database.ts'), 'utf8')
+  t.match(source, "await import('../administration/listen.ts')")
+  for (const { file, target } of imports)
+    if (target.startsWith('administration/') && !/^(administration|bin)\//.test(file))
+      t.equal(`${file} ${target}`, 'objects/database.ts administration/listen.ts')
+  const listening = readFileSync(join(TOP, 'administration/listen.ts'), 'utf8')
+  t.notMatch(listening, /^import (?!type).*'\.\/(?!socket-path)/m, 'nor does listening load any')
 })
 
 t.test('only lib/storage knows LevelDB', async t => {

@@ -1,13 +1,13 @@
 /** `init`: a new database. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { openDatabase } from '../../objects/index.ts'
+import { ObjectError, openDatabase } from '../../objects/index.ts'
 import type { DirectoryCommand } from '../command.ts'
 
 interface Result {
   readonly directory: string
-  /** The database's id. */
-  readonly id: string
+  /** The database's id; null if another process has it open. */
+  readonly id: string | null
   /** False if there was one already; it is left alone. */
   readonly created: boolean
 }
@@ -20,9 +20,14 @@ export const command: DirectoryCommand<object, Result> = {
   ],
   async run({ directory }) {
     const created = !existsSync(join(directory, 'CURRENT'))
-    const database = await openDatabase(directory)
-    await database.close()
-    return { directory, id: database.id, created }
+    try {
+      const database = await openDatabase(directory, { socket: false })
+      await database.close()
+      return { directory, id: database.id, created }
+    } catch (error) {
+      if (created || !(error instanceof ObjectError) || error.code !== 'DATABASE_LOCKED') throw error
+      return { directory, id: null, created }
+    }
   },
   print({ directory, created }, out) {
     out.line(

@@ -108,7 +108,7 @@ function locked(directory: string, cause: unknown): ObjectError {
   const who = holder === undefined ? 'another process' : `process ${holder.pid} (${holder.command})`
   return new ObjectError(
     'DATABASE_LOCKED',
-    `the database ${directory} is in use: ${who} has it open, and one process at a time can; wait until that one has ended, or stop it if you may`,
+    `the database ${directory} is in use: ${who} has it open, and one process at a time can; wait until that one has ended`,
     { cause },
   )
 }

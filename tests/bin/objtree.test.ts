@@ -1,6 +1,4 @@
 /** objtree as its users run it: the launcher, a directory, an exit code, and what is printed. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { simpleParser } from 'mailparser'
@@ -205,21 +203,6 @@ t.test('wrong usage exits with 2 and points to the help', async t => {
   t.match(await ok(['--help']), /objtree add +create an object/)
   for (const command of ['init', 'ls', 'tree', 'show', 'add', 'set', 'rm', 'render', 'send'])
     t.match(await ok([command, '--help']), /Examples:\n/, `${command} --help has an example`)
-})
-
-t.test('a database that another process has open is named, with its pid and what can be done', async t => {
-  const { fails, cwd } = await objtreeUser(t)
-  const holder = `const { openDatabase } = await import(${JSON.stringify(join(TOP, 'dist', 'objects', 'index.js'))})
-    await openDatabase('data/objects'); console.log('open'); setInterval(() => {}, 1000)`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', holder], {
-    cwd,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  await once(child.stdout, 'data')
-  await fails(['ls'], new RegExp(`data/objects.*${child.pid}`))
-  child.kill('SIGKILL')
-  await once(child, 'exit')
 })
 
 t.test('a spool that cannot be written is a warning: the mail is committed and waits in the database', async t => {
