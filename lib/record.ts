@@ -45,6 +45,7 @@ const HIGH = 0x1_0000_0000
 
 /** A record as it is stored. */
 export class WholeRecord implements StoredRecord {
+  readonly oid: Oid
   readonly serial: Tid
   readonly previous: Tid
   readonly version: number
@@ -53,7 +54,8 @@ export class WholeRecord implements StoredRecord {
   /** Where in the bytes the state begins. */
   readonly start: number
 
-  constructor(bytes: Buffer, start: number, className: string, version: number, serial: Tid, previous: Tid) {
+  constructor(oid: Oid, bytes: Buffer, start: number, className: string, version: number, serial: Tid, previous: Tid) {
+    this.oid = oid
     this.bytes = bytes
     this.start = start
     this.className = className
@@ -148,7 +150,7 @@ export function wholeRecord(oid: Oid, record: RecordBody, serial: Tid, previous:
   bytes[23] = start - HEADER
   writeName(bytes, className, start)
   writeUInt32(bytes, checksum(oid, bytes), 1)
-  return new WholeRecord(bytes, start, className, version, serial, previous)
+  return new WholeRecord(oid, bytes, start, className, version, serial, previous)
 }
 
 function writeName(bytes: Buffer, name: string, end: number): void {
@@ -167,7 +169,7 @@ export function decodeRecord(oid: Oid, bytes: Buffer): WholeRecord {
   const start = HEADER + bytes[23]!
   const className = nameIn(bytes, HEADER, start)
   const version = bytes[21]! * 0x100 + bytes[22]!
-  return new WholeRecord(bytes, start, className, version, readUInt64(bytes, 5), readUInt64(bytes, 13))
+  return new WholeRecord(oid, bytes, start, className, version, readUInt64(bytes, 5), readUInt64(bytes, 13))
 }
 
 /** The serial of a record, unchecked. */

@@ -1,23 +1,32 @@
 /**
- * Group commit: one write is in flight at a time. What is accepted meanwhile waits, and goes into the next batch together: one synced
+ * Group commit: one batch is written at a time. What is accepted meanwhile is put into the next one together: one synced
  * batch, one fsync, in the order in which it was accepted. So what is on disk is always a prefix of what was accepted.
  *
  * If a batch fails, everything accepted since may rest on it, so all of it fails too.
  */
-import { type Level, type Operation, writeBatch } from './level.ts'
+import type { Oid } from '../persistent.ts'
+import type { WholeRecord } from '../record.ts'
+import { Batch, type Level, optionsFor } from './level.ts'
 import type { TransactionEntry } from './storage.ts'
 
-/** A write that waits for its turn: of a transaction, or of a pack that removes objects. */
-interface Accepted {
-  readonly entry: TransactionEntry | undefined
-  readonly operations: readonly Operation[]
+/** What a part of a batch does: that of a transaction, or of a pack that removes objects. */
+export interface Part {
+  /** The transaction. */
+  readonly entry?: TransactionEntry
+  /** The objects' new revisions. */
+  readonly records?: readonly WholeRecord[]
+  /** The objects that are removed. */
+  readonly removed?: readonly Oid[]
+}
+
+interface Accepted extends Part {
   resolve(): void
   reject(error: unknown): void
 }
 
 export interface GroupCommitHost {
-  /** A batch is durable: it has these transactions and so many bytes. Called before the promises of its writes resolve. */
-  written(entries: readonly TransactionEntry[], bytes: number): void
+  /** A batch of so many bytes is durable. Called before the promises of its parts resolve. */
+  written(parts: readonly Part[], bytes: number): void
   /** A batch could not be written; nothing that was accepted will be. @returns the error that all of it is rejected with */
   failed(cause: unknown): unknown
 }
@@ -25,25 +34,34 @@ export interface GroupCommitHost {
 export class GroupCommit {
   private readonly level: Level
   private readonly host: GroupCommitHost
+  private readonly options: object
+  private next: Batch | undefined
   private waiting: Accepted[] = []
   private writing: Promise<void> | undefined
 
   constructor(level: Level, host: GroupCommitHost) {
     this.level = level
     this.host = host
+    this.options = optionsFor(level)
   }
 
-  /** Accepts a write; `entry` if it is a transaction's. @returns when it is durable */
-  enqueue(operations: readonly Operation[], entry?: TransactionEntry): Promise<void> {
+  /** The batch that is written next. What is put into it has to be accepted in the same turn. */
+  get batch(): Batch {
+    this.next ??= new Batch(this.level, this.options)
+    return this.next
+  }
+
+  /** Accepts what was put into the batch. @returns when it is durable */
+  accept(part: Part): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.waiting.push({ entry, operations, resolve, reject })
+      this.waiting.push({ ...part, resolve, reject })
       this.writing ??= this.write()
     })
   }
 
   /** Waits until all that was accepted so far is durable, or has failed. */
   async settled(): Promise<void> {
-    if (this.writing !== undefined) await this.enqueue([]).catch(() => undefined)
+    if (this.writing !== undefined) await this.accept({}).catch(() => undefined)
   }
 
   /** Waits until nothing is being written. It may never be so, unless new writes are held back. */
@@ -55,29 +73,24 @@ export class GroupCommit {
   private async write(): Promise<void> {
     while (this.waiting.length > 0) {
       const group = this.waiting
+      const batch = this.next
       this.waiting = []
+      this.next = undefined
       try {
-        const operations = group.length === 1 ? group[0]!.operations : group.flatMap(each => each.operations)
-        await (operations.length > 0 ? writeBatch(this.level, operations, { sync: true }) : undefined)
+        await batch?.write(SYNC)
       } catch (error) {
         const failed = [...group, ...this.waiting]
         this.waiting = []
+        this.next = undefined
         const failure = this.host.failed(error)
         for (const each of failed) each.reject(failure)
         continue
       }
-      this.host.written(
-        group.flatMap(({ entry }) => entry ?? []),
-        sizeOf(group),
-      )
+      this.host.written(group, batch?.bytes ?? 0)
       for (const each of group) each.resolve()
     }
     this.writing = undefined
   }
 }
 
-function sizeOf(group: readonly Accepted[]): number {
-  let bytes = 0
-  for (const { operations } of group) for (const [key, value] of operations) bytes += key.length + (value?.length ?? 0)
-  return bytes
-}
+const SYNC = { sync: true }

@@ -5,35 +5,47 @@ import type { Oid, Tid } from '../persistent.ts'
 import { decodeRecord, isGone, type WholeRecord } from '../record.ts'
 import { objectKey, revisionKey } from './keys.ts'
 import { BINARY, type Level, unreadable } from './level.ts'
+import type { RecentRecords } from './recent-records.ts'
 import type { Suspicion } from './suspicion.ts'
+
+/** What states are read from. */
+export interface Source {
+  readonly level: Level
+  readonly recent: RecentRecords
+  readonly suspicion: Suspicion | undefined
+}
 
 export class SharedSnapshot {
   readonly tid: Tid
   readers = 0
-  private readonly level: Level
-  private readonly suspicion: Suspicion | undefined
+  /** Whether it is the newest state. */
+  newest = true
+  private readonly source: Source
   private readonly snapshot: AbstractSnapshot
   private readonly options: typeof BINARY & { snapshot: AbstractSnapshot }
 
-  constructor(level: Level, tid: Tid, suspicion: Suspicion | undefined) {
-    this.level = level
-    this.suspicion = suspicion
+  constructor(source: Source, tid: Tid) {
+    this.source = source
     this.tid = tid
-    this.snapshot = level.snapshot()
+    this.snapshot = source.level.snapshot()
     this.options = { ...BINARY, snapshot: this.snapshot }
   }
 
   /** The current revision, be it that the object is gone. */
   latest(oid: Oid): WholeRecord | undefined {
+    const { recent, suspicion } = this.source
+    const known = recent.asOf(oid, this.tid)
+    if (known !== undefined) return known
     const bytes = this.read(oid, objectKey(oid))
     const record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
-    this.suspicion?.check(oid, record)
+    suspicion?.check(oid, record)
+    if (this.newest && record !== undefined) recent.keep(record)
     return record
   }
 
   private read(oid: Oid, key: Buffer): Buffer | undefined {
     try {
-      return this.level.getSync(key, this.options)
+      return this.source.level.getSync(key, this.options)
     } catch (error) {
       throw unreadable(error, `object ${oid} (key ${key.toString('hex')})`)
     }
@@ -69,15 +81,13 @@ export class SharedSnapshot {
 
 /** The newest state of a database, and the earlier ones that somebody still reads. */
 export class CurrentState {
-  private readonly level: Level
-  private readonly suspicion: Suspicion | undefined
+  private readonly source: Source
   private shared: SharedSnapshot
   private ended = false
 
-  constructor(level: Level, tid: Tid, suspicion: Suspicion | undefined) {
-    this.level = level
-    this.suspicion = suspicion
-    this.shared = new SharedSnapshot(level, tid, suspicion)
+  constructor(source: Source, tid: Tid) {
+    this.source = source
+    this.shared = new SharedSnapshot(source, tid)
   }
 
   get tid(): Tid {
@@ -103,7 +113,8 @@ export class CurrentState {
   /** What is on disk now is the newest state. Nothing may be writing. */
   advance(tid: Tid): void {
     const before = this.shared
-    this.shared = new SharedSnapshot(this.level, tid, this.suspicion)
+    before.newest = false
+    this.shared = new SharedSnapshot(this.source, tid)
     if (before.readers === 0) before.close()
   }
 

@@ -15,13 +15,14 @@ import { isGone, type WholeRecord, wholeRecord } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
 import { damagedTable, failedWrite, lostCommits } from './damage.ts'
 import { decide } from './decision.ts'
-import { GroupCommit } from './group-commit.ts'
+import { GroupCommit, type Part } from './group-commit.ts'
 import { objectKey, revisionKey, transactionKey } from './keys.ts'
-import { type Level, type Operation, writeBatch } from './level.ts'
+import { type Level, writeBatch } from './level.ts'
 import { CurrentState } from './level-snapshot.ts'
 import { databaseId, type Packed, readPacked } from './meta.ts'
 import { outboxOperation, outboxRows } from './outbox.ts'
 import { Packing } from './packing.ts'
+import { RecentRecords } from './recent-records.ts'
 import { copyRecords, records } from './record-scan.ts'
 import type {
   Commit,
@@ -60,6 +61,7 @@ export class LevelStorage implements Storage {
   private readonly listeners = new Set<(entry: TransactionEntry) => void>()
   /** What accepted transactions that are not yet durable have written. */
   private readonly unwritten = new Map<Oid, WholeRecord>()
+  private readonly recent = new RecentRecords()
   private lastAccepted: Tid
   private nextOid: Oid
   /** While there is one, new transactions wait for it. */
@@ -75,9 +77,9 @@ export class LevelStorage implements Storage {
     this.witness = witness
     this.suspicion = suspicion
     this.blobs = witness === undefined ? memoryBlobs() : directoryBlobs(location)
-    this.state = new CurrentState(level, last.tid, suspicion)
+    this.state = new CurrentState({ level, recent: this.recent, suspicion }, last.tid)
     this.group = new GroupCommit(level, {
-      written: (entries, bytes) => this.written(entries, bytes),
+      written: (parts, bytes) => this.written(parts, bytes),
       failed: cause => this.failed(cause),
     })
     this.packing = new Packing(
@@ -199,18 +201,22 @@ export class LevelStorage implements Storage {
       classes: [...classes].sort(),
     }
     // the last that may refuse the transaction; from here on it is accepted
-    const operations: Operation[] = [[transactionKey(tid), encodeTransaction(entry)]]
-    for (const [key, value] of commit.outbox) operations.push(outboxOperation(key, value))
-    for (const { oid, record, before } of writes) {
+    const row = encodeTransaction(entry)
+    const rows = Array.from(commit.outbox, ([key, value]) => outboxOperation(key, value))
+    const { batch } = this.group
+    batch.put(transactionKey(tid), row)
+    for (const each of rows) batch.add(each)
+    const records = writes.map(({ oid, record, before }) => {
       const stored = wholeRecord(oid, record, tid, before?.serial ?? 0)
-      if (before !== undefined) operations.push([revisionKey(oid, before.serial), before.bytes])
-      operations.push([objectKey(oid), stored.bytes])
+      if (before !== undefined) batch.put(revisionKey(oid, before.serial), before.bytes)
+      batch.put(objectKey(oid), stored.bytes)
       this.unwritten.set(oid, stored)
       this.packing.written(oid, record)
-    }
+      return stored
+    })
     this.lastAccepted = tid
     this.packing.accepted(commit.changes)
-    await this.group.enqueue(operations, entry)
+    await this.group.accept({ entry, records })
     return { tid, merged }
   }
 
@@ -219,12 +225,19 @@ export class LevelStorage implements Storage {
     return this.unwritten.get(oid) ?? this.state.latest(oid)
   }
 
-  private written(entries: readonly TransactionEntry[], bytes: number): void {
-    for (const { tid, oids } of entries)
-      for (const oid of oids) if (this.unwritten.get(oid)?.serial === tid) this.unwritten.delete(oid)
-    this.state.advance(entries.at(-1)?.tid ?? this.lastTid)
-    if (entries.length > 0) this.witness?.committed(this.lastTid, bytes)
-    for (const entry of entries) for (const listener of this.listeners) listener(entry)
+  private written(parts: readonly Part[], bytes: number): void {
+    let last = this.lastTid
+    for (const { entry, records = [], removed = [] } of parts) {
+      if (entry !== undefined) last = entry.tid
+      for (const record of records) {
+        if (this.unwritten.get(record.oid) === record) this.unwritten.delete(record.oid)
+        this.recent.keep(record)
+      }
+      for (const oid of removed) this.recent.forget(oid)
+    }
+    if (last !== this.lastTid) this.witness?.committed(last, bytes)
+    this.state.advance(last)
+    for (const { entry } of parts) if (entry !== undefined) for (const listener of this.listeners) listener(entry)
   }
 
   private failed(cause: unknown): ObjectError {

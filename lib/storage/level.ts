@@ -11,30 +11,69 @@ export const SYNCED: typeof BINARY = Object.assign({ sync: true }, BINARY)
 /** A value to put, or undefined to delete. */
 export type Operation = readonly [key: Buffer, value: Buffer | undefined]
 
+/** Operations that are put together, and then written as one indivisible step. */
+export class Batch {
+  /** Bytes of keys and values. */
+  bytes = 0
+  private readonly batch: ReturnType<Level['batch']>
+  private readonly options: object
+  private failure: { readonly error: unknown } | undefined
+
+  /** @param options of `optionsFor(level)`: those of each operation */
+  constructor(level: Level, options: object) {
+    this.batch = level.batch()
+    this.options = options
+  }
+
+  put(key: Buffer, value: Buffer): void {
+    try {
+      this.batch.put(key, value, this.options)
+      this.bytes += key.length + value.length
+    } catch (error) {
+      this.failure ??= { error }
+    }
+  }
+
+  delete(key: Buffer): void {
+    try {
+      this.batch.del(key, this.options)
+      this.bytes += key.length
+    } catch (error) {
+      this.failure ??= { error }
+    }
+  }
+
+  add([key, value]: Operation): void {
+    if (value === undefined) this.delete(key)
+    else this.put(key, value)
+  }
+
+  /** Writes all of it, if nothing of it was refused. @throws what went wrong */
+  async write({ sync }: { sync: boolean }): Promise<void> {
+    if (this.failure !== undefined) {
+      await this.batch.close()
+      throw this.failure.error
+    }
+    return this.batch.write(sync ? SYNCED : {})
+  }
+}
+
+/** What each operation has to be given: an operation with options of its own takes twice as long. */
+export function optionsFor(level: Level): object {
+  const binary = level.keyEncoding().commonName === 'buffer' && level.valueEncoding().commonName === 'buffer'
+  return binary ? {} : BINARY
+}
+
 /** Writes operations as one indivisible step. */
 export async function writeBatch(
   level: Level,
   operations: Iterable<Operation>,
-  { sync }: { sync: boolean },
+  options: { sync: boolean },
 ): Promise<void> {
-  const batch = level.batch()
-  // an operation with options of its own takes twice as long
-  const options = isBinary(level) ? {} : BINARY
-  try {
-    for (const [key, value] of operations) {
-      if (value === undefined) batch.del(key, options)
-      else batch.put(key, value, options)
-    }
-  } catch (error) {
-    await batch.close()
-    throw error
-  }
-  await batch.write(sync ? SYNCED : {})
+  const batch = new Batch(level, optionsFor(level))
+  for (const operation of operations) batch.add(operation)
+  await batch.write(options)
 }
-
-/** Whether the level's own encodings are binary, so that they need not be asked for. */
-const isBinary = (level: Level): boolean =>
-  level.keyEncoding().commonName === 'buffer' && level.valueEncoding().commonName === 'buffer'
 
 /** The entries in a range. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
 export async function* entriesIn(

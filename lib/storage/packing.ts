@@ -86,7 +86,7 @@ export class Packing {
       this.referred = undefined
       state.release(snapshot)
       // a new state, in which what was swept no longer is
-      await group.enqueue([])
+      await group.accept({})
       options.progress?.({ phase: 'compact', done: 0 })
       if (level.status === 'open') await compact(level)
     }
@@ -98,8 +98,13 @@ export class Packing {
 
   private async remove(removals: readonly Removal[]): Promise<number> {
     const certain = removals.filter(({ oid, serial }) => this.owner.latest(oid)?.serial === serial)
-    for (const { oid } of certain) this.removed.add(oid)
-    if (certain.length > 0) await this.owner.group.enqueue(certain.flatMap(({ operations }) => operations))
+    if (certain.length === 0) return 0
+    const { group } = this.owner
+    for (const { oid, operations } of certain) {
+      this.removed.add(oid)
+      for (const operation of operations) group.batch.add(operation)
+    }
+    await group.accept({ removed: certain.map(({ oid }) => oid) })
     return certain.length
   }
 }

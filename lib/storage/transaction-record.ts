@@ -9,7 +9,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { messageOf, ObjectError } from '../errors.ts'
-import { asState, type Oid, type Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../persistent.ts'
 import { pickle, unpickle } from '../pickle.ts'
 import { isPlain } from '../pickle-values.ts'
 import { readUInt64 } from '../record.ts'
@@ -29,21 +29,20 @@ const checksum = (tid: Tid, bytes: Uint8Array): number =>
 /** @throws {ObjectError} INVALID_VALUE for what cannot be stored of user, note and extension */
 export function encodeTransaction(entry: StoredTransaction): Buffer {
   const { previous, nextOid, user, note, extension, oids, classes } = entry
-  const state: Record<string, unknown> = asState({ previous, nextOid })
-  for (const [name, text] of [
-    ['user', user],
-    ['note', note],
-  ] as const) {
-    if (typeof text !== 'string')
-      throw new ObjectError('INVALID_VALUE', `the ${name} of a transaction must be a text, found ${typeof text}`)
-    if (text !== '') state[name] = text
-  }
+  const state: Record<string, unknown> = { previous, nextOid }
+  if (user !== '') state.user = text('user', user)
+  if (note !== '') state.note = text('note', note)
   if (Object.keys(extension).length > 0) state.extension = { ...extension }
   if (oids.length > 0) state.oids = oids
   if (classes.length > 0) state.classes = classes
   const bytes = pickle(state, refuse, 'a transaction', CHECKSUM)
   bytes.writeUInt32BE(checksum(entry.tid, bytes))
   return bytes
+}
+
+function text(name: string, value: unknown): string {
+  if (typeof value === 'string') return value
+  throw new ObjectError('INVALID_VALUE', `the ${name} of a transaction must be a text, found ${typeof value}`)
 }
 
 function refuse(_object: unknown, { path }: { readonly path: string }): never {

@@ -2,8 +2,8 @@
  * The witness: two small files beside LevelDB's own, which know what must be there. LevelDB does not check most of what it reads, and
  * drops without a word what it cannot read of its log.
  *
- *   COMMITTED   16 + 4 bytes: last durable tid, a tid from which on the chain is to be checked, CRC-32. Written after each batch,
- *               without a sync: it may be behind the database, never ahead of it. If it is ahead, commits were lost.
+ *   COMMITTED   16 + 4 bytes: last durable tid, a tid from which on the chain is to be checked, CRC-32. Written after each batch, as soon as
+ *               those who waited for it have gone on, without a sync: it may be behind the database, never ahead of it. If it is ahead, commits were lost.
  *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
  *               never changed. Its checksum is taken when the database is closed, and now and then while it is open.
  *
@@ -67,6 +67,8 @@ export class Witness {
   private next: Tid
   private marked: Tid
   private sinceMark = 0
+  /** Tells that COMMITTED is behind, until it is written. */
+  private behind: NodeJS.Immediate | undefined
 
   /** Reads the witness of a directory that is not open in LevelDB yet, and checks the tables before LevelDB can rewrite them. */
   constructor(directory: string) {
@@ -125,8 +127,15 @@ export class Witness {
     }
     writeUInt64(this.bytes, tid, 0)
     writeUInt64(this.bytes, this.marked, 8)
-    this.bytes.writeUInt32BE(crc32(this.bytes.subarray(0, 16)), 16)
+    // whoever waits for the commit goes on first
+    this.behind ??= setImmediate(() => this.write())
+  }
+
+  private write(): void {
+    clearImmediate(this.behind)
+    this.behind = undefined
     if (this.file === undefined) return
+    this.bytes.writeUInt32BE(crc32(this.bytes.subarray(0, 16)), 16)
     try {
       writeSync(this.file, this.bytes, 0, 20, 0)
     } catch {
@@ -170,6 +179,7 @@ export class Witness {
       this.unchecked.clear()
       return
     }
+    if (this.behind !== undefined) this.write()
     closeSync(this.file)
     this.file = undefined
     try {
