@@ -1,72 +1,41 @@
 /** The examples of docs/templates.md: each renders, and sends, what stands beside it. */
-import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { File, MaildropHost, openDatabase, type PreviewedMessage, preview, Template } from '../../objects/index.ts'
+import { File, MaildropHost, openDatabase, preview, Template } from '../../objects/index.ts'
 import { newLevel } from '../support/database.ts'
-import { type PythonMail, readWithPython } from '../support/python-mail.ts'
+import { examplesIn, shownMail } from '../support/guide.ts'
+import { hostOf, mailDatabase, messageOf } from '../support/mail-database.ts'
 
-const GUIDE = readFileSync(new URL('../../docs/templates.md', import.meta.url), 'utf8')
-
-interface Example {
-  readonly line: number
-  readonly source: string
-  readonly data: Record<string, unknown>
-  readonly page: string | undefined
-  readonly mail: string | undefined
-}
-
-function examples(): Example[] {
-  const fence = /^```hbs\n([\s\S]*?)^```\n((?:^```(?:json|html|mail)\n[\s\S]*?^```\n)*)/gm
-  return [...GUIDE.matchAll(fence)].map(([, source = '', others = ''], i, all) => {
-    const other = (kind: string) => new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(others)?.[1]
-    return {
-      line: GUIDE.slice(0, all[i]!.index).split('\n').length,
-      source,
-      data: JSON.parse(other('json') ?? '{}'),
-      page: other('html'),
-      mail: other('mail'),
-    }
-  })
-}
+const examples = examplesIn('templates.md', 'hbs')
 
 /** Intl uses several kinds of blanks. */
 const plainBlanks = (text: string) => text.replace(/[\u00a0\u202f]/g, ' ')
 
-/** A message as the guide shows it. */
-function shown({ content }: PreviewedMessage): string {
-  const [mail] = readWithPython([content])
-  t.same(mail!.defects, [])
-  const headers = mail!.headers
-    .filter(([name]) => !/^(date|message-id|mime-version|content-.*)$/i.test(name))
-    .map(([name, value]) => `${name}: ${value}\n`)
-  const body = mail!.parts.length === 0 ? mail!.text : partLines(mail!, '')
-  return `${headers.join('')}\n${body}`
-}
-
-function partLines(part: PythonMail, indent: string): string {
-  const { type, disposition, filename, cid, text, parts } = part
-  const about = [type, disposition, filename && `"${filename}"`, cid].filter(Boolean).join(' ')
-  const lines = text?.trimEnd().split('\n') ?? []
-  const content = lines.map(line => `      | ${line}`.trimEnd()).join('\n')
-  const head = `${indent}${about}\n${content && `${content}\n`}`
-  return head + parts.map(each => partLines(each, `${indent}  `)).join('')
-}
-
-for (const { line, source, data, page, mail } of examples())
+for (const { line, source, below } of examples)
   t.test(`the example at line ${line}`, async t => {
     const db = await openDatabase(newLevel())
     t.teardown(() => db.close())
     const { messages, deliver } = preview()
+    const data = JSON.parse(below.json ?? '{}')
     const rendered = await db.transact(async app => {
       app.create('/shop/XYZ', new MaildropHost(), { parents: true })
       await app.create('/shop/logo.png', new File()).write(Buffer.of(0x89, 0x50))
       return await app.create('/shop/page', new Template(source)).render(data, { deliver })
     })
-    if (page !== undefined) t.equal(plainBlanks(rendered), page)
+    if (below.html !== undefined) t.equal(plainBlanks(rendered), below.html)
     else t.equal(rendered.trim(), '')
-    t.same(messages.map(shown), mail === undefined ? [] : [mail])
+    const shown = messages.map(({ content }) => shownMail(content))
+    t.strictSame(shown, below.mail === undefined ? [] : [{ text: below.mail, defects: [] }])
+  })
+
+for (const { line, source, below } of examplesIn('templates.md', 'hbs message'))
+  t.test(`the message at line ${line}`, async t => {
+    const { db, mails } = await mailDatabase(t)
+    const template = await db.transact(app => app.create('/mail/welcome', new Template(source)).physicalPath)
+    await db.transact(app => hostOf(app).sendTemplate(template, JSON.parse(below.json ?? '{}')))
+    const shown = (await mails()).map(mail => shownMail(Buffer.from(messageOf(mail))))
+    t.strictSame(shown, [{ text: below.mail, defects: [] }])
   })
 
 t.test('there are examples', async t => {
-  t.ok(examples().length >= 9, `${examples().length} examples were found`)
+  t.ok(examples.length >= 9, `${examples.length} examples were found`)
 })

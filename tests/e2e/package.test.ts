@@ -43,6 +43,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'README.md',
     'ARCHITECTURE.md',
     'bin/objtree',
+    'docs/coming-from.md',
     'docs/errors.md',
     'docs/how-it-works.md',
     'docs/templates.md',
