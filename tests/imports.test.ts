@@ -19,6 +19,7 @@ const ALLOWED: Record<string, (string | RegExp)[]> = {
     'html-to-text',
     'iconv-lite',
     'prom-client',
+    '@zone-eu/mailsplit',
   ],
   templates: ['handlebars', 'lib/errors.ts', 'lib/traversal.ts'],
   objects: [

@@ -28,7 +28,11 @@ export interface Outgoing {
   readonly size: number
   /** The Message-ID as it is sent, where there is one. */
   readonly messageId: string | undefined
-  /** The message's bytes, once. */
+  /** All of it, if that is in memory. */
+  readonly whole: Buffer | undefined
+  /** The message's bytes, to be looked at. */
+  peek(): Readable
+  /** The message's bytes, to be sent, once: behind the last of them `beforeDot` has been called. */
   open(progress?: Progress): Readable
 }
 
@@ -61,37 +65,46 @@ export function outgoing(
     repeated: options.repeated,
     size: start.length + mail.size - mail.bytes.length,
     messageId: header.messageId ?? options.messageId,
-    open(progress) {
-      let at = mail.bytes.length
-      let started = start.length === 0
-      return new Readable({
-        highWaterMark: CHUNK,
-        read() {
-          progress?.piece()
-          if (!started) {
-            started = true
-            this.push(start)
-          } else if (at < mail.size) {
-            const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - at))
-            read(mail.fd, buffer, 0, buffer.length, at, (error, count) => {
-              if (error) return this.destroy(error)
-              if (count === 0) return this.destroy(new Error('the mail file became shorter while it was sent'))
-              at += count
-              this.push(buffer.subarray(0, count))
-            })
-          } else {
-            try {
-              options.beforeDot()
-              progress?.dot()
-              this.push(null)
-            } catch (error) {
-              this.destroy(error as Error)
-            }
-          }
-        },
-      })
-    },
+    whole: mail.bytes.length === mail.size ? start : undefined,
+    peek: () => streamOf(mail, start, {}),
+    open: progress => streamOf(mail, start, { beforeDot: options.beforeDot, progress }),
   }
+}
+
+/** What stands at the start of the message, and then the rest of the file. */
+function streamOf(
+  mail: ReadyMail,
+  start: Buffer,
+  { beforeDot, progress }: { readonly beforeDot?: () => void; readonly progress?: Progress | undefined },
+): Readable {
+  let at = mail.bytes.length
+  let started = start.length === 0
+  return new Readable({
+    highWaterMark: CHUNK,
+    read() {
+      progress?.piece()
+      if (!started) {
+        started = true
+        this.push(start)
+      } else if (at < mail.size) {
+        const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - at))
+        read(mail.fd, buffer, 0, buffer.length, at, (error, count) => {
+          if (error) return this.destroy(error)
+          if (count === 0) return this.destroy(new Error('the mail file became shorter while it was sent'))
+          at += count
+          this.push(buffer.subarray(0, count))
+        })
+      } else {
+        try {
+          beforeDot?.()
+          progress?.dot()
+          this.push(null)
+        } catch (error) {
+          this.destroy(error as Error)
+        }
+      }
+    },
+  })
 }
 
 /** The header of a message as it is sent, and all of it if it is in memory. */

@@ -13,13 +13,16 @@ import type SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SMTPConnectionEnvelope } from 'nodemailer/lib/smtp-connection'
 import type { SmtpConfig } from '../smtp-config.ts'
 import type { Envelope } from '../spool/format.ts'
+import { abilitiesOf } from './abilities.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
 import type { Dialogue } from './dialogue.ts'
 import { eventOf, type Failure } from './failure.ts'
+import { fit } from './fit.ts'
 import { openingDialogue } from './opening.ts'
 import { type Event, parseReply, type Stage } from './outcome.ts'
 import type { Outgoing } from './outgoing.ts'
 import type { Passwords } from './password.ts'
+import { wireEnvelope } from './wire-envelope.ts'
 
 export { SessionError } from './failure.ts'
 
@@ -64,7 +67,7 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
   const { signal, deadlines = DEADLINES, passwords } = options
   const dialogue = await openingDialogue(smtp, { deadlines, signal, passwords })
   const { connection } = dialogue
-  const smtputf8 = offers(dialogue, 'SMTPUTF8')
+  const abilities = abilitiesOf(dialogue.extensions)
   let usable = true
   let count = 0
   const closed = new Promise<void>(resolve => {
@@ -83,18 +86,23 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
     },
     closed,
     protection: protectionOf(connection),
-    async send({ from, to }, message) {
-      if (!smtputf8 && [from, ...to].some(address => /[^\x20-\x7e]/.test(address))) {
-        const text = 'an address is not ASCII and the server does not offer SMTPUTF8'
-        return { refused: new Map(), end: { stage: 'local', code: undefined, enhanced: '5.6.7', text, unfit: true } }
-      }
+    async send(wanted, original) {
+      const addresses = wireEnvelope(wanted, abilities)
+      if ('event' in addresses) return { refused: new Map(), end: addresses.event }
+      const { names, refused } = addresses
+      const message = names.size > 0 ? await fit(original, abilities) : original
+      if ('event' in message) return { refused, end: message.event }
+      // Nobody is left.
+      if (names.size === 0) return { refused, end: [...refused.values()][0]! }
       count += 1
       // nodemailer keeps its books about the recipients in the envelope it is given, also when the message fails.
       const envelope: SMTPConnectionEnvelope = {
-        from,
-        to: [...to],
+        from: addresses.from,
+        to: [...names.keys()],
         size: message.size,
         use8BitMime: true,
+        // Used where it is offered (RFC 3461): nobody wants to hear about the fate of a notification.
+        dsn: { ret: 'HDRS', envid: message.id, ...(addresses.from === '' ? { notify: 'NEVER' } : {}) },
         ...newBooks(),
       }
       const transfer = newTransfer(dialogue, message.size)
@@ -109,7 +117,7 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
         if (!(await recover(dialogue, end, transfer.at, deadlines))) connection.close()
       }
       // After a refused MAIL the replies to the RCPTs that were sent with it say nothing about the recipients.
-      return { refused: end.stage === 'mail' ? new Map() : refusals(envelope), end }
+      return { refused: end.stage === 'mail' ? refused : new Map([...refused, ...refusals(envelope, names)]), end }
     },
     quit() {
       if (!usable) return
@@ -161,8 +169,14 @@ function newBooks(): Pick<SMTPConnectionEnvelope, 'rcptQueue' | 'accepted' | 're
   return { rcptQueue: [], accepted: [], rejected: [], rejectedErrors: [] }
 }
 
-function refusals(envelope: SMTPConnectionEnvelope): Map<string, Event> {
-  return new Map(envelope.rejectedErrors.map(error => [String(error.recipient), eventOf(error, 'rcpt')]))
+function refusals(
+  envelope: SMTPConnectionEnvelope,
+  names: ReadonlyMap<string, readonly string[]>,
+): (readonly [string, Event])[] {
+  return envelope.rejectedErrors.flatMap(error => {
+    const event = eventOf(error, 'rcpt')
+    return (names.get(String(error.recipient)) ?? []).map(name => [name, event] as const)
+  })
 }
 
 function failed(error: unknown, { unanswered }: Dialogue, at: Place): Event {
@@ -180,10 +194,6 @@ function sendingStage({ code, command, response }: Failure, unanswered: string |
   if (at !== 'envelope') return at
   if (unanswered === 'RCPT') return 'rcpt'
   return unanswered === 'DATA' ? 'data' : 'mail'
-}
-
-function offers({ extensions }: Dialogue, extension: string): boolean {
-  return new RegExp(`^250[ -]${extension}\\b`, 'im').test(extensions)
 }
 
 function protectionOf(connection: SMTPConnection): string {

@@ -165,7 +165,7 @@ function converse(socket: Socket, server: ScriptedServer, notes: Notes, isSecure
     const { script } = server
     if (login !== undefined) return await goOn(line)
     server.commands.push(line)
-    checkCommand(line, notes)
+    checkCommand(line, notes, transaction?.parameters.mail)
     const [, address = '', parameters = ''] = /<(.*)>\s*(.*)$/.exec(line) ?? []
     switch (line.slice(0, 4).toUpperCase()) {
       case 'EHLO':
@@ -312,9 +312,10 @@ function offers(script: SmtpScript, extension: string): boolean {
   return (script.extensions ?? []).includes(extension)
 }
 
-function checkCommand(line: string, { violation }: Notes): void {
+/** @param parameters those of MAIL, once it was given */
+function checkCommand(line: string, { violation }: Notes, parameters = ''): void {
   if (/[\r\n\0]/.test(line)) violation(`a bare CR, LF or NUL in the command ${JSON.stringify(line)}`)
-  if (/[^\x20-\x7e]/.test(line) && !/SMTPUTF8/.test(line))
+  if (/[^\x20-\x7e]/.test(line) && !/SMTPUTF8/.test(line + parameters))
     violation(`a command that is not ASCII: ${JSON.stringify(line)}`)
   if (line.length > 510) violation(`a command of ${line.length} bytes`)
 }

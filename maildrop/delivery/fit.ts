@@ -1,0 +1,52 @@
+/**
+ * Makes a message fit what the server can take, or says why that is impossible, before anything of it is sent.
+ */
+import type { Abilities } from './abilities.ts'
+import { type Lines, lineWatch } from './lines.ts'
+import type { Event } from './outcome.ts'
+import type { Outgoing } from './outgoing.ts'
+import { planRewriting, rewritten } from './seven-bit.ts'
+
+/** The server can never take it: no later attempt can succeed. */
+export function unfit(enhanced: string, text: string): Event {
+  return { stage: 'local', code: undefined, enhanced, text, unfit: true }
+}
+
+/** @returns the message, rewritten if need be; or what is in the way */
+export async function fit(message: Outgoing, abilities: Abilities): Promise<Outgoing | { readonly event: Event }> {
+  const event = tooLarge(message.size, abilities)
+  if (event !== undefined) return { event }
+  const seen = await look(message)
+  const isEightBit = seen.eightBit && !abilities.eightBit
+  if (!isEightBit && !seen.tooLong) return message
+  const plan = await planRewriting(message.peek(), isEightBit)
+  if ('problem' in plan) {
+    // Most servers take longer lines than they have to, so that what cannot be changed is tried as it is.
+    if (!isEightBit) return message
+    return { event: unfit('5.6.3', `the server takes only 7-bit text (no 8BITMIME), and ${plan.problem}`) }
+  }
+  if (plan.encodings.size === 0) return message
+  let size = 0
+  for await (const piece of rewritten(message.peek(), plan)) size += (piece as Buffer).length
+  const grown = tooLarge(size, abilities)
+  if (grown !== undefined) return { event: grown }
+  return {
+    ...message,
+    size,
+    whole: undefined,
+    peek: () => rewritten(message.peek(), plan),
+    open: progress => rewritten(message.open(progress), plan),
+  }
+}
+
+async function look(message: Outgoing): Promise<Lines> {
+  const lines = lineWatch()
+  if (message.whole !== undefined) lines.look(message.whole)
+  else for await (const piece of message.peek()) lines.look(piece as Buffer)
+  return lines
+}
+
+function tooLarge(size: number, { maxSize }: Abilities): Event | undefined {
+  if (maxSize === undefined || size <= maxSize) return undefined
+  return unfit('5.3.4', `the message has ${size} bytes, the server takes no more than ${maxSize}`)
+}

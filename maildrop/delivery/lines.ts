@@ -1,0 +1,50 @@
+/** Looks at a message piece by piece: whether it has text of 8 bits, and lines that are too long. */
+
+export interface Lines {
+  look(piece: Buffer): void
+  /** A byte of 128 or more has been seen. */
+  readonly eightBit: boolean
+  /** A line of more than 998 bytes, without its end, has been seen (RFC 5322 section 2.1.1). */
+  readonly tooLong: boolean
+}
+
+const LONGEST = 998
+const LF = 0x0a
+const CR = 0x0d
+
+export function lineWatch(): Lines {
+  let eightBit = false
+  let tooLong = false
+  /** Bytes since the last line end. */
+  let length = 0
+  return {
+    look(piece) {
+      // Latin1 text is searched many times faster than bytes.
+      eightBit ||= /[\x80-\xff]/.test(piece.toString('latin1'))
+      let from = 0
+      while (!tooLong && from < piece.length) {
+        const end = lineEnd(piece, from)
+        length += end - from
+        if (length > LONGEST) tooLong = true
+        if (end < piece.length) length = 0
+        from = end + 1
+      }
+    },
+    get eightBit() {
+      return eightBit
+    },
+    get tooLong() {
+      return tooLong
+    },
+  }
+}
+
+/** Where the line ends that contains `from`; the length of the piece if it does not. */
+function lineEnd(piece: Buffer, from: number): number {
+  const lf = piece.indexOf(LF, from)
+  const end = lf === -1 ? piece.length : lf
+  if (end - from <= LONGEST) return end > from && piece[end - 1] === CR ? end - 1 : end
+  // Only a long stretch can hide a line that a bare CR ends.
+  const cr = piece.indexOf(CR, from)
+  return cr === -1 || cr > end ? end : cr
+}
