@@ -16,6 +16,7 @@ import { copyContent } from './storage/blob-store.ts'
 import { openDirectory } from './storage/directory.ts'
 import { LevelStorage } from './storage/level-storage.ts'
 import type { Storage } from './storage/storage.ts'
+import { verifyRows } from './verify-blobs.ts'
 
 export interface BackupResult {
   /** The directory of the copy, as an absolute path. */
@@ -98,6 +99,9 @@ async function copyContents(storage: Storage, copied: Storage, directory: string
     snapshot.release()
   }
   await copied.writeOutbox(rows, { sync: true })
+  await verifyRows(copied, (_, message) => {
+    throw new ObjectError('DATABASE_CORRUPT', `${storage.location} is damaged: ${message}; restore it from a backup`)
+  })
   return count
 }
 

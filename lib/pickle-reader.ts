@@ -145,8 +145,7 @@ export class StateReader {
     if (type === 0) return undefined
     if (type === REFERENCE) return this.reference()
     if (type !== SPECIAL) return this.leaf(type, start)
-    const content = this.value()
-    if (!Array.isArray(content)) throw new Error('a special without a kind')
+    const content = this.content()
     const value = fromSpecial(content)
     if (value instanceof Node) this.loose += 1
     else if (value instanceof Graph) {
@@ -154,6 +153,15 @@ export class StateReader {
       this.loose = 0
     }
     return value
+  }
+
+  /** The kind of a special and what follows it: an array as MessagePack has it, not one that is a special itself. */
+  private content(): unknown[] {
+    const head = this.byte()
+    if (head >= 0x90 && head < 0xa0) return this.array(head & 0x0f)
+    if (head === 0xdc) return this.array(this.uint(2))
+    if (head === 0xdd) return this.array(this.uint(4))
+    throw new Error('a special without a kind')
   }
 
   private reference(): unknown {

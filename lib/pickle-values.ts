@@ -37,6 +37,9 @@ export class Graph {
   }
 }
 
+/** The longest array with holes: what is a few bytes in a record must not keep whoever goes through it busy for minutes. */
+export const MAX_SPARSE = 2 ** 24
+
 /** What a special stands for, by its kind and what follows the kind in it. That may be any number of values, too many for arguments. */
 const KINDS = {
   map: (entries: [unknown, unknown][]) => new Map(entries),
@@ -46,6 +49,7 @@ const KINDS = {
   bytes: ([bytes]: [Buffer]) => new Uint8Array(asBytes(bytes)),
   /** An array with holes. */
   sparse([length, ...entries]: [number, ...[number, unknown][]]) {
+    if (!Number.isInteger(length) || length < 0 || length > MAX_SPARSE) throw new Error(`an array of length ${length}`)
     const array: unknown[] = []
     array.length = length
     for (const [index, value] of entries) {

@@ -10,7 +10,7 @@ import { Packr } from 'msgpackr'
 import { ObjectError } from './errors.ts'
 import { cellOf, type Persistent, type State } from './persistent.ts'
 import type { Place, Refer } from './pickle.ts'
-import { FIXEXT_1, type Kind, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
+import { FIXEXT_1, type Kind, MAX_SPARSE, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
 
 const SLAB = 64 * 1024
 /** The most attributes of an object. */
@@ -250,6 +250,8 @@ export class StateWriter implements Place {
   private sparse(value: unknown[], keys: string[]): void {
     if (keys.some(key => !/^\d+$/.test(key))) throw this.refuse(this.path, 'an array with named properties')
     this.assertNoSymbols(value, 'an array')
+    if (value.length > MAX_SPARSE)
+      throw this.refuse(this.path, `an array with holes of length ${value.length}, more than ${MAX_SPARSE},`)
     this.special('sparse', 1 + keys.length)
     this.number(value.length)
     for (const key of keys) {

@@ -33,13 +33,13 @@ export async function verifyBlobs(storage: Storage, open: () => Connection, repo
   }
 }
 
-/** Without its row, a content is taken for garbage. */
-async function verifyRows(storage: Storage, found: (oid: Oid, message: string) => void): Promise<void> {
+/** Without its row, a content is taken for garbage, and left out of a backup. */
+export async function verifyRows(storage: Storage, found: (oid: Oid, message: string) => void): Promise<void> {
   for await (const { oid, record } of storage.records()) {
-    if (record === undefined || !isBlob(record)) continue
+    if (record === undefined) continue
     let content: BlobContent | undefined
     try {
-      content = contentIn(record)
+      content = contentOfBlob(record)
     } catch (error) {
       if (!(error instanceof ObjectError)) throw error
       found(oid, `blob ${oid}, revision ${record.serial}: ${error.message}`)
@@ -49,6 +49,14 @@ async function verifyRows(storage: Storage, found: (oid: Oid, message: string) =
   }
 }
 
+/** The content of a record of a blob; one whose class is not registered is one if it says what only a blob does. */
+function contentOfBlob(record: StoredRecord): BlobContent | undefined {
+  const ctor = classNamed(record.className)?.ctor
+  if (ctor === undefined) return readable(() => contentIn(record))
+  const prototype: unknown = ctor.prototype
+  return prototype === Blob.prototype || prototype instanceof Blob ? contentIn(record) : undefined
+}
+
 function readable<T>(read: () => T): T | undefined {
   try {
     return read()
@@ -56,11 +64,6 @@ function readable<T>(read: () => T): T | undefined {
     if (error instanceof ObjectError) return undefined
     throw error
   }
-}
-
-function isBlob({ className }: StoredRecord): boolean {
-  const prototype: unknown = classNamed(className)?.ctor.prototype
-  return prototype === Blob.prototype || prototype instanceof Blob
 }
 
 async function hasRow(storage: Storage, row: string): Promise<boolean> {

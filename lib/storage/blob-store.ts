@@ -37,8 +37,8 @@ export const isContentId = (id: unknown): id is string => typeof id === 'string'
  */
 export function soundContent(value: unknown): BlobContent {
   const { id, size, sha256 } = (value ?? {}) as Partial<Record<keyof BlobContent, unknown>>
-  if (isContentId(id) && Number.isSafeInteger(size) && (size as number) >= 0 && SHA256.test(String(sha256)))
-    return { id, size: size as number, sha256: String(sha256) }
+  if (isContentId(id) && Number.isSafeInteger(size) && typeof sha256 === 'string' && SHA256.test(sha256))
+    if ((size as number) >= 0) return { id, size: size as number, sha256 }
   throw new ObjectError('DATABASE_CORRUPT', 'what a blob says of its content is damaged; restore it from a backup')
 }
 

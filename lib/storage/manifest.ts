@@ -21,13 +21,18 @@ export function listedTables(directory: string): { live: Set<string>; dropped: S
   try {
     const manifest = readFileSync(join(directory, 'CURRENT'), 'utf8').trim()
     if (!/^MANIFEST-\d+$/.test(manifest)) return undefined
-    const live = new Set<number>()
-    const dropped = new Set<number>()
-    for (const edit of records(readFileSync(join(directory, manifest)))) applyEdit(edit, live, dropped)
-    return { live: names(live), dropped: names(dropped) }
+    return tablesIn(readFileSync(join(directory, manifest)))
   } catch {
     return undefined
   }
+}
+
+/** What the bytes of a manifest say. Throws if they cannot be understood. */
+export function tablesIn(manifest: Buffer): { live: Set<string>; dropped: Set<string> } {
+  const live = new Set<number>()
+  const dropped = new Set<number>()
+  for (const edit of records(manifest)) applyEdit(edit, live, dropped)
+  return { live: names(live), dropped: names(dropped) }
 }
 
 const names = (numbers: ReadonlySet<number>): Set<string> =>

@@ -34,7 +34,8 @@ function encodeRow(key: Buffer, value: Uint8Array): Buffer {
   return row
 }
 
-function decodeRow(key: Buffer, row: Buffer): Uint8Array | undefined {
+/** @returns the value; undefined if it is damaged */
+export function decodeRow(key: Buffer, row: Buffer): Uint8Array | undefined {
   if (row.length < 4) return undefined
   const value = row.subarray(4)
   return crc32(value, crc32(key)) === row.readUInt32BE(0) ? value : undefined

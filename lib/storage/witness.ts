@@ -284,22 +284,43 @@ function readTables(path: string): Tables {
   const none = { tables: {}, damaged: [] }
   const text = contentOf(path)?.toString()
   if (text === undefined) return none
+  const found = tablesSaid(text)
+  if (found === undefined) unreadable(path)
+  return found ?? none
+}
+
+/** What the content of TABLES says; undefined if it is damaged. */
+export function tablesSaid(text: string): Tables | undefined {
   const content = text.slice(9, -1)
-  if (crc32(content).toString(16).padStart(8, '0') === text.slice(0, 8)) {
-    const { tables, damaged } = JSON.parse(content) as Tables
-    return { tables: Object.fromEntries(Object.entries(tables).filter(([name]) => /^\d+\.ldb$/.test(name))), damaged }
+  if (crc32(content).toString(16).padStart(8, '0') !== text.slice(0, 8)) return undefined
+  let found: Partial<Tables> | null
+  try {
+    found = JSON.parse(content)
+  } catch {
+    return undefined
   }
-  unreadable(path)
-  return none
+  const { tables, damaged } = found ?? {}
+  if (typeof tables !== 'object' || tables === null || !Array.isArray(damaged)) return undefined
+  const entries = Object.entries(tables)
+  const isEntry = ([name, entry]: [string, unknown]) =>
+    /^\d+\.ldb$/.test(name) && Array.isArray(entry) && entry.length === 2 && entry.every(Number.isSafeInteger)
+  return entries.every(isEntry) && damaged.every(name => typeof name === 'string')
+    ? { tables: Object.fromEntries(entries), damaged }
+    : undefined
 }
 
 function readCommitted(path: string): { tid: Tid; checkpoint: Tid } {
   const bytes = contentOf(path)
   if (bytes === undefined || bytes.length === 0) return { tid: 0, checkpoint: 0 }
-  if (bytes.length === 20 && crc32(bytes.subarray(0, 16)) === bytes.readUInt32BE(16))
-    return { tid: readUInt64(bytes, 0), checkpoint: readUInt64(bytes, 8) }
-  unreadable(path)
-  return { tid: 0, checkpoint: 0 }
+  const found = committedSaid(bytes)
+  if (found === undefined) unreadable(path)
+  return found ?? { tid: 0, checkpoint: 0 }
+}
+
+/** What the content of COMMITTED says; undefined if it is damaged. */
+export function committedSaid(bytes: Buffer): { tid: Tid; checkpoint: Tid } | undefined {
+  if (bytes.length !== 20 || crc32(bytes.subarray(0, 16)) !== bytes.readUInt32BE(16)) return undefined
+  return { tid: readUInt64(bytes, 0), checkpoint: readUInt64(bytes, 8) }
 }
 
 function contentOf(path: string): Buffer | undefined {

@@ -172,6 +172,16 @@ t.test('property: a record with any bit changed, or under another oid, is notice
   }
 })
 
+/** A special that says it is an array of 4,294,967,295 holes. */
+const SPARSE = Buffer.from('d4530092a6737061727365ceffffffff', 'hex')
+
+t.test('an array with more holes than may be stored is refused', async t => {
+  const most = new Array(2 ** 24)
+  most[5] = 'x'
+  t.equal((round(most) as unknown[]).length, 2 ** 24)
+  t.equal(await codeOf(() => dump(new Array(2 ** 24 + 1))), 'INVALID_VALUE')
+})
+
 t.test('hostile records are refused or give plain values: no code, no prototype, no huge allocation', async t => {
   const special = (...content: unknown[]) =>
     Buffer.concat([Buffer.from([0x81, 0xa1, 0x61, 0xd4, 83, 0]), new Packr({ useRecords: false }).pack(content)])
@@ -201,6 +211,13 @@ t.test('hostile records are refused or give plain values: no code, no prototype,
     ]),
     'a graph within a state': under(0x91, ...special('graph', {}, []).subarray(3)),
     'a graph under a name': special('graph', {}, []),
+    'an array of four billion holes': Buffer.concat([under(), SPARSE]),
+    'a special that is an array of four billion holes': Buffer.concat([under(0xd4, 83, 0), SPARSE]),
+    'a graph of four billion nodes': Buffer.concat([
+      Buffer.from('81a0d4530093a56772617068', 'hex'),
+      Buffer.of(0x80),
+      SPARSE,
+    ]),
     'no attributes': new Packr().pack([1]),
   }
   for (const [what, bytes] of Object.entries(refused))
