@@ -30,6 +30,8 @@ export interface Option {
   readonly type: 'boolean' | 'string' | 'number'
   readonly describe: string
   readonly alias?: string
+  /** May be given several times. */
+  readonly many?: true
   readonly default?: boolean | string | number
   readonly kind?: Kind
 }
@@ -74,6 +76,8 @@ interface Described<Args, Result> {
   readonly destructive?: true
   /** It lasts until somebody ends it; so the process that does it carries out the commands of others meanwhile. */
   readonly lasting?: true
+  /** Of a destructive one: whether what a dry run found is worth a question. By default it is. */
+  asks?(result: Result): boolean
   /** By default the arguments are what was typed. */
   prepare?(typed: Typed): Args | Promise<Args>
   print(result: Result, out: Output, args: Args): void | Promise<void>

@@ -5,6 +5,7 @@ import {
   type Application,
   type Connection,
   type Database,
+  Folder,
   type Moment,
   ObjectError,
   type Persistent,
@@ -74,3 +75,36 @@ export function tidOf(text: string): Tid {
 }
 
 export const timeOf = (tid: Tid): string => new Date(Math.floor(tid / 1000)).toISOString()
+
+/** The folder that an object is in, and its name there. @throws {ObjectError} INVALID_ARGUMENT for the root, and for what is in no folder */
+export function homeOf(object: Persistent, done: string): { readonly folder: Folder; readonly name: string } {
+  const { __parent__: folder, __name__: name } = object
+  if (folder instanceof Folder && name !== undefined) return { folder, name }
+  const why = object._p_oid === 1 ? 'it is the root of the tree' : 'it is in no folder'
+  throw new ObjectError('INVALID_ARGUMENT', `${nameOf(object)} cannot be ${done}: ${why}`)
+}
+
+/**
+ * Where something is to go: into the folder at `path` under its own name, or to `path` itself if nothing is there.
+ * @throws {ObjectError} NOT_FOUND, WRONG_TYPE if there is no folder for it
+ */
+export function destination(
+  app: Application,
+  path: string,
+  ownName: string,
+): { readonly folder: Folder; readonly name: string } {
+  const there = found(app, path)
+  if (there instanceof Folder) return { folder: there, name: ownName }
+  const names = path.split('/').filter(name => name !== '')
+  const name = names.pop() as string
+  return { folder: app.traverse(`/${names.join('/')}`, Folder), name }
+}
+
+function found(app: Application, path: string): Persistent | undefined {
+  try {
+    return objectAt(app, path)
+  } catch (error) {
+    if (error instanceof ObjectError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
+}

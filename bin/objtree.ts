@@ -9,10 +9,11 @@ import type { Command, Typed } from '../administration/command.ts'
 import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
 import { Output } from '../administration/output.ts'
 import { run, usageError } from '../maildrop/commands/output.ts'
+import { applicationSettings, loadModules } from './application.ts'
 import { confirmed } from './asking.ts'
 import { noteOf } from './note.ts'
 import { carryOut, databaseDirectory, type Listener, userName } from './session.ts'
-import { argumentsOf, COMMON, declare, optionOptions, usageOf } from './usage.ts'
+import { argumentsOf, COMMON, declare, optionOptions, usageOf, wrongOption } from './usage.ts'
 
 const NAME = 'objtree'
 
@@ -32,7 +33,6 @@ export async function objtree(args: readonly string[]): Promise<void> {
     .example('$0 tree', 'see what is there')
     .epilogue('Exit codes: 0 done, 1 failed, 2 wrong usage.  $0 COMMAND --help tells about a command.')
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
-    .check(givenOnce)
     .strict()
     .version(false)
     .help()
@@ -50,7 +50,10 @@ async function addCommands(parser: Argv, args: readonly string[]): Promise<void>
       usageOf(asked, command),
       COMMANDS[asked].summary,
       argv => declare(argv, command),
-      typed => run(NAME, () => perform(asked, command, typed, args)),
+      typed => {
+        const wrong = wrongOption(command, typed)
+        return wrong === undefined ? run(NAME, () => perform(asked, command, typed, args)) : usageError(NAME, wrong)
+      },
     )
     return
   }
@@ -68,17 +71,13 @@ function commandIn(args: readonly string[]): CommandName | undefined {
   return undefined
 }
 
-/** One value for each option; of several it would not be clear which is meant. */
-function givenOnce(typed: Typed): true {
-  for (const [name, value] of Object.entries(typed))
-    if (Array.isArray(value) && name in COMMON) throw new Error(`--${name} is given more than once`)
-  return true
-}
-
 async function perform(name: CommandName, command: Command, typed: Typed, words: readonly string[]): Promise<void> {
   const out = new Output()
   const args = (await command.prepare?.(typed)) ?? argumentsOf(command, typed)
-  const place = { directory: databaseDirectory(typed.db as string | undefined), salvage: typed.salvage === true }
+  const application = await applicationSettings((typed.require as string[] | undefined) ?? [])
+  await loadModules(application.modules)
+  const directory = databaseDirectory((typed.db as string | undefined) ?? process.env.OBJTREE_DB, application.db)
+  const place = { directory, salvage: typed.salvage === true }
   const listener = listenerFor(command, out)
   const call = (more: object) =>
     carryOut(
@@ -91,8 +90,11 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
     typed.json ? out.json(result) : command.print(result, out, { ...args, ...shown })
   if (typed.dryRun) return show(await call({ dryRun: true }), { dryRun: true })
   if (command.destructive && !typed.yes && out.terminal && process.stdin.isTTY) {
-    await command.print(await call({ dryRun: true }), out, { ...args, dryRun: true })
-    if (!(await confirmed())) return out.line('nothing was changed')
+    const planned = await call({ dryRun: true })
+    if (command.asks?.(planned) ?? true) {
+      await command.print(planned, out, { ...args, dryRun: true })
+      if (!(await confirmed())) return out.line('nothing was changed')
+    }
   }
   await show(await call({ dryRun: false }), { dryRun: false })
 }

@@ -22,9 +22,9 @@ export interface DatabaseOptions {
   readonly salvage: boolean
 }
 
-/** The database of `--db`, or OBJTREE_DB, or `data/objects` under the working directory. */
-export function databaseDirectory(option: string | undefined, fallback = 'data/objects'): string {
-  return resolve(option ?? process.env.OBJTREE_DB ?? fallback)
+/** The database that is asked for, or the application's, or `data/objects` under the working directory. */
+export function databaseDirectory(asked: string | undefined, ofApplication: string | undefined): string {
+  return resolve(asked ?? ofApplication ?? 'data/objects')
 }
 
 /** Who makes the changes: the name of the process's user, or its number where it has none. */

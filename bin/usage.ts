@@ -9,6 +9,12 @@ export const COMMON: Readonly<Record<string, Option>> = {
     kind: 'directory',
     describe: 'directory of the database [default: OBJTREE_DB, or data/objects]',
   },
+  require: {
+    type: 'string',
+    many: true,
+    kind: 'file',
+    describe: "module that registers the application's classes [default: as objtree.config.js or package.json say]",
+  },
   json: { type: 'boolean', default: false, describe: 'print JSON' },
 }
 
@@ -51,6 +57,16 @@ export function argumentsOf(command: Command, typed: Typed): object {
   return Object.fromEntries(names.map(name => [name, typed[name]]))
 }
 
+/** What is wrong with the value of an option, where yargs does not mind: of several it would not be clear which is meant. */
+export function wrongOption(command: Command, typed: Typed): string | undefined {
+  for (const [name, { type, many }] of Object.entries({ ...COMMON, ...optionsOf(command) })) {
+    const value = typed[camelCase(name)]
+    if (Array.isArray(value) && !many) return `--${name} is given more than once`
+    if (type === 'number' && value !== undefined && !Number.isFinite(value)) return `--${name} must be a number`
+  }
+  return undefined
+}
+
 const camelCase = (name: string): string => name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
 
 /** Tells yargs what may be typed. */
@@ -61,12 +77,13 @@ export function declare(argv: Argv, command: Command): Argv {
   return argv
 }
 
-export function optionOptions({ type, describe, alias, default: value }: Option): Options {
+export function optionOptions({ type, describe, alias, many, default: value }: Option): Options {
   return {
     type,
     describe,
     requiresArg: type !== 'boolean',
     ...(alias !== undefined && { alias }),
+    ...(many && { array: true }),
     ...(value !== undefined && { default: value }),
   }
 }

@@ -16,11 +16,13 @@ export { PersistentList } from './persistent-list.ts'
 export { PersistentMap } from './persistent-map.ts'
 export { PersistentRef } from './persistent-ref.ts'
 export {
+  type ClassEntry,
   type ClassOptions,
   classNamed,
   entryOf,
   type PersistentClass,
   registerClass,
+  registeredClasses,
   type StateRecord,
 } from './registry.ts'
 export type { BlobSource } from './storage/blob-store.ts'

@@ -70,6 +70,11 @@ export function unregisterClass(name: string): void {
   for (const [each, { ctor }] of byName) if (ctor === entry.ctor) byName.delete(each)
 }
 
+/** All classes that are registered, in the order of their names. */
+export function registeredClasses(): ClassEntry[] {
+  return [...byClass.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
 /** The class that records call `name`, by name or alias. */
 export function classNamed(name: string): ClassEntry | undefined {
   return byName.get(name)

@@ -16,12 +16,19 @@ export const COMMANDS = {
   },
   add: { summary: 'create an object', load: () => import('./add.ts') },
   set: { summary: "change an object's properties", load: () => import('./set.ts') },
+  mv: { summary: 'rename or move an object', load: () => import('./mv.ts') },
+  cp: { summary: 'copy an object, with all that is in it', load: () => import('./cp.ts') },
   rm: { summary: 'remove an object', load: () => import('./rm.ts') },
   render: { summary: 'print a page; the mail that it sends is committed', load: () => import('./render.ts') },
   send: {
     summary: 'send the message on standard input through a mail host; prints the Message-ID',
     load: () => import('./send.ts'),
   },
+  types: { summary: 'list what add can make, and what can be set of it', load: () => import('./types.ts') },
+  log: { summary: 'list the transactions, newest first', load: () => import('./log.ts') },
+  history: { summary: "list an object's revisions", load: () => import('./history.ts') },
+  diff: { summary: 'show what a transaction changed, or two moments differ in', load: () => import('./diff.ts') },
+  undo: { summary: 'take transactions back', load: () => import('./undo.ts') },
 } as const satisfies Readonly<Record<string, CommandEntry>>
 
 export type CommandName = keyof typeof COMMANDS

@@ -3,7 +3,7 @@ import { Folder, ObjectError, type Persistent } from '../../objects/index.ts'
 import { changing, undoHint } from '../changing.ts'
 import type { DryRun, TreeCommand } from '../command.ts'
 import { cell, count } from '../output.ts'
-import { nameOf, objectAt } from '../places.ts'
+import { homeOf, nameOf, objectAt } from '../places.ts'
 import { typeOf } from '../types.ts'
 
 interface Args extends DryRun {
@@ -35,19 +35,14 @@ export const command: TreeCommand<Args, Result> = {
       context,
       app => {
         const object = objectAt(app, path)
-        const { __parent__: parent, __name__: name } = object
-        if (!(parent instanceof Folder) || name === undefined)
-          throw new ObjectError(
-            'INVALID_ARGUMENT',
-            `${nameOf(object)} cannot be removed: ${object === app ? 'it is the root of the tree' : 'it is in no folder'}`,
-          )
+        const { folder, name } = homeOf(object, 'removed')
         const result = { path: nameOf(object), type: typeOf(object), inside: countInside(object) }
         if (result.inside > 0 && !recursive)
           throw new ObjectError(
             'INVALID_ARGUMENT',
             `${result.path} is not empty; use --recursive to remove it with what is in it`,
           )
-        parent.delete(name)
+        folder.delete(name)
         return result
       },
       dryRun,

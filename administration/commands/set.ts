@@ -1,9 +1,11 @@
 /** `set`: properties of an object, from text, by their declared types. */
+import { isDeepStrictEqual } from 'node:util'
 import { type Assignment, assign, assignmentsOf } from '../assignments.ts'
 import { changing } from '../changing.ts'
 import type { TreeCommand, Typed } from '../command.ts'
 import { cell } from '../output.ts'
 import { nameOf, objectAt } from '../places.ts'
+import { attributesOf } from '../values.ts'
 
 interface Args {
   readonly path: string
@@ -38,10 +40,14 @@ export const command: TreeCommand<Args, Result> = {
   async run(context, { path, assignments }) {
     const { value, tid } = await changing(context, async app => {
       const object = objectAt(app, path)
+      const before = attributesOf(object)
       await assign(object, assignments)
+      // what is as it was is no change, and makes no transaction
+      if (isDeepStrictEqual(attributesOf(object), before)) object._p_changed = false
       return nameOf(object)
     })
     return { path: value, tid }
   },
-  print: ({ path }, out) => out.line(`changed ${cell(path)}`),
+  print: ({ path, tid }, out) =>
+    out.line(tid === null ? `${cell(path)} is like that already` : `changed ${cell(path)}`),
 }
