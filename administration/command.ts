@@ -48,6 +48,8 @@ export interface Place {
   readonly user: string
   /** The command line, for the note of a transaction. */
   readonly note: string
+  /** Whether anybody looks at the progress. */
+  readonly watched: boolean
   /** Is told how far the work is. */
   progress(state: Progress): void
   /** Hands out a part of what is printed, before the end: data for a line, or bytes. Resolves when more can be taken. */
@@ -82,7 +84,9 @@ interface Described<Args, Result> {
   prepare?(typed: Typed): Args | Promise<Args>
   print(result: Result, out: Output, args: Args): void | Promise<void>
   /** Shows a part that was emitted. By default bytes go out as they are, anything else as a line of JSON. */
-  printPart?(part: never, out: Output): void | Promise<void>
+  printPart?(part: never, out: Output, asJson: boolean): void | Promise<void>
+  /** Whether the result, though it could be given, means that what was looked for is not so: the exit code is 1. */
+  failed?(result: Result): boolean
 }
 
 /** Works in the tree. */

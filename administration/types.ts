@@ -15,6 +15,7 @@ const PARTS = [
   'PersistentList',
   'PersistentMap',
   'PersistentRef',
+  'SentKeys',
 ]
 
 /** The types that `add` can make. */

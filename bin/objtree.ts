@@ -2,7 +2,7 @@
  * `objtree`: the object tree from the command line.
  *
  * Exit codes: 0 done, 1 failed, 2 wrong usage. Errors and warnings are one line each on standard error.
- * What a command is, is said in command.ts; this reads the command line, has the command carried out, and prints.
+ * What a command is, is said in administration/command.ts; this reads the command line, has the command carried out, and prints.
  */
 import yargs, { type Argv } from 'yargs'
 import type { Command, Typed } from '../administration/command.ts'
@@ -12,6 +12,7 @@ import { run, usageError } from '../maildrop/commands/output.ts'
 import { applicationSettings, loadModules } from './application.ts'
 import { confirmed } from './asking.ts'
 import { noteOf } from './note.ts'
+import { ProgressLine } from './progress.ts'
 import { carryOut, databaseDirectory, type Listener, userName } from './session.ts'
 import { argumentsOf, COMMON, declare, optionOptions, usageOf, wrongOption } from './usage.ts'
 
@@ -78,16 +79,26 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
   await loadModules(application.modules)
   const directory = databaseDirectory((typed.db as string | undefined) ?? process.env.OBJTREE_DB, application.db)
   const place = { directory, salvage: typed.salvage === true }
-  const listener = listenerFor(command, out)
-  const call = (more: object) =>
-    carryOut(
-      command,
-      { command: name, args: { ...args, ...more }, user: userName(), note: noteOf([NAME, ...words]) },
-      place,
-      listener,
-    )
-  const show = async (result: unknown, shown: object) =>
-    typed.json ? out.json(result) : command.print(result, out, { ...args, ...shown })
+  const line = process.stderr.isTTY ? new ProgressLine() : undefined
+  const interrupted = new AbortController()
+  const interrupt = () => interrupted.abort(new Error('interrupted'))
+  const listener = listenerFor(command, out, line, typed.json === true, interrupted)
+  const call = async (more: object) => {
+    // the first one ends the work in order, another one at once
+    process.once('SIGINT', interrupt)
+    const invocation = { command: name, args: { ...args, ...more }, user: userName(), note: noteOf([NAME, ...words]) }
+    try {
+      return await carryOut(command, invocation, place, listener)
+    } finally {
+      await line?.end()
+      process.removeListener('SIGINT', interrupt)
+    }
+  }
+  const show = async (result: unknown, shown: object) => {
+    if (command.failed?.(result)) process.exitCode = 1
+    if (!typed.json) await command.print(result, out, { ...args, ...shown })
+    else if (result !== null) out.json(result)
+  }
   if (typed.dryRun) return show(await call({ dryRun: true }), { dryRun: true })
   if (command.destructive && !typed.yes && out.terminal && process.stdin.isTTY) {
     const planned = await call({ dryRun: true })
@@ -99,14 +110,21 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
   await show(await call({ dryRun: false }), { dryRun: false })
 }
 
-function listenerFor(command: Command, out: Output): Listener {
+function listenerFor(
+  command: Command,
+  out: Output,
+  line: ProgressLine | undefined,
+  asJson: boolean,
+  interrupted: AbortController,
+): Listener {
   return {
-    progress: () => undefined,
-    signal: AbortSignal.any([]),
+    watched: line !== undefined,
+    progress: state => line?.update(state),
+    signal: interrupted.signal,
     async emit(part) {
-      if (command.printPart !== undefined) await command.printPart(part as never, out)
-      else if (part instanceof Uint8Array) await out.pour(part)
-      else out.line(JSON.stringify(part))
+      if (command.printPart !== undefined) await command.printPart(part as never, out, asJson)
+      else if (!(part instanceof Uint8Array)) out.line(JSON.stringify(part))
+      else if (!(await out.pour(part))) interrupted.abort(new Error('nobody reads the output any more'))
     },
   }
 }

@@ -11,6 +11,8 @@ import { openHereOrAsk } from './elsewhere.ts'
 
 /** What the carrying out reports to on its way. */
 export interface Listener {
+  /** Whether anybody looks at the progress. */
+  readonly watched: boolean
   progress(state: Progress): void
   emit(part: unknown): Promise<void>
   readonly signal: AbortSignal
@@ -49,6 +51,7 @@ export async function carryOut(
     user,
     note,
     signal: listener.signal,
+    watched: listener.watched,
     progress: state => listener.progress(state),
     emit: part => listener.emit(part),
   }

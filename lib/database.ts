@@ -20,6 +20,7 @@ import {
 } from './history.ts'
 import type { CacheLimits } from './object-cache.ts'
 import { type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
+import { type DatabaseStats, statsOf } from './stats.ts'
 import { openDirectory } from './storage/directory.ts'
 import type { Level } from './storage/level.ts'
 import { LevelStorage } from './storage/level-storage.ts'
@@ -161,6 +162,18 @@ export class Database<Root extends Persistent = Persistent> {
   async upgrade({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<number> {
     this.assertOpen()
     return upgradeAll(this, this.storage, progress)
+  }
+
+  /** Counts what the database holds: a look through all records. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED */
+  async stats({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<DatabaseStats> {
+    this.assertOpen()
+    return this.readingBlobs(statsOf(this.storage, progress))
+  }
+
+  /** How many records there are, current and earlier ones: what the progress of `verify`, `backup` and `stats` counts up to. */
+  async countRecords(): Promise<number> {
+    this.assertOpen()
+    return this.storage.countRecords()
   }
 
   private oidAt(path: string): Oid {

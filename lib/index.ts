@@ -25,6 +25,7 @@ export {
   registeredClasses,
   type StateRecord,
 } from './registry.ts'
+export type { DatabaseStats } from './stats.ts'
 export type { BlobSource } from './storage/blob-store.ts'
 export type { Level } from './storage/level.ts'
 export type { PackOptions, PackResult } from './storage/storage.ts'

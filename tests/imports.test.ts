@@ -114,7 +114,15 @@ t.test('the packages that are used are declared, and those declared are used', a
     ].sort()
   const own = used(imports).filter(name => name !== 'maildrophost')
   t.same(own, Object.keys(dependencies!).sort())
-  const tools = ['@biomejs/biome', '@types/html-to-text', '@types/node', '@types/yargs', 'tsx', 'typescript']
+  const tools = [
+    '@biomejs/biome',
+    '@types/cli-progress',
+    '@types/html-to-text',
+    '@types/node',
+    '@types/yargs',
+    'tsx',
+    'typescript',
+  ]
   t.same(
     [
       ...new Set([...used(testImports).filter(name => !own.includes(name) && name !== 'maildrophost'), ...tools]),

@@ -29,6 +29,15 @@ export const COMMANDS = {
   history: { summary: "list an object's revisions", load: () => import('./history.ts') },
   diff: { summary: 'show what a transaction changed, or two moments differ in', load: () => import('./diff.ts') },
   undo: { summary: 'take transactions back', load: () => import('./undo.ts') },
+  export: { summary: 'write an object with all that is in it to a file', load: () => import('./export.ts') },
+  import: { summary: 'put what an export holds into the tree', load: () => import('./import.ts') },
+  pack: { summary: 'forget history, and objects that nothing refers to', load: () => import('./pack.ts') },
+  verify: { summary: 'read everything, and tell what is wrong', load: () => import('./verify.ts') },
+  backup: { summary: 'copy the whole database, while it is in use', load: () => import('./backup.ts') },
+  restore: { summary: 'make a database of a backup', load: () => import('./restore.ts') },
+  upgrade: { summary: 'store objects of older versions of their classes anew', load: () => import('./upgrade.ts') },
+  watch: { summary: 'follow what is committed', load: () => import('./watch.ts') },
+  stats: { summary: 'count what the database holds', load: () => import('./stats.ts') },
 } as const satisfies Readonly<Record<string, CommandEntry>>
 
 export type CommandName = keyof typeof COMMANDS

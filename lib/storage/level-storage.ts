@@ -23,7 +23,7 @@ import { databaseId, type Packed, readPacked } from './meta.ts'
 import { outboxOperation, outboxRows } from './outbox.ts'
 import { Packing } from './packing.ts'
 import { RecentRecords } from './recent-records.ts'
-import { copyRecords, records } from './record-scan.ts'
+import { copyRecords, countRecords, records } from './record-scan.ts'
 import type {
   Commit,
   Committed,
@@ -253,6 +253,11 @@ export class LevelStorage implements Storage {
     } finally {
       this.state.release(shared)
     }
+  }
+
+  countRecords(): Promise<number> {
+    this.assertOpen()
+    return countRecords(this.level)
   }
 
   async transaction(tid: Tid): Promise<TransactionEntry | undefined> {

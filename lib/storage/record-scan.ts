@@ -3,7 +3,7 @@ import { messageOf, ObjectError } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { decodeRecord } from '../record.ts'
 import { oidOf, PACKED_KEY, range, tidOf } from './keys.ts'
-import { entriesIn, failedRead, type Level, type Operation, writeBatch } from './level.ts'
+import { entriesIn, failedRead, type Level, type Operation, unreadable, writeBatch } from './level.ts'
 import type { SharedSnapshot } from './level-snapshot.ts'
 import { databaseId } from './meta.ts'
 import type { RecordEntry } from './storage.ts'
@@ -14,6 +14,22 @@ export async function* records(level: Level, snapshot: SharedSnapshot): AsyncGen
   for (const kind of ['o', 'r'])
     for await (const [key, value] of entriesIn(level, { ...snapshot.reading, ...range(Buffer.from(kind)) }))
       yield recordEntry(key, value)
+}
+
+/** How many records there are; looks at keys only. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
+export async function countRecords(level: Level): Promise<number> {
+  let count = 0
+  for (const kind of ['o', 'r']) {
+    const keys = level.keys({ keyEncoding: 'buffer', ...range(Buffer.from(kind)) })
+    try {
+      for (let some = await keys.nextv(1000); some.length > 0; some = await keys.nextv(1000)) count += some.length
+    } catch (error) {
+      throw unreadable(error)
+    } finally {
+      await keys.close()
+    }
+  }
+  return count
 }
 
 /**

@@ -128,6 +128,8 @@ export interface Storage {
   onCommit(listener: (entry: TransactionEntry) => void): () => void
   /** Every record of one state: the current ones in the order of oids, then the earlier ones. A damaged one comes without `record`. */
   records(): AsyncIterable<RecordEntry>
+  /** How many of them there are; looks at keys only. */
+  countRecords(): Promise<number>
   /** A durable transaction, if it is known still. @throws {ObjectError} DATABASE_CORRUPT */
   transaction(tid: Tid): Promise<TransactionEntry | undefined>
   /** The durable transactions in a range. @throws {ObjectError} DATABASE_CORRUPT where the chain has a gap */

@@ -2,7 +2,7 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { COMMANDS, type CommandName, loadCommand } from '../../bin/commands/index.ts'
+import { COMMANDS, type CommandName, loadCommand } from '../../administration/commands/index.ts'
 import { objtreeUser } from '../support/objtree.ts'
 import { directory } from '../support/program.ts'
 import { wordsOf } from '../support/words.ts'
@@ -21,6 +21,8 @@ t.test('every example in the help of a command does what it says', async t => {
   await ok(['add', 'Template', '/shop/welcome', 'source=@welcome.hbs', '--parents'])
   await ok(['add', 'File', '/shop/logo.png', 'content=@welcome.hbs'])
   await ok(['set', '/shop/welcome', 'title=Hello'])
+  await ok(['export', '/shop', '--output', 'shop.objtree'])
+  await ok(['backup', 'backup'])
   const [{ tid }] = (await json<[{ tid: number }]>(['log', '-n', '1'])) as [{ tid: number }]
   const prepared = await directory(t)
   const data = join(cwd, 'data')
@@ -33,7 +35,7 @@ t.test('every example in the help of a command does what it says', async t => {
       await rm(data, { recursive: true, force: true })
       await cp(prepared, data, { recursive: true })
       const { words, input } = wordsOf(line.replaceAll(TRANSACTION, String(tid)))
-      const text = input === undefined ? '' : await readFile(join(cwd, input), 'utf8')
+      const text = input === undefined ? '' : await readFile(join(cwd, input))
       await t.test(`objtree ${line}`, async t => {
         const printed = await ok(words, text)
         t.notMatch(printed, /undefined|\[object Object\]|NaN/)

@@ -40,7 +40,10 @@ t.test('add, set, show, ls, tree and rm do what they say', async t => {
   )
   await fails(['add', 'Folder', '/mail/XYZ'], /has an object 'XYZ' already/)
   await fails(['add', 'Folder', '/mail/XYZ/deeper'], /MaildropHost, not a folder/)
-  await fails(['add', 'Foldr', '/x'], /no type 'Foldr'; expected Folder, MaildropHost, Template/)
+  await fails(
+    ['add', 'Foldr', '/x'],
+    /no type 'Foldr'; expected Folder, OrderedFolder, Template, File, MaildropHost; classes of your own/,
+  )
   for (const name of ['a<b', 'a>b', 'a&b', '_hidden', 'a\nb'])
     await fails(['add', 'Folder', `/${name}`], /cannot be the name/)
   await fails(['add', 'Folder', '/../x', '--parents'], /'?\.\.'?/)

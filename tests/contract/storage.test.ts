@@ -72,6 +72,7 @@ function wrapping(inner: Storage): Storage {
     commitAtRest: plan => inner.commitAtRest(plan),
     onCommit: listener => inner.onCommit(listener),
     records: () => inner.records(),
+    countRecords: () => inner.countRecords(),
     transaction: tid => inner.transaction(tid),
     transactions: range => inner.transactions(range),
     pack: options => inner.pack(options),

@@ -407,6 +407,7 @@ export function storageContract(t: Test, factory: StorageFactory): void {
       [b, true, 'b'],
       [a, false, 'a'],
     ])
+    t.equal(await storage.countRecords(), 3)
     const level = newLevel()
     await level.open()
     t.match(await storage.copyTo(level, undefined), { tid: storage.lastTid, records: 3 })

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 
 export interface Request {
   readonly args: readonly string[]
+  /** What standard input gives, base64. */
   readonly input: string
 }
 
@@ -38,7 +39,7 @@ async function serve({ args, input }: Request): Promise<void> {
   stdout = ''
   stderr = ''
   process.exitCode = 0
-  Object.defineProperty(process, 'stdin', { value: Readable.from([Buffer.from(input)]), configurable: true })
+  Object.defineProperty(process, 'stdin', { value: Readable.from([Buffer.from(input, 'base64')]), configurable: true })
   try {
     await objtree(args)
   } catch (error) {

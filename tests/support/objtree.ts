@@ -12,13 +12,13 @@ import { directory, type Outcome } from './program.ts'
 export interface User {
   readonly cwd: string
   /** Runs `objtree ARGS`. */
-  run(args: readonly string[], input?: string): Promise<Outcome>
+  run(args: readonly string[], input?: string | Buffer): Promise<Outcome>
   /** Runs it, expects success with nothing on standard error, and gives what it printed. */
-  ok(args: readonly string[], input?: string): Promise<string>
+  ok(args: readonly string[], input?: string | Buffer): Promise<string>
   /** The same with `--json`, read. */
-  json<T>(args: readonly string[], input?: string): Promise<T>
+  json<T>(args: readonly string[], input?: string | Buffer): Promise<T>
   /** Runs it and expects one line on standard error that matches, and the exit code. */
-  fails(args: readonly string[], message: RegExp, code?: number, input?: string): Promise<void>
+  fails(args: readonly string[], message: RegExp, code?: number, input?: string | Buffer): Promise<void>
 }
 
 /** @param options init: make a database; env: besides PATH and HOME */
@@ -35,7 +35,8 @@ export async function objtreeUser(
   })
   t.teardown(() => child.kill('SIGKILL'))
   await once(child, 'message')
-  const run: User['run'] = (args, input = '') => answer(child, { args, input })
+  const run: User['run'] = (args, input: string | Buffer = '') =>
+    answer(child, { args, input: Buffer.from(input).toString('base64') })
   const ok: User['ok'] = async (args, input) => {
     const { code, stdout, stderr } = await run(args, input)
     t.same([code, stderr], [0, ''], `objtree ${args.join(' ')}`)
