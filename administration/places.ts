@@ -100,7 +100,8 @@ export function destination(
   return { folder: app.traverse(`/${names.join('/')}`, Folder), name }
 }
 
-function found(app: Application, path: string): Persistent | undefined {
+/** What is at a path, if anything is. */
+export function found(app: Application, path: string): Persistent | undefined {
   try {
     return objectAt(app, path)
   } catch (error) {

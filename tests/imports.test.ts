@@ -32,6 +32,7 @@ const ALLOWED: Record<string, (string | RegExp)[]> = {
   administration: [
     'objects/index.ts',
     'objects/mail-system.ts',
+    'objects/events.ts',
     'lib/index.ts',
     'maildrop/index.ts',
     'maildrop/commands/output.ts',

@@ -23,6 +23,7 @@ t.test('every example in the help of a command does what it says', async t => {
   await ok(['set', '/shop/welcome', 'title=Hello'])
   await ok(['export', '/shop', '--output', 'shop.objtree'])
   await ok(['backup', 'backup'])
+  await ok(['export-dir', '/shop', 'shop'])
   const [{ tid }] = (await json<[{ tid: number }]>(['log', '-n', '1'])) as [{ tid: number }]
   const prepared = await directory(t)
   const data = join(cwd, 'data')
@@ -32,7 +33,7 @@ t.test('every example in the help of a command does what it says', async t => {
     const { examples } = await loadCommand(name)
     t.ok(examples.length > 0, `${name} has an example`)
     for (const [line] of examples) {
-      await rm(data, { recursive: true, force: true })
+      for (const each of [data, join(cwd, 'pages')]) await rm(each, { recursive: true, force: true })
       await cp(prepared, data, { recursive: true })
       const { words, input } = wordsOf(line.replaceAll(TRANSACTION, String(tid)))
       const text = input === undefined ? '' : await readFile(join(cwd, input))
