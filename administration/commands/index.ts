@@ -37,6 +37,7 @@ export const COMMANDS = {
   verify: { summary: 'read everything, and tell what is wrong', load: () => import('./verify.ts') },
   backup: { summary: 'copy the whole database, while it is in use', load: () => import('./backup.ts') },
   restore: { summary: 'make a database of a backup', load: () => import('./restore.ts') },
+  salvage: { summary: 'make a new database of what can be read of a damaged one', load: () => import('./salvage.ts') },
   upgrade: { summary: 'store objects of older versions of their classes anew', load: () => import('./upgrade.ts') },
   watch: { summary: 'follow what is committed', load: () => import('./watch.ts') },
   stats: { summary: 'count what the database holds', load: () => import('./stats.ts') },

@@ -33,6 +33,7 @@ export async function objtreeUser(
     env: { PATH: process.env.PATH, HOME: cwd, ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
+  child.setMaxListeners(0)
   t.teardown(() => child.kill('SIGKILL'))
   await once(child, 'message')
   const run: User['run'] = (args, input: string | Buffer = '') =>
@@ -59,8 +60,11 @@ export async function objtreeUser(
 }
 
 async function answer(child: ChildProcess, request: Request): Promise<Outcome> {
+  const ended = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`the process ended (${code ?? signal}) at objtree ${request.args.join(' ')}`)
+  })
   const answered = once(child, 'message')
   child.send(request)
-  const [outcome] = await answered
+  const [outcome] = await Promise.race([answered, ended])
   return outcome as Outcome
 }
