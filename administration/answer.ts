@@ -91,6 +91,7 @@ async function reply(
       user: invocation.user,
       note: invocation.note,
       signal: AbortSignal.any([gone, closing]),
+      watched: true,
       progress: reporter(send),
       emit: part => send(partReply(part)),
     }

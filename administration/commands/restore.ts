@@ -67,7 +67,7 @@ export const command: DirectoryCommand<Args, Result> = {
 /** @throws {ObjectError} DATABASE_LOCKED if somebody has it open */
 async function assertFree(directory: string): Promise<void> {
   try {
-    await (await openDatabase(directory, { create: false, salvage: true })).close()
+    await (await openDatabase(directory, { create: false, salvage: true, socket: false })).close()
   } catch (error) {
     if (error instanceof ObjectError && error.code === 'DATABASE_LOCKED')
       throw new ObjectError(

@@ -57,9 +57,9 @@ export const command: DirectoryCommand<Args, Result> = {
     const { directory } = place
     if (existsSync(to) && (await readdir(to)).length > 0)
       throw new ObjectError('INVALID_ARGUMENT', `${to} is not empty; choose a directory that does not exist yet`)
-    const from = await openDatabase(directory, { create: false, salvage: true })
+    const from = await openDatabase(directory, { create: false, salvage: true, socket: false })
     try {
-      const target = await openDatabase(to)
+      const target = await openDatabase(to, { socket: false })
       try {
         const salvage = new Salvage(target, place, new Set(skip))
         const connection = from.open({ readOnly: true })

@@ -14,6 +14,7 @@ interface Event extends Entry {
 }
 
 export const command: TreeCommand<Args, null> = {
+  lasting: true,
   options: {
     since: {
       type: 'string',
