@@ -7,7 +7,8 @@ import { asState } from '../../lib/persistent.ts'
 import { pickle } from '../../lib/pickle.ts'
 import { openDirectory } from '../../lib/storage/directory.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
-import { codeOf, openTestDatabase } from '../support/database.ts'
+import { launch } from '../support/children.ts'
+import { codeOf, Item, openTestDatabase } from '../support/database.ts'
 import { directory } from '../support/program.ts'
 
 /** A database with a blob in its root. @returns its oid and serial */
@@ -113,4 +114,44 @@ t.test('other files among the contents are left alone, and hold nobody up', asyn
   await db.close()
   t.equal(readFileSync(join(home, 'blobs/new/notes.txt'), 'utf8'), 'mine')
   t.equal(readFileSync(join(home, 'blobs', id.slice(0, 2), id), 'utf8'), 'a content')
+})
+
+const CASES = 450
+
+t.test(`${CASES} backups with changed files: each is refused or restored as it was, and no process ends`, async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(join(home, 'live'))
+  for (let round = 0; round < 3; round++)
+    await db.transact(root => {
+      for (let i = 0; i < 60; i++) root.tree.set(i, new Item(`item ${i} ${'abc'.repeat((i % 9) * 10)} ${round}`))
+    })
+  await db.transact(async root => {
+    const blob = new Blob()
+    root.any = blob
+    ;(root._p_jar as Connection).add(blob)
+    await blob.write('x'.repeat(500))
+  })
+  await db.backup(join(home, 'backup'))
+  await db.close()
+  const counts: Record<string, number> = {}
+  for (let next = 0; next < CASES; ) {
+    const { stdout, end, stderr } = await launch(t, 'tests/support/restorer.ts', [
+      join(home, 'backup'),
+      home,
+      `${next}`,
+      `${CASES}`,
+    ]).ended
+    for (const [, number, what = 'the process ended'] of stdout.matchAll(/^(\d+) (.*)$/gm)) {
+      next = Number(number) + 1
+      counts[what] = (counts[what] ?? 0) + 1
+      if (!/^(refused DATABASE_(CORRUPT|FAILED|FORMAT)|restored)$/.test(what))
+        t.fail(`case ${number}: ${what || `${end} ${stderr}`}`)
+    }
+    if (end !== 0) {
+      t.fail(`case ${next}: the process ended with ${end}: ${stderr.slice(-500)}`)
+      next += 1
+    }
+  }
+  t.comment(JSON.stringify(counts))
+  t.ok(counts['refused DATABASE_CORRUPT']! > 100)
 })
