@@ -119,6 +119,18 @@ export const CONFIG_KEYS = {
     description:
       'Command that prints the password as its first line: an absolute path and arguments. It is run without a shell, and again when the server refuses the login.',
   },
+  MAILDROP_DKIM_DOMAIN: {
+    kind: { is: 'text' },
+    default: '',
+    description:
+      'Domain that messages are signed for (DKIM). maildropctl configtest prints what has to be published in the DNS.',
+  },
+  MAILDROP_DKIM_SELECTOR: { kind: { is: 'text' }, default: '', description: 'Selector of the DKIM key.' },
+  MAILDROP_DKIM_KEY_FILE: {
+    kind: { is: 'path' },
+    default: '',
+    description: 'PEM file of the private RSA key that messages are signed with.',
+  },
   MAILDROP_RELAYS: {
     kind: { is: 'relays' },
     default: '',

@@ -1,5 +1,6 @@
 /** The part of the configuration that is about the SMTP server. */
 import { statSync } from 'node:fs'
+import { domainToASCII } from 'node:url'
 import type { readValue } from './config-value.ts'
 import { MaildropError } from './errors.ts'
 
@@ -15,6 +16,15 @@ export interface SmtpConfig {
   readonly tlsCa: string | undefined
   /** With a login mail is only sent after logging in. */
   readonly login: SmtpLogin | undefined
+  /** With it every message is signed. */
+  readonly dkim: DkimConfig | undefined
+}
+
+export interface DkimConfig {
+  /** As A-labels. */
+  readonly domain: string
+  readonly selector: string
+  readonly keyFile: string
 }
 
 export interface SmtpLogin {
@@ -42,6 +52,7 @@ export function smtpConfig(value: ReturnType<typeof readValue>, file: string): S
     tlsMin: value.choice('MAILDROP_TLS_MIN'),
     tlsCa: value.path('MAILDROP_TLS_CA'),
     login: smtpLogin(value, file),
+    dkim: dkimConfig(value, file),
   }
 }
 
@@ -65,12 +76,31 @@ function smtpLogin(value: ReturnType<typeof readValue>, file: string): SmtpLogin
   return { user, mechanism, password: first[1] }
 }
 
+function dkimConfig(value: ReturnType<typeof readValue>, file: string): DkimConfig | undefined {
+  const domain = value.text('MAILDROP_DKIM_DOMAIN')
+  const selector = value.text('MAILDROP_DKIM_SELECTOR')
+  const keyFile = value.path('MAILDROP_DKIM_KEY_FILE')
+  if (domain === undefined && selector === undefined && keyFile === undefined) return undefined
+  if (domain === undefined || selector === undefined || keyFile === undefined)
+    throw contradiction(
+      file,
+      'of MAILDROP_DKIM_DOMAIN, MAILDROP_DKIM_SELECTOR and MAILDROP_DKIM_KEY_FILE some are set, and some are not; set all or none',
+    )
+  const name = domainToASCII(domain)
+  if (!LABELS.test(name)) throw contradiction(file, `MAILDROP_DKIM_DOMAIN is "${domain}"; expected a domain name`)
+  if (!LABELS.test(selector))
+    throw contradiction(file, `MAILDROP_DKIM_SELECTOR is "${selector}"; expected labels of a domain name`)
+  return { domain: name, selector, keyFile }
+}
+
+const LABELS = /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$/
+
 function contradiction(file: string, problem: string): MaildropError {
   return new MaildropError('CONFIG_INVALID', `${file}: ${problem}`)
 }
 
 /** What is not wrong, but should be looked at. */
-export function smtpWarnings({ tls, port, login }: SmtpConfig): string[] {
+export function smtpWarnings({ tls, port, login, dkim }: SmtpConfig): string[] {
   const warnings: string[] = []
   if (port === 465 && tls !== 'implicit')
     warnings.push('SMTP_PORT is 465, where servers begin with TLS; set MAILDROP_TLS="implicit"')
@@ -78,6 +108,8 @@ export function smtpWarnings({ tls, port, login }: SmtpConfig): string[] {
     warnings.push(`MAILDROP_TLS is implicit, and SMTP_PORT is ${port}; servers begin with TLS at port 465`)
   if (login?.password.from === 'file' && isExposed(login.password.path))
     warnings.push(`MAILDROP_PASSWORD_FILE can be read by others; run: chmod 600 ${login.password.path}`)
+  if (dkim !== undefined && isExposed(dkim.keyFile))
+    warnings.push(`MAILDROP_DKIM_KEY_FILE can be read by others; run: chmod 600 ${dkim.keyFile}`)
   return warnings
 }
 

@@ -3,6 +3,7 @@
  */
 import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
+import { openSigner } from '../delivery/dkim.ts'
 import type { Event } from '../delivery/outcome.ts'
 import { openRelay } from '../delivery/relay.ts'
 import { openSession, SessionError } from '../delivery/session.ts'
@@ -23,6 +24,10 @@ export async function configtest(config: MaildropConfig): Promise<void> {
       say('        the password travels unencrypted; if the server offers STARTTLS, set MAILDROP_TLS to 2')
     session.quit()
     await session.closed
+    if (config.smtp.dkim !== undefined) {
+      const { name, text } = openSigner(config.smtp.dkim).record
+      say(`dkim    messages are signed; to be published in the DNS: ${name} TXT "${text}"`)
+    }
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
     const what = [cause.event.code, cause.event.enhanced, cause.event.text].filter(Boolean).join(' ')
@@ -63,6 +68,8 @@ function remedy({ stage, code }: Event, { smtp }: MaildropConfig): string {
       return code === undefined
         ? 'see MAILDROP_AUTH, and MAILDROP_TLS: many servers offer AUTH only over TLS'
         : `check MAILDROP_LOGIN and ${PASSWORD_KEYS[smtp.login?.password.from ?? 'value']}`
+    case 'local':
+      return 'an RSA key is made by: openssl genrsa -out FILE 2048'
     default:
       return 'see the answer of the server'
   }

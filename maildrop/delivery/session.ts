@@ -16,6 +16,7 @@ import type { Envelope } from '../spool/format.ts'
 import { abilitiesOf } from './abilities.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
 import type { Dialogue } from './dialogue.ts'
+import { openSigner } from './dkim.ts'
 import { eventOf, type Failure } from './failure.ts'
 import { fit } from './fit.ts'
 import { openingDialogue } from './opening.ts'
@@ -65,6 +66,7 @@ export interface SessionOptions {
  */
 export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}): Promise<Session> {
   const { signal, deadlines = DEADLINES, passwords } = options
+  const signer = smtp.dkim && openSigner(smtp.dkim)
   const dialogue = await openingDialogue(smtp, { deadlines, signal, passwords })
   const { connection } = dialogue
   const abilities = abilitiesOf(dialogue.extensions)
@@ -76,6 +78,16 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
       resolve()
     })
   })
+
+  /** As it is sent: fitting the server, and signed. */
+  const prepared = async (message: Outgoing): Promise<Outgoing | { readonly event: Event }> => {
+    try {
+      const fitting = await fit(message, abilities)
+      return 'event' in fitting || signer === undefined ? fitting : await signer.sign(fitting)
+    } catch (error) {
+      return { event: eventOf(error, 'local') }
+    }
+  }
 
   return {
     get usable() {
@@ -90,10 +102,10 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
       const addresses = wireEnvelope(wanted, abilities)
       if ('event' in addresses) return { refused: new Map(), end: addresses.event }
       const { names, refused } = addresses
-      const message = names.size > 0 ? await fit(original, abilities) : original
+      const [refusal] = refused.values()
+      if (names.size === 0 && refusal !== undefined) return { refused, end: refusal }
+      const message = await prepared(original)
       if ('event' in message) return { refused, end: message.event }
-      // Nobody is left.
-      if (names.size === 0) return { refused, end: [...refused.values()][0]! }
       count += 1
       // nodemailer keeps its books about the recipients in the envelope it is given, also when the message fails.
       const envelope: SMTPConnectionEnvelope = {

@@ -42,6 +42,9 @@ const CASES: Record<
     right: ['::1', { smtp: { host: '::1' } }],
     wrong: ['mail:25', 'a host name or an IP address (the port is SMTP_PORT)'],
   },
+  MAILDROP_DKIM_DOMAIN: { right: ['', { smtp: { dkim: undefined } }], wrong: ['\u0001', 'control characters'] },
+  MAILDROP_DKIM_SELECTOR: { right: ['', { smtp: { dkim: undefined } }], wrong: ['\u0001', 'control characters'] },
+  MAILDROP_DKIM_KEY_FILE: { right: ['', { smtp: { dkim: undefined } }], wrong: ['\u0001', 'control characters'] },
   MAILDROP_RELAYS: {
     right: [
       'Mail.example.org; [::1]:2525;mail.example.org:25',
@@ -205,6 +208,21 @@ t.test('a port that does not go with the encryption is a warning', async t => {
   t.match(load(t, 'SMTP_PORT=465\n').warnings, [/SMTP_PORT is 465, .* set MAILDROP_TLS="implicit"/])
   t.match(load(t, 'MAILDROP_TLS=implicit\n').warnings, [/SMTP_PORT is 25; servers begin with TLS at port 465/])
   t.strictSame(load(t, 'SMTP_PORT=465\nMAILDROP_TLS=implicit\n').warnings, [])
+})
+
+t.test('the keys of DKIM belong together', async t => {
+  const all = ['MAILDROP_DKIM_DOMAIN=b\u00fccher.example', 'MAILDROP_DKIM_SELECTOR=s1', 'MAILDROP_DKIM_KEY_FILE=key']
+  t.strictSame(load(t, all.join('\n')).smtp.dkim, {
+    domain: 'xn--bcher-kva.example',
+    selector: 's1',
+    keyFile: '/base/key',
+  })
+  for (const missing of all) t.throws(() => load(t, all.filter(line => line !== missing).join('\n')), /set all or none/)
+  t.throws(
+    () => load(t, [...all, 'MAILDROP_DKIM_SELECTOR="s; d=other"'].join('\n')),
+    /expected labels of a domain name/,
+  )
+  t.throws(() => load(t, [...all, 'MAILDROP_DKIM_DOMAIN="a b"'].join('\n')), /expected a domain name/)
 })
 
 t.test('a file means to us what it means to a shell', async t => {

@@ -11,6 +11,7 @@ export function smtpConfigFor(port: number, more: Partial<SmtpConfig> = {}): Smt
     tlsMin: 'TLSv1.2',
     tlsCa: undefined,
     login: undefined,
+    dkim: undefined,
     ...more,
   }
 }
