@@ -149,11 +149,23 @@ t.test('a host that is not transactional publishes at once', async t => {
   t.equal((await mails()).length, 1)
 })
 
-t.test('a thousand messages in one transaction are all published, once', async t => {
+t.test('a message to a hundred recipients is one mail', async t => {
   const { db, mails } = await place(t)
+  const to = Array.from({ length: 100 }, (_, i) => `r${i}@example.org`)
+  await db.transact(app => host(app).send(MESSAGE, { to }))
+  const [mail, ...more] = await mails()
+  t.same(more, [])
+  t.match(mail, `##To:${to.join()}\n`)
+})
+
+t.test('a thousand messages in one transaction are one commit, and all published, once', async t => {
+  const { db, mails } = await place(t)
+  const before = (await db.undoLog({ last: 100 })).length
   await db.transact(async app => {
+    app.title = 'a thousand'
     for (let i = 0; i < 1000; i++) await host(app).send(MESSAGE, { subject: `n${i}` })
   })
+  t.equal((await db.undoLog({ last: 100 })).length, before + 1)
   const subjects = (await mails()).map(mail => /^Subject: (.*)\r$/m.exec(mail)?.[1])
   t.same(
     subjects,

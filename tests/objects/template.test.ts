@@ -1,6 +1,7 @@
 /** Templates in the tree and on disk, with partials and mail hosts acquired from where they stand. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import Handlebars from 'handlebars'
 import t, { type Test } from 'tap'
 import {
   type Application,
@@ -86,6 +87,44 @@ t.test('a changed source is what is rendered next, in this connection and in oth
     }),
   )
   t.equal(await db.transact(app => page(app).render()), 'two')
+})
+
+t.test('a source is parsed once, for all templates and connections that have it', async t => {
+  const { db } = await place(t)
+  const { parse } = Handlebars
+  let parsed = 0
+  t.teardown(() => {
+    Handlebars.parse = parse
+  })
+  Handlebars.parse = (...args) => {
+    parsed += 1
+    return parse(...args)
+  }
+  const source = `<<n>> of ${Math.random()}`
+  await db.transact(app => app.create('/page', new Template(source)))
+  await db.transact(app => app.create('/same', new Template(source)))
+  const connection = db.open()
+  for (let n = 0; n < 5; n++) {
+    t.match(await (connection.root as Application).traverse('/page', Template).render({ n }), `${n} of 0.`)
+    t.match(await db.transact(app => app.traverse('/same', Template).render({ n })), `${n} of 0.`)
+  }
+  connection.close()
+  t.equal(parsed, 1)
+})
+
+t.test('layouts are partials with a block, in the tree and on disk', async t => {
+  const { db, home } = await place(t)
+  const layout = '<html><<title>>: <<> @partial-block>></html>'
+  const page = '<<#> layout title="Shop">><b><<name>></b><</layout>>'
+  await db.transact(app => {
+    app.create('/layout', new Template(layout))
+    app.create('/shop/page', new Template(page), { parents: true })
+  })
+  const expected = '<html>Shop: <b>&lt;</b></html>'
+  t.equal(await db.transact(app => app.traverse('/shop/page', Template).render({ name: '<' })), expected)
+  await writeFile(join(home, 'layout.hbs'), layout)
+  await writeFile(join(home, 'page.hbs'), page)
+  t.equal(await renderFile(join(home, 'page.hbs'), { name: '<' }), expected)
 })
 
 t.test('partials are acquired from the template outward, or from the context', async t => {
