@@ -88,7 +88,7 @@ export async function readMessageObject(message: MessageObject, options: Content
         'BAD_MESSAGE',
         `the message object has a field '${field}', which is none of ${[...Object.keys(HEADER_FIELDS), 'headers', 'list', ...CONTENT_FIELDS].join(', ')}`,
       )
-  const { headers, body } = await readContent(message, options)
+  const { headers, body } = onlyText(message) ?? (await readContent(message, options))
   return {
     headers: [
       ...namedHeaders(message),
@@ -122,6 +122,13 @@ function extraHeaders(headers: ExtraHeaders): Header[] {
       throw new ComposeError('BAD_MESSAGE', `headers: expected text for ${shown([name])}, found ${typeof value}`)
     return { name, parts: [value] }
   })
+}
+
+/** A text without anything beside it needs nobody to build it: it is a body as any other. */
+function onlyText(message: MessageObject): Draft | undefined {
+  const fields = CONTENT_FIELDS.filter(field => message[field as keyof MessageObject] !== undefined)
+  const isText = typeof message.text === 'string' && fields.length === 1
+  return isText ? { headers: [], body: message.text as string } : undefined
 }
 
 async function readContent(message: MessageObject, { encode, allow = [] }: ContentOptions): Promise<Draft> {

@@ -6,7 +6,7 @@
  *
  *   --quick         small sizes, some 30 seconds
  *   --json          one line of JSON instead of the tables
- *   --only          drain, slow, backlog, page, publish
+ *   --only          drain, slow, backlog, page, many, publish
  *   --count         messages of a drain; default 10000, of large ones as many as make 25 MB
  *   --size          their sizes in KB; default 2,200
  *   --connections   default 1,5,20
@@ -20,6 +20,7 @@
 import { describeMachine, openBench } from '../command.ts'
 import { backlog } from './backlog.ts'
 import { drain } from './drain.ts'
+import { many } from './many.ts'
 import { findNullmailer } from './nullmailer.ts'
 import { page, publish } from './page.ts'
 import { startPostfix } from './postfix.ts'
@@ -28,7 +29,7 @@ import type { Family } from './setting.ts'
 import { startSink } from './sink.ts'
 import { slow } from './slow.ts'
 
-const FAMILIES: Record<string, Family> = { drain, slow, backlog, page, publish }
+const FAMILIES: Record<string, Family> = { drain, slow, backlog, page, many, publish }
 
 const { bench, chosen, options, say, add, finish } = openBench('bench:mail', Object.keys(FAMILIES), {
   count: '',

@@ -13,6 +13,7 @@ import {
   openDatabase,
   Persistent,
   registerClass,
+  type SendOptions,
 } from 'maildrophost'
 import { createTransport } from 'nodemailer'
 import { openLevel } from '../db/peers.ts'
@@ -134,7 +135,7 @@ export async function publish(setting: Setting): Promise<Row[]> {
   ]
 }
 
-async function openTree(setting: Setting) {
+export async function openTree(setting: Setting) {
   const home = setting.newDirectory()
   const config = join(home, 'config')
   writeFileSync(config, `MAILDROP_HOME="${home}"\n`)
@@ -151,7 +152,8 @@ async function openTree(setting: Setting) {
     if (step === 'committed' || step === 'done') way[step] += ids.length
   }
   subscribe('maildrophost:publish', watch)
-  const mail = (app: Application) => app.traverse('/mail/XYZ', MaildropHost).simpleSend(TO, FROM, 'a benchmark', text)
+  const mail = (app: Application, options: SendOptions = {}) =>
+    app.traverse('/mail/XYZ', MaildropHost).send({ text }, { to: TO, from: FROM, subject: 'a benchmark', ...options })
   const change = (app: Application, number: number): void => {
     app.traverse(`/orders/order-${number % CONCURRENT}`, Order).number += 1
   }
@@ -162,6 +164,12 @@ async function openTree(setting: Setting) {
       db.transact(async app => {
         change(app, number)
         await mail(app)
+      }),
+    /** The same, with so many mails in one transaction, each with these options. */
+    pageOf: (number: number, mails: number, options: SendOptions) =>
+      db.transact(async app => {
+        change(app, number)
+        for (let i = 0; i < mails; i++) await mail(app, options)
       }),
     pageWithoutMail: (number: number) => db.transact(app => change(app, number)),
     /** Adds an order and sends a mail. */
