@@ -3,19 +3,21 @@
  *
  * New names come from file-system notification within milliseconds, and from scans, which find whatever a notification
  * missed. A name is only looked at when a connection is free to send it, so memory holds names, not messages, and a
- * large backlog is read once, not once per message. Fresh mail goes before deferred mail that is due.
+ * large backlog is read once, not once per message. New and deferred mail take turns, and so do senders among each.
  */
 import { closeSync, type FSWatcher, lstatSync, readdirSync, renameSync, statSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as breathe } from 'node:timers/promises'
-import { LONGEST_DELAY } from '../delivery/backoff.ts'
 import { concernsOneFile, messageOf, spoolError, systemCode } from '../errors.ts'
 import { newMailId } from '../spool/id.ts'
 import { type Inspection, inspect, type ReadyMail } from '../spool/inspect.ts'
-import { canBeMail, type Deferred, deferredDir, deferredName, ensureSpool, parseDeferredName } from '../spool/layout.ts'
+import { canBeMail, deferredDir, deferredName, ensureSpool, parseDeferredName } from '../spool/layout.ts'
+import { peekSender } from '../spool/peek.ts'
 import { idOfFile } from '../spool/state.ts'
 import { inodesBeingWritten } from '../spool/writers.ts'
+import { openFairQueue } from './fair-queue.ts'
 import type { Log } from './log.ts'
+import { openSchedule } from './schedule.ts'
 
 /** A file that is ready, still in its place. `close` it when done. */
 export interface Candidate {
@@ -44,6 +46,8 @@ export interface Intake {
   leave(candidate: Candidate, error: unknown): void
   /** Reads the directories. */
   scan(): void
+  /** Reads what is new only, which does not take longer the more is deferred. */
+  scanNew(): void
   /** Says that a message of this spool was deferred. */
   expect(due: number): void
   /** To be called a few times per second: notices what waits for a time, and a spool that was replaced. */
@@ -60,6 +64,8 @@ const SETTLE = { arrived: 50, written: 1000, incomplete: 10_000, open: 60_000 } 
 
 /** Names looked at in one go before other work gets its turn. */
 const AT_ONCE = 200
+/** While there is new mail, every so many-th turn is one of deferred mail that is due. */
+const DEFERRED_TURN = 4
 
 interface Watched {
   readonly mark: string
@@ -68,9 +74,9 @@ interface Watched {
 }
 
 export function openIntake(spool: string, log: Log, onWork: () => void): Intake {
-  const queue: string[] = []
-  const queued = new Set<string>()
-  const due: string[] = []
+  const fresh = openFairQueue(name => peekSender(join(spool, name)))
+  const due = openFairQueue(name => peekSender(join(deferredDir(spool), name)))
+  const schedule = openSchedule(deferredDir(spool), name => due.add(name))
   const unsettled = new Map<string, Watched>()
   /** Names that came by a rename: a file written in place would have been reported as changed too. */
   const arrived = new Set<string>()
@@ -78,27 +84,17 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const stuck = new Set<string>()
   let writers = { at: Number.NEGATIVE_INFINITY, inodes: new Set<number>() }
   let settling: NodeJS.Timeout | undefined
-  let head = 0
-  let nextDue = 0
+  let turn = 0
+  let isDeferredWatched = false
   const watchers: FSWatcher[] = []
   let watchedDirectory = ''
 
   const enqueue = (name: string): void => {
-    if (!canBeMail(name) || queued.has(name)) return
-    queued.add(name)
-    queue.push(name)
+    if (canBeMail(name)) fresh.add(name)
   }
 
-  const dequeue = (): string | undefined => {
-    const name = queue[head]
-    if (name === undefined) return undefined
-    head += 1
-    if (head > 1000 && head * 2 > queue.length) {
-      queue.splice(0, head)
-      head = 0
-    }
-    queued.delete(name)
-    return name
+  const expect = (at: number): void => {
+    if (!isDeferredWatched) schedule.expect(at)
   }
 
   const startWatching = (): void => {
@@ -107,43 +103,35 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     watchNames(spool, (event, name) => {
       if (event === 'change') return void arrived.delete(name)
       const mail = name.endsWith('.lck') ? name.slice(0, -4) : name
-      if (canBeMail(mail)) arrived.add(mail)
+      // What is claimed is notified as well.
+      if (!canBeMail(mail) || !isThere(join(spool, mail))) return
+      arrived.add(mail)
       enqueue(mail)
-      if (queue.length > head) onWork()
+      if (fresh.size > 0) onWork()
     })
     // Other daemons defer messages too, and an administrator makes them due.
-    watchNames(deferredDir(spool), (_, name) => {
-      nextDue = Math.min(nextDue, parseDeferredName(name)?.due ?? nextDue)
-    })
+    isDeferredWatched = watchNames(deferredDir(spool), (_, name) => schedule.note(name))
   }
 
-  const watchNames = (directory: string, onName: (event: string, name: string) => void): void => {
+  const watchNames = (directory: string, onName: (event: string, name: string) => void): boolean => {
     try {
       const watcher = watch(directory, (event, name) => {
         if (name !== null) onName(event, name)
       })
-      watcher.on('error', error => log.line('watch-failed', { directory, text: messageOf(error) }))
+      watcher.on('error', error => {
+        isDeferredWatched = false
+        log.line('watch-failed', { directory, text: messageOf(error) })
+      })
       watchers.push(watcher)
+      return true
     } catch (error) {
       log.line('watch-failed', { directory, text: `${messageOf(error)}; scanning only` })
+      return false
     }
   }
 
   const stopWatching = (): void => {
     for (const watcher of watchers.splice(0)) watcher.close()
-  }
-
-  const scanDeferred = (): void => {
-    nextDue = Number.POSITIVE_INFINITY
-    due.length = 0
-    const now = Date.now()
-    for (const name of readdirSync(deferredDir(spool)).sort()) {
-      const deferred = parseDeferredName(name)
-      if (deferred === undefined) continue
-      if (isDue(deferred, now)) due.push(name)
-      else nextDue = Math.min(nextDue, deferred.due)
-    }
-    due.reverse()
   }
 
   /** What becomes of a new file now; undefined if there is nothing to do with it yet. */
@@ -195,22 +183,22 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       if (settled) found = inspect(spool, name, true)
     }
     const content = judge(name, found)
-    if (content?.kind === 'mail' && (content.mail.notBefore ?? 0) > Date.now()) return schedule(name, content.mail)
+    if (content?.kind === 'mail' && (content.mail.notBefore ?? 0) > Date.now()) return putAway(name, content.mail)
     return content && { spool, directory: spool, name, deferredId: undefined, content }
   }
 
   /** Puts a file away until its time comes. Should another one have taken its name meanwhile, that one stays. */
-  const schedule = (name: string, mail: ReadyMail): undefined => {
+  const putAway = (name: string, mail: ReadyMail): undefined => {
     closeSync(mail.fd)
-    const due = mail.notBefore ?? 0
-    const path = join(deferredDir(spool), deferredName(idOfFile(spool, name, mail.id), due, true))
+    const time = mail.notBefore ?? 0
+    const path = join(deferredDir(spool), deferredName(idOfFile(spool, name, mail.id), time, true))
     try {
       renameSync(join(spool, name), path)
       if (lstatSync(path).ino !== mail.inode) renameSync(path, join(spool, newMailId()))
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw spoolError('move', join(spool, name), error)
     }
-    nextDue = Math.min(nextDue, due)
+    expect(time)
   }
 
   const lookAtDeferred = (name: string): Candidate | undefined => {
@@ -231,33 +219,39 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
 
   const look = (): Candidate | 'more' | undefined => {
     for (let i = 0; i < AT_ONCE; i++) {
-      const fresh = dequeue()
-      const deferred = fresh === undefined ? due.pop() : undefined
-      if (fresh === undefined && deferred === undefined) return undefined
+      const isNew = fresh.size > 0 && (due.size === 0 || turn++ % DEFERRED_TURN !== 0)
+      const queue = isNew ? fresh : due
+      const name = queue.take()
+      if (name === undefined) return undefined
       try {
-        const found = fresh === undefined ? lookAtDeferred(deferred!) : lookAtNew(fresh)
+        const found = isNew ? lookAtNew(name) : lookAtDeferred(name)
         if (found !== undefined) return found
       } catch (error) {
-        if (concernsOneFile(error)) {
-          leave(fresh ?? deferred!, error)
-          continue
+        if (!concernsOneFile(error)) {
+          queue.putBack(name)
+          throw error
         }
-        if (fresh === undefined) due.push(deferred!)
-        else enqueue(fresh)
-        throw error
+        leave(name, error)
       }
     }
     return 'more'
   }
 
-  const scan = (): void => {
+  const scanning = (work: () => void) => (): void => {
     try {
-      for (const name of readdirSync(spool).sort()) enqueue(name)
-      scanDeferred()
+      work()
     } catch (error) {
       log.line('scan-failed', { spool, text: messageOf(error) })
     }
   }
+  const readNew = (): void => {
+    for (const name of readdirSync(spool).sort()) enqueue(name)
+  }
+  const scanNew = scanning(readNew)
+  const scan = scanning(() => {
+    readNew()
+    schedule.scan()
+  })
 
   startWatching()
   scan()
@@ -265,7 +259,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   return {
     spool,
     get backlog() {
-      return queue.length - head + due.length
+      return fresh.size + due.size
     },
     get unsettled() {
       return unsettled.size
@@ -279,27 +273,22 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     },
     putBack(candidate) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
-      if (candidate.deferredId !== undefined) due.push(candidate.name)
-      else if (!queued.has(candidate.name)) {
-        queued.add(candidate.name)
-        if (head > 0) queue[--head] = candidate.name
-        else queue.unshift(candidate.name)
-      }
+      const queue = candidate.directory === spool ? fresh : due
+      queue.putBack(candidate.name)
     },
     leave(candidate, error) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
       leave(candidate.name, error)
     },
     scan,
-    expect(at) {
-      nextDue = Math.min(nextDue, at)
-    },
+    scanNew,
+    expect,
     async tick() {
       if (identityOf(spool) !== watchedDirectory) {
         await ensureSpool(spool)
         startWatching()
         scan()
-      } else if (Date.now() >= nextDue) scanDeferred()
+      } else schedule.tick()
       for (const name of unsettled.keys()) enqueue(name)
     },
     close() {
@@ -309,9 +298,13 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   }
 }
 
-/** A clock that is set back postpones no retry: none is ever as far away as one that it has made so. */
-function isDue({ due, scheduled }: Deferred, now: number): boolean {
-  return due <= now || (!scheduled && due > now + LONGEST_DELAY)
+/** Whether there is such an entry, of any kind; false as well if that cannot be told. */
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return false
+  }
 }
 
 /** Tells a directory from one that has taken its place; inode numbers alone are used again. */

@@ -163,7 +163,7 @@ export function startWorkers(
     if (busy === 0 && run.active) {
       if (!run.rescanned) {
         run.rescanned = true
-        for (const { intake } of sources) intake.scan()
+        for (const { intake } of sources) intake.scanNew()
         return true
       }
       endRun()

@@ -84,7 +84,7 @@ export interface ScriptedServer {
 export async function startSmtpScript(script: SmtpScript = {}, port = 0): Promise<ScriptedServer> {
   const sockets = new Set<Socket>()
   const count = { connections: 0, incomplete: 0 }
-  const listener = createServer(socket => {
+  const listener = createServer({ noDelay: true }, socket => {
     count.connections += 1
     sockets.add(socket)
     socket.on('error', () => undefined)
