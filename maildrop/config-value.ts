@@ -5,7 +5,7 @@
  */
 import { isAbsolute, resolve } from 'node:path'
 import type { CaptureTarget } from './capture/mailbox.ts'
-import type { MetricsTarget, Setting } from './config.ts'
+import type { MetricsTarget, Rate, Setting } from './config.ts'
 import { MaildropError } from './errors.ts'
 import { CONFIG_KEYS, type ConfigKeyName, type KeyKind, shownValue } from './keys.ts'
 import { isHost, parseRelay, type RelayName, relayText } from './relays.ts'
@@ -124,6 +124,17 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
       return value
     },
 
+    rate(key: KeyOf<'rate'>): Rate | undefined {
+      const value = text(key)
+      if (value === undefined) return undefined
+      const [, count, unit] = /^(\d{1,6})\/([smhd])$/.exec(value) ?? []
+      const messages = Number(count)
+      const isPossible = unit !== undefined && messages >= 1 && messages <= MAX_RATE
+      if (!isPossible)
+        throw wrong(key, `1 to ${MAX_RATE} messages per second, minute, hour or day: 5/s, 60/m, 100/h, 2000/d`)
+      return { messages, seconds: UNITS[unit as keyof typeof UNITS], text: value }
+    },
+
     number(key: KeyOf<'integer' | 'number'>): number {
       const { is, min, max, unit } = CONFIG_KEYS[key].kind
       const value = Number(given(key))
@@ -137,6 +148,8 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
 }
 
 const DURATION = 'a time of at least 1 second: seconds, or days, hours, minutes and seconds such as 5d, 2d 12h, 90m'
+/** The time of each message is remembered. */
+const MAX_RATE = 100_000
 const UNITS = { d: 86_400, h: 3600, m: 60, s: 1 } as const
 
 /** `90`, `5d`, `2d 12h`, `1h30m` in seconds, or undefined. */

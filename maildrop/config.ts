@@ -21,6 +21,13 @@ export type { SmtpConfig } from './smtp-config.ts'
 /** Where the numbers go: a port of the loopback interface, or a file (absolute path). */
 export type MetricsTarget = { readonly port: number } | { readonly file: string }
 
+/** `messages` in `seconds`, and the `text` it was written as. */
+export interface Rate {
+  readonly messages: number
+  readonly seconds: number
+  readonly text: string
+}
+
 export interface MaildropConfig {
   /** The configuration file that was read, and the directory that relative paths in it start at. */
   readonly file: string
@@ -45,6 +52,8 @@ export interface MaildropConfig {
   readonly waitInterval: number
   /** Most connections at a time; 1 if there is a `waitInterval`, and for an mbox. */
   readonly connections: number
+  /** Most messages in any period of a length, over all connections. */
+  readonly rate: Rate | undefined
   /** Whether a message that the server may have taken is sent again, or put on hold. */
   readonly onUnknown: 'send' | 'ask'
   /** Whether senders are told of failures. */
@@ -159,6 +168,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     batch: value.number('MAILDROP_BATCH'),
     waitInterval,
     connections: waitInterval > 0 || capture?.format === 'mbox' ? 1 : value.number('MAILDROP_CONNECTIONS'),
+    rate: value.rate('MAILDROP_RATE'),
     onUnknown: value.choice('MAILDROP_ON_UNKNOWN'),
     bounce: value.flag('MAILDROP_BOUNCE'),
     onFailure: value.command('MAILDROP_ON_FAILURE'),

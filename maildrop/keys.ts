@@ -23,6 +23,8 @@ export type KeyKind =
   | { readonly is: 'choice'; readonly of: Readonly<Record<string, string>> }
   /** Seconds, or with units: `5d 12h 30m 90s`. */
   | { readonly is: 'duration' }
+  /** Messages per second, minute, hour or day: `100/h`. */
+  | { readonly is: 'rate' }
   | { readonly is: 'integer' | 'number'; readonly min: number; readonly max: number; readonly unit: string }
   | { readonly is: 'ignored' }
 
@@ -157,6 +159,12 @@ export const CONFIG_KEYS = {
     kind: { is: 'duration' },
     default: '5d',
     description: 'How long a message is tried before it is given up: seconds, or such as 2d 12h or 90m.',
+  },
+  MAILDROP_RATE: {
+    kind: { is: 'rate' },
+    default: '',
+    description:
+      'Most messages in any period of one second, minute, hour or day, over all connections: such as 5/s, 60/m, 100/h or 2000/d. Default: no limit.',
   },
   MAILDROP_ON_UNKNOWN: {
     kind: { is: 'choice', of: { send: 'send', ask: 'ask' } },

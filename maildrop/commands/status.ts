@@ -70,11 +70,15 @@ function describe(daemon: ServeStatus | { readonly problem: string }): void {
     say(`  problem   ${printable(daemon.problem)}`)
     return
   }
-  const { connections, uptime, stalled, backlog } = daemon
+  const { connections, uptime, stalled, backlog, rate } = daemon
   for (const { relay, destination } of [daemon, ...daemon.relays]) {
     const { state, seconds = 0, reason = '' } = destination
     const trouble = state === 'up' ? '' : ` for ${formatDuration(seconds)}: ${printable(reason)}`
     say(`  delivers  to ${relay}, which is ${state === 'up' ? 'up' : 'down'}${trouble}`)
+  }
+  if (rate !== undefined) {
+    const wait = rate.wait > 0 ? `; the next one in ${formatDuration(rate.wait)}` : ''
+    say(`  rate      ${rate.used} of ${rate.limit}${wait}`)
   }
   if (stalled > 0) say(`  stalled   nothing has moved for ${formatDuration(stalled)}; due: ${backlog}`)
   say(`  busy      ${connections.busy} of ${connections.open} open connections; running for ${formatDuration(uptime)}`)

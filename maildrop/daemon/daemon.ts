@@ -21,6 +21,7 @@ import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
 import { openRecovery, type Recovery, tidyStates } from './recovery.ts'
+import { openThrottle, type Throttle, type ThrottleStatus } from './throttle.ts'
 import { openTrouble, type Trouble } from './trouble.ts'
 import { startWorkers, type Workers } from './workers.ts'
 
@@ -52,6 +53,8 @@ export interface DaemonStatus {
   /** The further servers of MAILDROP_RELAYS. */
   readonly relays: readonly { readonly relay: string; readonly destination: DestinationStatus }[]
   readonly connections: { readonly open: number; readonly busy: number; readonly allowed: number }
+  /** Only with MAILDROP_RATE. */
+  readonly rate: ThrottleStatus | undefined
   /** Messages that are due, as far as is known. */
   readonly backlog: number
 }
@@ -95,6 +98,7 @@ interface Lane {
 interface Generation {
   readonly config: MaildropConfig
   readonly sources: readonly Source[]
+  readonly throttle: Throttle
   /** The usual server's first, then those of the relays. */
   readonly lanes: readonly [Lane, ...Lane[]]
 }
@@ -135,21 +139,22 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     }
   }
 
-  const beginLane = (config: MaildropConfig, all: readonly Source[]): Lane => {
+  const beginLane = (config: MaildropConfig, all: readonly Source[], throttle: Throttle): Lane => {
     const relay = relayName(config)
     const sources = config.spools.map(spool => all.find(source => source.spool === spool)!)
     const destination = openDestination(relay, config.connections, log, () => lane.workers.wake())
-    const workers = startWorkers(sources, { config, log, destination, stopping: () => stopping })
+    const workers = startWorkers(sources, { config, log, destination, throttle, stopping: () => stopping })
     const lane = { relay, sources, destination, workers }
     return lane
   }
 
-  const begin = (config: MaildropConfig, sources: readonly Source[]): Generation => {
+  const begin = (config: MaildropConfig, sources: readonly Source[], throttle: Throttle): Generation => {
     const [usual, ...relays] = destinationsOf(config)
     const generation: Generation = {
       config,
       sources,
-      lanes: [beginLane(usual, sources), ...relays.map(relay => beginLane(relay, sources))],
+      throttle,
+      lanes: [beginLane(usual, sources, throttle), ...relays.map(relay => beginLane(relay, sources, throttle))],
     }
     alive.add(generation)
     return generation
@@ -187,7 +192,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     }, seconds * 1000)
 
   hook.prepare(first)
-  let current = begin(first, first.spools.map(openSource))
+  let current = begin(first, first.spools.map(openSource), openThrottle(first.rate))
   let scan = scanning(first.interval)
   const served = (): Set<Source> => new Set(Array.from(alive, ({ sources }) => sources).flat())
   // On its own: whatever else takes long must not look like death to other daemons.
@@ -227,7 +232,9 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     hook.prepare(next)
     const last = current
     const sources = next.spools.map(spool => [...known, ...opened].find(source => source.spool === spool)!)
-    current = begin(next, sources)
+    // What was sent before counts as long as the limit is the same.
+    const isSame = next.rate?.text === last.config.rate?.text
+    current = begin(next, sources, isSame ? last.throttle : openThrottle(next.rate))
     clearInterval(scan)
     scan = scanning(next.interval)
     void end(last)
@@ -255,6 +262,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
           busy: sum(working, lane => lane.workers.busy),
           allowed: sum(lanes, lane => lane.destination.allowance),
         },
+        rate: current.throttle.status,
         backlog: sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy),
       }
     },

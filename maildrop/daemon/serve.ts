@@ -101,10 +101,11 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   })
   supervisor.ready({ progress: () => running.turns, status: () => describe(running.status) })
   const watching = setInterval(() => {
-    const { backlog, destination, relays } = running.status
+    const { backlog, rate, destination, relays } = running.status
     const { stallAlarm, waitInterval } = current()
     const reason = [destination, ...relays.map(relay => relay.destination)].find(({ state }) => state !== 'up')?.reason
-    stall.look(backlog, Math.max(stallAlarm, 2 * waitInterval), reason)
+    // What may not be sent yet does not stall.
+    stall.look(rate?.wait ? 0 : backlog, Math.max(stallAlarm, 2 * waitInterval), reason)
   }, LOOK)
   ready()
   await signal

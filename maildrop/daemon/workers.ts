@@ -25,6 +25,7 @@ import {
   sendJob,
   settleJob,
 } from './job.ts'
+import type { Permit, Throttle } from './throttle.ts'
 import type { Trouble } from './trouble.ts'
 
 /** One spool that is served. */
@@ -60,9 +61,9 @@ const MAX_DROPS = 3
 
 export function startWorkers(
   sources: readonly Source[],
-  surroundings: Omit<JobContext, 'park'> & { readonly destination: Destination },
+  surroundings: Omit<JobContext, 'park'> & { readonly destination: Destination; readonly throttle: Throttle },
 ): Workers {
-  const { config, log, destination } = surroundings
+  const { config, log, destination, throttle } = surroundings
   const name = relayName(config)
   const relay = openRelay(config)
   const workers = new Set<Promise<void>>()
@@ -89,6 +90,7 @@ export function startWorkers(
   let crowdedUntil = 0
   let turn = 0
   let drops = 0
+  let permitted: NodeJS.Timeout | undefined
 
   const backlog = (): number => sources.reduce((sum, source) => sum + (rests(source) ? 0 : source.intake.backlog), 0)
 
@@ -104,8 +106,19 @@ export function startWorkers(
     const crowded = sessions.size > 0 && performance.now() < crowdedUntil
     const allowed = crowded ? sessions.size : destination.allowance
     const wanted = Math.min(allowed, backlog() + busy)
+    if (throttle.wait > 0) {
+      if (backlog() > 0) wakeLater()
+      return
+    }
     if (backlog() > 0) for (const resume of waiting) resume()
     while (workers.size < wanted) start()
+  }
+
+  const wakeLater = (): void => {
+    permitted ??= setTimeout(() => {
+      permitted = undefined
+      wake()
+    }, throttle.wait)
   }
 
   const start = (): void => {
@@ -138,17 +151,21 @@ export function startWorkers(
     let idleSince = performance.now()
     try {
       while (!stopping && workers.size <= destination.allowance) {
-        const found = await next()
-        if (found === undefined) {
+        const permit = throttle.wait > 0 ? undefined : throttle.take()
+        const found = permit && (await next())
+        if (permit === undefined || found === undefined) {
+          permit?.end()
+          if (permit === undefined) wake()
           if (!(await pause(session, idleSince))) return
           continue
         }
         busy += 1
         try {
-          const after = await handle(found[0], found[1], session)
+          const after = await handle(found[0], found[1], session, permit)
           if (after === 'unreachable') return
           session = after
         } finally {
+          permit.end()
           busy -= 1
           idleSince = performance.now()
         }
@@ -160,7 +177,7 @@ export function startWorkers(
 
   /** Waits for work; false when there has been none for a while. The last one to get here ends the run. */
   const pause = async (session: Session | undefined, since: number): Promise<boolean> => {
-    if (busy === 0 && run.active) {
+    if (busy === 0 && run.active && throttle.wait === 0) {
       if (!run.rescanned) {
         run.rescanned = true
         for (const { intake } of sources) intake.scanNew()
@@ -187,6 +204,7 @@ export function startWorkers(
     candidate: Candidate,
     source: Source,
     current: Session | undefined,
+    permit: Permit,
   ): Promise<Session | undefined | 'unreachable'> => {
     let session = current?.usable ? current : undefined
     const start = performance.now()
@@ -214,6 +232,7 @@ export function startWorkers(
     source.trouble.end('delivery')
     if (job === undefined || session === undefined) return session
     beginRun()
+    if (job.pending.length > 0) permit.use()
     try {
       return await attempt(job, session, connectTime, source)
     } finally {
@@ -343,6 +362,7 @@ export function startWorkers(
     async stop(grace) {
       stopping = true
       connecting.abort(new Error('the daemon was stopped'))
+      clearTimeout(permitted)
       for (const resume of waiting) resume()
       const timer =
         grace === undefined

@@ -84,6 +84,10 @@ const CASES: Record<
   },
   MAILDROP_BATCH: { right: ['9', { batch: 9 }], wrong: ['-1', 'a whole number of messages from 0 to 1000000'] },
   MAILDROP_MAX_AGE: { right: ['2d 12h', { maxAge: 216_000 }], wrong: ['5 days', 'a time of at least 1 second'] },
+  MAILDROP_RATE: {
+    right: ['100/h', { rate: { messages: 100, seconds: 3600, text: '100/h' } }],
+    wrong: ['0/s', '1 to 100000 messages per second, minute, hour or day'],
+  },
   MAILDROP_ON_UNKNOWN: { right: ['ask', { onUnknown: 'ask' }], wrong: ['hold', 'send, ask'] },
   WAIT_INTERVAL: {
     right: ['1.5', { waitInterval: 1.5, connections: 1 }],
