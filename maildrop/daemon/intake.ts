@@ -12,6 +12,7 @@ import { concernsOneFile, messageOf, spoolError, systemCode } from '../errors.ts
 import { newMailId } from '../spool/id.ts'
 import { type Inspection, inspect, type ReadyMail } from '../spool/inspect.ts'
 import { canBeMail, deferredDir, deferredName, ensureSpool, parseDeferredName } from '../spool/layout.ts'
+import { isDamaged, renameDamaged } from '../spool/names.ts'
 import { peekSender } from '../spool/peek.ts'
 import { idOfFile } from '../spool/state.ts'
 import { inodesBeingWritten } from '../spool/writers.ts'
@@ -62,6 +63,9 @@ export interface Intake {
  */
 const SETTLE = { arrived: 50, written: 1000, incomplete: 10_000, open: 60_000 } as const
 
+/** Milliseconds after which a `.lck` is probably one that a dead writer left. */
+const OLD_LOCK = 3_600_000
+
 /** Names looked at in one go before other work gets its turn. */
 const AT_ONCE = 200
 /** While there is new mail, every so many-th turn is one of deferred mail that is due. */
@@ -80,6 +84,8 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const unsettled = new Map<string, Watched>()
   /** Names that came by a rename: a file written in place would have been reported as changed too. */
   const arrived = new Set<string>()
+  /** Files whose `.lck` has been complained of. */
+  const locked = new Set<string>()
   /** Files that could be neither read nor moved. */
   const stuck = new Set<string>()
   let writers = { at: Number.NEGATIVE_INFINITY, inodes: new Set<number>() }
@@ -102,6 +108,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     watchedDirectory = identityOf(spool)
     watchNames(spool, (event, name) => {
       if (event === 'change') return void arrived.delete(name)
+      if (isDamaged(name)) return scanNew()
       const mail = name.endsWith('.lck') ? name.slice(0, -4) : name
       // What is claimed is notified as well.
       if (!canBeMail(mail) || !isThere(join(spool, mail))) return
@@ -143,8 +150,17 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     }
     unsettled.delete(name)
     arrived.delete(name)
-    if (found.kind === 'nothing' || found.kind === 'locked') return undefined
+    if (found.kind === 'locked') return complainOfLock(name)
+    if (found.kind === 'nothing') return undefined
     return found.kind === 'ready' ? { kind: 'mail', mail: found.mail } : found
+  }
+
+  /** A `.lck` is never removed here: who wrote it may be slow, and half a message must not go. */
+  const complainOfLock = (name: string): undefined => {
+    const since = statSync(join(spool, `${name}.lck`), { throwIfNoEntry: false })?.mtimeMs
+    if (since === undefined || Date.now() - since < OLD_LOCK || locked.has(name)) return
+    log.line('locked', { spool, name })
+    locked.add(name)
   }
 
   /** Remembers that a file looked like this, and since when it has. */
@@ -245,7 +261,14 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     }
   }
   const readNew = (): void => {
-    for (const name of readdirSync(spool).sort()) enqueue(name)
+    const names = readdirSync(spool)
+    if (names.some(isDamaged)) {
+      for (const { id, name } of renameDamaged(spool)) {
+        log.line('named', { id, name })
+        names.push(id)
+      }
+    }
+    for (const name of names.sort()) enqueue(name)
   }
   const scanNew = scanning(readNew)
   const scan = scanning(() => {

@@ -11,8 +11,8 @@
  *
  *     Body
  *
- * Lines that begin with `##` stand only at the top, in any order, keys in any case, ended by LF or CRLF; unknown keys
- * are ignored. The first other line (a blank one too) begins the message, which is bytes, not text. Where `##Length`
+ * Lines that begin with `##` stand only at the top, in any order, keys in any case, ended by LF or CRLF, never folded;
+ * unknown keys are ignored. The first other line (a blank one too) begins the message, which is bytes, not text. Where `##Length`
  * is given the message is the last so many bytes of the file, even if they begin with `##`; a file that is shorter is
  * incomplete. `##To` or `##From` given twice is an error: text that follows can never replace the envelope.
  *
@@ -129,12 +129,18 @@ export function parseMailHead(bytes: Buffer, size: number): MailHead {
     }
   }
   const measured = values.has('length')
+  if (!measured && at > 0 && (bytes[at] === SPACE || bytes[at] === TAB))
+    return malformed(
+      'a line that begins with a blank follows the ## lines, which cannot be folded; write each in one line',
+    )
   if (measured && at !== end) return malformed('the file is longer than its ##Length promises')
   return mailHead(values, at, { measured, ended: at === size })
 }
 
 const HASH = 0x23
 const LF = 0x0a
+const SPACE = 0x20
+const TAB = 0x09
 const KEYS = new Set(['to', 'from', 'id', 'length', 'not-before'])
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 

@@ -1,7 +1,6 @@
 /** The mail file: what is read out of it, what is refused with which words, and that no file holds up the others. */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
@@ -14,9 +13,7 @@ import {
 } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
 import { PROJECT } from '../support/children.ts'
-import { MESSAGE, namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
-import { startSmtpScript } from '../support/smtp-script.ts'
-import { waitFor } from '../support/waiting.ts'
+import { SAMPLE } from '../support/maildrop.ts'
 
 const head = (text: string | Uint8Array): MailHead => {
   const bytes = Buffer.from(text)
@@ -129,6 +126,7 @@ t.test('what is wrong is said in words, and whether more bytes could mend it', a
     'Subject: x\n\nno envelope': 'there is no ##To line at the top',
     '##x\n##To:a@b.org\n': 'the line "##x" has no key and colon; expected ##Key:value',
     '##To:\n##From:\n\nx': '##To names no recipient',
+    '##To:a@b.org,\n c@d.org\n##From:\n\nx': 'a line that begins with a blank follows the ## lines',
     '##To:,,\n##From:\n\nx': '##To names no recipient',
     '##To:a b@c.org\n##From:\n\nx': '##To: address "a b@c.org" cannot be used: expected local@domain',
     '##To:a@b.org\n##From:a@b.org,c@d.org\n\nx': '##From names more than one sender',
@@ -202,58 +200,4 @@ t.test('addresses that would break a line or a command are refused when a mail f
   t.throws(() => formatMailFile({ id: 'a', from: '', to: [] }, Buffer.from('x')), { code: 'INVALID_ADDRESS' })
   for (const id of ['', '../x', '.x', 'x.lck', 'x.sent1', 'x.json', 'failed', 'hold', 'X', 'a/b'])
     t.throws(() => formatMailFile({ id, from: '', to: ['a@b.org'] }, Buffer.from('x')), { code: 'INVALID_MAIL_ID' })
-})
-
-t.test('whatever lies in the spool, the mail beside it is sent, and nothing is lost', async t => {
-  const server = await startSmtpScript()
-  t.teardown(() => server.close())
-  const drop = testMaildrop(t, server.port, { MAILDROP_CONNECTIONS: '1' })
-  mkdirSync(join(drop.spool, 'a-directory'), { recursive: true })
-  writeFileSync(join(drop.spool, 'a-directory', 'inside'), SAMPLE)
-  execFileSync('mkfifo', [join(drop.spool, 'b-fifo')])
-  writeFileSync(join(drop.home, 'secret'), `##To:eve@example.org\n##From:\n\nsecret`)
-  symlinkSync(join(drop.home, 'secret'), join(drop.spool, 'c-link'))
-  symlinkSync('/dev/zero', join(drop.spool, 'd-endless'))
-  symlinkSync('e-loop', join(drop.spool, 'e-loop'))
-  const files: Record<string, string | Uint8Array> = {
-    'f-empty': '',
-    'g-garbage': new Uint8Array(3 * 1024 * 1024).map((_, i) => i * 7),
-    'h-no-colon': `##x\n${SAMPLE}`,
-    'i-no-recipient': '##To:\n##From:a@example.org\n\nx',
-    'j-endless-envelope': `##To:${'a@example.org,'.repeat(100_000)}`,
-    'k-two-envelopes': `##To:eve@example.org\n##From:\n${SAMPLE}`,
-    'l-cut-off': formatMailFile({ id: 'l', from: '', to: ['eve@example.org'] }, Buffer.from('long')).subarray(0, -1),
-    '-rf *;$(x)': SAMPLE,
-    'm\nm': SAMPLE,
-    'x.sent3': SAMPLE,
-    [`n${'n'.repeat(254)}`]: SAMPLE,
-  }
-  for (const [name, content] of Object.entries(files)) await drop.drop(name, content)
-  const daemon = await drop.daemon()
-  const id = await drop.submit(['last@example.org'], { message: MESSAGE })
-  const good = 5
-  await waitFor('the good messages', () => server.messages.length === good)
-  t.equal(server.recipients().filter(to => to === 'last@example.org').length, 1)
-  const unfit = [...'bcdefghijkl']
-  await waitFor('all others to be put aside', () => drop.lines('unfit').length === unfit.length, 40_000)
-  await waitFor('the reasons', () => namesIn(drop.spool, 'failed').length === 2 * unfit.length)
-  t.equal(server.messages.length, good, 'nothing else was sent')
-  t.notOk(server.recipients().includes('eve@example.org'))
-  t.strictSame(
-    namesIn(drop.spool).filter(name => !name.startsWith('.')),
-    ['a-directory', 'failed'],
-  )
-  t.strictSame(namesIn(drop.spool, 'a-directory'), ['inside'], 'directories are left alone')
-  t.match(readFileSync(join(drop.home, 'secret'), 'utf8'), /secret$/, 'a link is put aside, not followed')
-  const failed = await drop.queue()
-  t.equal(failed.length, unfit.length)
-  t.ok(failed.every(({ status, problem }) => status === 'failed' && problem))
-  const reasonOf = (name: string) => /text=(".*")/.exec(drop.lines('unfit').find(l => l.includes(name)) ?? '')?.[1]
-  t.equal(reasonOf('b-fifo'), '"it is not a regular file"')
-  t.equal(reasonOf('c-link'), '"it is a symbolic link"')
-  t.equal(reasonOf('i-no-recipient'), '"##To names no recipient"')
-  t.match(reasonOf('l-cut-off'), /the file is shorter than its ##Length promises/)
-  t.match(drop.lines('sent').join('\n'), `id=${id} `)
-  daemon.process.kill('SIGTERM')
-  t.match(await daemon.ended, { end: 0, stderr: '' })
 })

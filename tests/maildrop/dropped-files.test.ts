@@ -1,0 +1,170 @@
+/** Whatever lies in the spool: what is mail is sent, what is not is put aside with its reason, once, and the neighbours flow. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, renameSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { formatMailFile } from '../../maildrop/spool/format.ts'
+import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
+import { startSmtpScript } from '../support/smtp-script.ts'
+import { waitFor } from '../support/waiting.ts'
+
+// Most of the time is waiting.
+t.jobs = 2
+
+const MAIL = '##From:sender@example.org\nSubject: x\n\nbody\n'
+const to = (recipients: string): string => `##To:${recipients}\n${MAIL}`
+
+/** What is put into the spool, as text or by a function that is given its path. */
+type Drop = string | Uint8Array | ((path: string, t: Test) => unknown)
+
+const binary = (text: string): Buffer => Buffer.from(text, 'latin1')
+
+/** Each with the reason for which it is put aside. */
+const UNFIT: Record<string, [Drop, RegExp]> = {
+  'zero length': ['', /there is no ##To line at the top/],
+  'no envelope': ['Subject: x\n\nbody\n', /there is no ##To line at the top/],
+  'no ##To': [MAIL, /there is no ##To line at the top/],
+  'no ##From': ['##To:eve@example.org\nSubject: x\n\nx\n', /there is no ##From line at the top/],
+  'no message': ['##To:eve@example.org\n##From:\n', /no message follows the ## lines/],
+  'cut in its envelope': ['##To:eve@exam', /the file ends within its ## lines/],
+  'cut in its message': [
+    formatMailFile({ id: 'l', from: '', to: ['eve@example.org'] }, Buffer.from('long')).subarray(0, -1),
+    /the file is shorter than its ##Length promises/,
+  ],
+  'empty ##To': [to(''), /##To names no recipient/],
+  '##To of commas': [to(', ,'), /##To names no recipient/],
+  'no colon': [`##x\n${to('eve@example.org')}`, /"##x" has no key and colon/],
+  'NUL in the envelope': [to('eve@example.org\0'), /not UTF-8, or contains a NUL/],
+  'invalid UTF-8 in the envelope': [binary(to('eve\xff@example.org')), /not UTF-8, or contains a NUL/],
+  'bare CR in the envelope': [to('eve@example.org\rRCPT TO:<mallory@example.org>'), /not UTF-8, or contains/],
+  'folded ##To': [`##To:eve@example.org,\n  mallory@example.org\n${MAIL}`, /which cannot be folded/],
+  'line separator in an address': [to('eve\u2028@example.org'), /a control character, a line break/],
+  'blank in an address': [to('eve smith@example.org'), /expected local@domain/],
+  'group in ##To': [to('Team: eve@example.org, mallory@example.org;'), /expected local@domain/],
+  'comment in ##To': [to('eve@example.org (Eve)'), /expected local@domain/],
+  'command in ##To': [to('eve@example.org> SIZE=1'), /expected local@domain/],
+  'too long an address': [to(`${'e'.repeat(320)}@example.org`), /longer than 320 bytes/],
+  'two senders': ['##To:eve@example.org\n##From:a@example.org,b@example.org\n\nx\n', /more than one sender/],
+  'two envelopes': [`##To:eve@example.org\n##From:\n${SAMPLE}`, /there are two ##to lines/],
+  'endless envelope': [`##To:${'eve@example.org,'.repeat(100_000)}`, /take more than 1048576 bytes/],
+  'wrong length': [`##Length:1\n${to('eve@example.org')}`, /longer than its ##Length promises/],
+  nonsense: [new Uint8Array(3 * 1024 * 1024).map((_, i) => i * 7), /there is no ##To line/],
+  'link to mail': [
+    path => {
+      writeFileSync(join(path, '..', '..', 'secret'), to('eve@example.org'))
+      symlinkSync(join(path, '..', '..', 'secret'), path)
+    },
+    /symbolic link/,
+  ],
+  'link to nothing': [path => symlinkSync('nowhere', path), /symbolic link/],
+  'link to itself': [path => symlinkSync('link-to-itself', path), /symbolic link/],
+  'link to something endless': [path => symlinkSync('/dev/zero', path), /symbolic link/],
+  FIFO: [path => execFileSync('mkfifo', [path]), /not a regular file/],
+  socket: [
+    async (path, t) => {
+      const server = createServer().listen(path)
+      t.teardown(() => server.close())
+      await new Promise(resolve => server.once('listening', resolve))
+    },
+    /not a regular file/,
+  ],
+}
+
+/** Each with the recipients who get it. */
+const FIT: Record<string, [Drop, string[]]> = {
+  CRLF: [to('crlf@example.org').replaceAll('\n', '\r\n'), ['crlf@example.org']],
+  duplicates: [to('dup@example.org, <dup@example.org>,"D" <dup@example.org>'), ['dup@example.org']],
+  'names and quotes': [to('"N, N" <n1@example.org>,"n 2"@example.org'), ['n1@example.org', '"n 2"@example.org']],
+  Bcc: [
+    `##To:b1@example.org,b2@example.org\n##From:\nBcc: b2@example.org\nSubject: x\n\nx\n`,
+    ['b1@example.org', 'b2@example.org'],
+  ],
+  'body like an envelope': [
+    `${to('good@example.org').replace('body', '')}##To:eve@example.org\n`,
+    ['good@example.org'],
+  ],
+  'message of ## lines': [
+    formatMailFile({ id: 'm', from: '', to: ['hash@example.org'] }, Buffer.from('##To:eve@example.org\n\nx')),
+    ['hash@example.org'],
+  ],
+  '-rf *;$(x)': [to('shell@example.org'), ['shell@example.org']],
+  'two\nlines': [to('lines@example.org'), ['lines@example.org']],
+  'x.sent3': [to('sent3@example.org'), ['sent3@example.org']],
+  'x.json': [to('json@example.org'), ['json@example.org']],
+  '\u00fcml\u00e4ut \ufffd': [to('umlaut@example.org'), ['umlaut@example.org']],
+  [`n${'n'.repeat(254)}`]: [to('long@example.org'), ['long@example.org']],
+}
+
+t.test('each file that is none is put aside once, with its reason, and each that is mail is sent once', async t => {
+  const server = await startSmtpScript({ extensions: ['PIPELINING', '8BITMIME', 'SMTPUTF8'] })
+  t.teardown(() => server.close())
+  const drop = testMaildrop(t, server.port, { MAILDROP_CONNECTIONS: '1', MAILDROP_INTERVAL: '1' })
+  mkdirSync(join(drop.spool, 'directory'), { recursive: true })
+  writeFileSync(join(drop.spool, 'directory', 'inside'), to('eve@example.org'))
+  const put = async (name: string, what: Drop): Promise<void> => {
+    if (typeof what === 'function') await what(join(drop.spool, name), t)
+    else await drop.drop(name, what)
+  }
+  const fileName = (title: string): string => title.replace(/[ #]+/g, '-')
+  for (const [title, [what]] of Object.entries(UNFIT)) await put(fileName(title), what)
+  for (const [name, [what]] of Object.entries(FIT)) await put(name, what)
+  renameInvalid(drop.spool, to('bytes@example.org'))
+  const daemon = await drop.daemon()
+  // Once more, while the daemon watches.
+  renameInvalid(drop.spool, to('bytes2@example.org'))
+  await drop.submit(['last@example.org'])
+  const expected = [...Object.values(FIT).flatMap(([, recipients]) => recipients), 'last@example.org']
+  expected.push('bytes@example.org', 'bytes2@example.org')
+  await waitFor('the good messages', () => server.recipients().length >= expected.length)
+  const count = Object.keys(UNFIT).length
+  await waitFor('the reasons', () => namesIn(drop.spool, 'failed').length >= 2 * count)
+  await drop.drained()
+  t.strictSame(server.recipients(), expected.sort())
+  t.notMatch(server.messages.map(({ data }) => data).join(''), /^Bcc:/im)
+  t.notMatch(server.commands.join('\n'), /eve|mallory/)
+  t.strictSame(server.violations, [])
+
+  const failed = await drop.queue()
+  t.equal(failed.length, count)
+  for (const [title, [, reason]] of Object.entries(UNFIT)) {
+    const lines = drop.lines('unfit').filter(line => line.includes(` name=${fileName(title)} `))
+    t.equal(lines.length, 1, `${title}: said once`)
+    const id = / id=(\S+)/.exec(lines[0] ?? '')?.[1]
+    t.match(failed.find(mail => mail.id === id)?.problem, reason, title)
+  }
+  const left = namesIn(drop.spool).filter(name => !name.startsWith('.'))
+  t.strictSame(left, ['directory', 'failed'])
+  t.strictSame(namesIn(drop.spool, 'directory'), ['inside'], 'directories are left alone')
+  t.match(readFileSync(join(drop.home, 'secret'), 'utf8'), /eve/, 'a link is put aside, not followed')
+  daemon.process.kill('SIGTERM')
+  t.match(await daemon.ended, { end: 0, stderr: '' })
+})
+
+/** A file whose name is no UTF-8. */
+function renameInvalid(spool: string, content: string): void {
+  writeFileSync(join(spool, '..', 'draft'), content)
+  renameSync(join(spool, '..', 'draft'), Buffer.concat([Buffer.from(join(spool, '/')), binary('caf\xe9')]))
+}
+
+t.test("a .lck that a dead writer left holds its file back, is said once, and is nobody else's trouble", async t => {
+  const server = await startSmtpScript()
+  t.teardown(() => server.close())
+  const drop = testMaildrop(t, server.port, { MAILDROP_INTERVAL: '0.2' })
+  mkdirSync(drop.spool, { recursive: true })
+  const lock = join(drop.spool, 'left.lck')
+  writeFileSync(lock, '')
+  utimesSync(lock, new Date(Date.now() - 7_200_000), new Date(Date.now() - 7_200_000))
+  writeFileSync(join(drop.spool, 'left'), to('left@example.org'))
+  await drop.daemon()
+  await waitFor('the complaint', () => drop.lines('locked').length > 0)
+  for (const name of ['ann', 'bob']) {
+    writeFileSync(join(drop.spool, name), to(`${name}@example.org`))
+    await waitFor('other mail', () => server.recipients().includes(`${name}@example.org`))
+  }
+  t.strictSame(server.recipients(), ['ann@example.org', 'bob@example.org'])
+  t.match(drop.lines('locked'), [/name=left$/])
+  t.equal(drop.lines('locked').length, 1)
+  unlinkSync(lock)
+  await waitFor('the message', () => server.recipients().includes('left@example.org'))
+})
