@@ -52,7 +52,9 @@ export function openMetrics(measured: Measured, log: () => Log): Metrics {
       // Who does not ask for numbers does not load what makes them.
       meters ??= (await import('./meters.ts')).openMeters(measured)
       outlet =
-        'port' in target ? onPort(target.port, meters, complain, worked) : inFile(target.file, meters, complain, worked)
+        'port' in target
+          ? await onPort(target.port, meters, complain, worked)
+          : inFile(target.file, meters, complain, worked)
     },
     async close() {
       await outlet?.close()
@@ -62,7 +64,8 @@ export function openMetrics(measured: Measured, log: () => Log): Metrics {
 
 type Complain = (error: unknown) => void
 
-function onPort(port: number, meters: Meters, complain: Complain, worked: () => void): Outlet {
+/** @returns when it listens, or has found that it cannot yet */
+async function onPort(port: number, meters: Meters, complain: Complain, worked: () => void): Promise<Outlet> {
   let timer: NodeJS.Timeout | undefined
   const server = createServer(async (request, response) => {
     request.resume()
@@ -85,7 +88,9 @@ function onPort(port: number, meters: Meters, complain: Complain, worked: () => 
     timer = setTimeout(listen, INTERVAL)
     timer.unref()
   })
+  const first = new Promise(resolve => server.once('listening', resolve).once('error', resolve))
   listen()
+  await first
   return {
     close() {
       clearTimeout(timer)
