@@ -26,7 +26,6 @@ export const MAILDROP_ERROR_CODES = {
   NOT_RUNNING: 'No daemon is running.',
   CONTROL_FAILED: 'A running daemon could not be asked, or gave no usable answer.',
   RELOAD_REFUSED: 'The daemon keeps its configuration; the new one cannot be used.',
-  SMTP_UNUSABLE: 'The SMTP server cannot be used as configured.',
 } as const
 
 export type MaildropErrorCode = keyof typeof MAILDROP_ERROR_CODES

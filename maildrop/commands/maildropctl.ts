@@ -33,7 +33,12 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .command('restart', 'stop the daemon, if it runs, and start it', plain, act(restart))
     .command('reload', 'make the daemon read its configuration again', plain, act(reload))
     .command('status', 'say whether the daemon runs, and how much mail there is', json, act<WithJson>(status))
-    .command('configtest', 'check the configuration and log in to the server; sends nothing', plain, act(configtest))
+    .command(
+      'configtest',
+      'check directories, and log in to the server; sends nothing',
+      json,
+      act<WithJson>(configtest),
+    )
     .command('queue', 'list the messages in the spool', queueOptions, act<Common & QueueOptions>(queue))
     .command('show <id>', 'print what is known about a message', showOptions, act<Common & ShowOptions>(show))
     .command('retry [ids..]', 'make messages due now, also failed ones', operateOptions, operate('retry'))

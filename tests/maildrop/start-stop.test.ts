@@ -7,7 +7,6 @@ import t from 'tap'
 import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
 import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
 import { launchProgram, PROJECT } from '../support/children.ts'
-import { startInbox } from '../support/inbox.ts'
 import { type Environment, failsWith, killDaemon, type Launcher, pidIn, runs, setUp } from '../support/launchers.ts'
 import { namesIn, SAMPLE } from '../support/maildrop.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -283,47 +282,6 @@ t.test('status and queue show the same as a table and as JSON, with and without 
   t.equal(stopped.end, 1)
   t.match(JSON.parse(stopped.stdout), { running: false, messages: { waiting: 2, deferred: 1, failed: 1 } })
   t.ok(existsSync(join(home, 'var')), 'looking changes nothing')
-})
-
-t.test('configtest logs in, says what it found, and what to change where it cannot', async t => {
-  const { run, cwd, server } = await setUp(t)
-  t.match(await run('maildropctl', ['configtest']), {
-    end: 0,
-    stdout: `config  ${join(PROJECT, 'maildrop', 'config')}: no errors\nserver  127.0.0.1:${server.port} answers; connection: plain; login: none\n`,
-  })
-  const login = { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'hunter2' }
-  failsWith(
-    t,
-    await run('maildropctl', ['configtest'], login),
-    1,
-    /offers no login \(AUTH\), but MAILDROP_LOGIN is set/,
-  )
-  failsWith(t, await run('maildropctl', ['configtest'], { MAILDROP_TLS: '2' }), 1, /MAILDROP_TLS="2" needs STARTTLS/)
-  await server.close()
-  failsWith(t, await run('maildropctl', ['configtest']), 1, /ECONNREFUSED.*; is the server running, and are SMTP_HOST/)
-
-  const [key, cert] = ['key.pem', 'cert.pem'].map(file => readFileSync(join(PROJECT, 'tests', 'support', 'tls', file)))
-  const inbox = await startInbox({
-    key: key!,
-    cert: cert!,
-    authOptional: false,
-    allowInsecureAuth: true,
-    onAuth: ({ password }, _session, done) =>
-      password === 'hunter2' ? done(null, { user: 'ann' }) : done(new Error('no such login')),
-  })
-  t.teardown(() => inbox.close())
-  const at = { ...login, SMTP_PORT: String(inbox.port) }
-  const good = await run('maildropctl', ['configtest'], at)
-  t.match(good, { end: 0, stdout: /login: as ann\n {8}the password travels unencrypted; .*MAILDROP_TLS to 2\n$/ })
-  const bad = await run('maildropctl', ['configtest'], { ...at, MAILDROP_PASSWORD: 'hunter3' })
-  failsWith(t, bad, 1, /535 .*; check MAILDROP_LOGIN and MAILDROP_PASSWORD/)
-  writeFileSync(join(cwd, 'config'), 'MAILDROP_LOGIN=ann\nMAILDROP_PASSWORD=hunter2\n', { mode: 0o644 })
-  const warned = await run('maildropctl', ['--config', 'config', 'configtest'], { SMTP_PORT: String(inbox.port) })
-  t.match(warned, {
-    end: 0,
-    stderr: `maildropctl: warning: ${cwd}/config:2: the password can be read by others; run: chmod 600 ${cwd}/config\n`,
-  })
-  for (const { stdout, stderr } of [good, bad, warned]) t.notMatch(stdout + stderr, 'hunter')
 })
 
 t.test('wrong usage exits with 2 and one line, help with 0', async t => {

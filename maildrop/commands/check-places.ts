@@ -1,0 +1,115 @@
+/**
+ * `configtest`: whether this user can work in the directories of the configuration. Nothing is made or changed.
+ */
+import { accessSync, constants, lstatSync, type Stats, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { MaildropConfig } from '../config.ts'
+import { systemCode } from '../errors.ts'
+import { claimsDir, deferredDir, failedDir, heldDir, holdDir, stateDir, untoldDir } from '../spool/layout.ts'
+import { bad, type Check, good } from './check.ts'
+
+const ALL = constants.R_OK | constants.W_OK | constants.X_OK
+
+export function checkPlaces(config: MaildropConfig): Check[] {
+  const { spools, varDir, pidFile, logFile, metrics, onFailure } = config
+  const directories = new Set([varDir, dirname(pidFile), dirname(logFile)])
+  return [
+    ...spools.map(checkSpool),
+    ...Array.from(directories, path => checkDirectory('var', path) ?? good('var', path, 'can be written')),
+    ...checkLog(logFile),
+    ...(metrics !== undefined && 'file' in metrics ? checkMetrics(metrics.file) : []),
+    ...(onFailure === undefined ? [] : [checkCommand(onFailure[0])]),
+  ]
+}
+
+/** All of a spool is one file system, since mail moves by renames. */
+function checkSpool(spool: string): Check {
+  const problem = checkDirectory('spool', spool)
+  if (problem !== undefined) return problem
+  const { dev, mode, uid } = statSync(spool)
+  for (const part of [heldDir, claimsDir, deferredDir, stateDir, untoldDir, holdDir, failedDir].map(of => of(spool))) {
+    const stat = lookAt(part)
+    if (stat === undefined) continue
+    const inside = checkDirectory('spool', part)
+    if (inside?.ok === false) return inside
+    if (stat.dev !== dev)
+      return bad(
+        'spool',
+        part,
+        `it is another file system than ${spool}`,
+        'mail moves by renames, so the spool has to be one file system: unmount it, or set MAILDROP_SPOOL to a directory on it',
+      )
+  }
+  if ((mode & 0o077) !== 0)
+    return good('spool', spool, 'can be written, but other users may look into it', `run: chmod 700 ${spool}`)
+  const remark =
+    uid !== 0 && process.getuid?.() === 0
+      ? `it belongs to user ${uid}; run configtest as that user to see what the daemon may do`
+      : undefined
+  return good('spool', spool, 'can be written, and is one file system', remark)
+}
+
+/** Undefined if all is well; a directory that is not there has to be one that can be made. */
+function checkDirectory(what: Check['what'], path: string): Check | undefined {
+  const stat = lookAt(path)
+  if (stat === undefined) {
+    const above = existing(dirname(path))
+    const problem = checkDirectory(what, above)
+    if (problem !== undefined) return problem
+    return good(what, path, 'is not there yet; it will be made')
+  }
+  if (!stat.isDirectory()) return bad(what, path, 'it is no directory', 'move it away, or configure another place')
+  if (mayUse(path, ALL)) return undefined
+  return bad(
+    what,
+    path,
+    `this user (${process.getuid?.()}) may not write it; its owner is user ${stat.uid}, its mode ${(stat.mode & 0o777).toString(8)}`,
+    'run as its owner, or correct owner and mode (chown, chmod 700)',
+  )
+}
+
+function checkLog(path: string): Check[] {
+  const stat = lookAt(path)
+  if (stat === undefined || mayUse(path, constants.W_OK)) return []
+  return [
+    bad('log', path, `this user may not write it; its owner is user ${stat.uid}`, 'correct its owner, or move it away'),
+  ]
+}
+
+function checkMetrics(file: string): Check[] {
+  const problem = checkDirectory('metrics', dirname(file))
+  if (problem === undefined) return []
+  return [problem.ok ? bad('metrics', dirname(file), 'it is not there', 'make it: the daemon does not') : problem]
+}
+
+function checkCommand(path: string): Check {
+  const stat = lookAt(path)
+  if (stat === undefined) return bad('hook', path, 'it is not there', 'correct MAILDROP_ON_FAILURE')
+  if (stat.isFile() && mayUse(path, constants.X_OK)) return good('hook', path, 'can be run')
+  return bad('hook', path, 'it cannot be run by this user', `run: chmod +x ${path}, or correct MAILDROP_ON_FAILURE`)
+}
+
+/** The nearest directory above that is there. */
+function existing(path: string): string {
+  return lookAt(path) === undefined && dirname(path) !== path ? existing(dirname(path)) : path
+}
+
+function lookAt(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch (error) {
+    // What may not be looked at, or stands below a file, is judged by what is above it.
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(systemCode(error) ?? '')) return undefined
+    if (systemCode(error) === 'ELOOP') return lstatSync(path)
+    throw error
+  }
+}
+
+function mayUse(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode)
+    return true
+  } catch {
+    return false
+  }
+}
