@@ -26,7 +26,7 @@ import {
 } from './persistent.ts'
 import { type Place, pickle, Reference as Ref, type Refer, type Reference, unpickle } from './pickle.ts'
 import { type RecordBody, RecordDraft, roomFor, type StoredRecord, WholeRecord } from './record.ts'
-import { classNamed, entryOf } from './registry.ts'
+import { classNamed, entryOf, upgraded } from './registry.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
 import type { Change, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
@@ -480,9 +480,10 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       return new Ref(other.oid, other.brokenName ?? classOf(other).name)
     }
     try {
-      const now = this.encode(cell, known).record
-      const before = now.version === stored.version ? stored.state : pickle(this.attributes(cell, stored), known, cell)
-      return Buffer.compare(now.state, before) !== 0
+      const now = pickle(cell.loaded(), known, cell)
+      if (Buffer.compare(now, stored.state) === 0) return false
+      // it may be the same state, of an older version of its class or with older names of others
+      return Buffer.compare(now, pickle(this.attributes(cell, stored), known, cell)) !== 0
     } catch {
       return true
     }
@@ -515,18 +516,13 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const { className, version } = stored
     const entry = classNamed(className)
     const outdated = entry !== undefined && entry.version !== version
-    if (outdated && entry.version < version)
-      throw new ObjectError(
-        'UNKNOWN_CLASS',
-        `a record of class '${className}' has version ${version}, newer than the registered ${entry.version}; run newer code`,
-      )
     const record = outdated ? {} : cell.newState()
     const state =
       stored instanceof WholeRecord
         ? unpickle(stored.bytes, this.resolve, stored.start, record)
         : unpickle(stored.state, this.resolve, 0, record)
     if (state === record && !outdated) return state
-    return asState(outdated && entry.upgrade !== undefined ? entry.upgrade(state, version) : state)
+    return asState(outdated ? upgraded(state, entry, version) : state)
   }
 
   private ghost({ oid, className }: Reference): Persistent {
@@ -549,7 +545,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private assertClean(action: string): void {
     for (const cell of this.touched) this.examine(cell)
-    if (this.changed.size > 0 || this.overlay.size > 0)
+    if (this.changed.size > 0 || this.overlay.size > 0 || this.current?.isJoined)
       throw new ObjectError(
         'CONNECTION_DIRTY',
         `${action}: the connection has uncommitted changes; commit or abort its transaction first`,

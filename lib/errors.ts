@@ -52,7 +52,7 @@ export class ObjectError extends Error {
 
 /** True for errors after which the same transaction, run again, may succeed: conflicts, and any error with `retryable: true`. */
 export function isRetryable(error: unknown): boolean {
-  if (error instanceof ObjectError) return error.code === 'CONFLICT' || error.code === 'READ_CONFLICT'
+  if (error instanceof ObjectError && (error.code === 'CONFLICT' || error.code === 'READ_CONFLICT')) return true
   return error instanceof Error && (error as { retryable?: unknown }).retryable === true
 }
 

@@ -2,11 +2,12 @@
  * Conflict resolution: an object that two transactions changed is merged if its class knows how (ZODB's `_p_resolveConflict`).
  *
  * The class's prototype has `_p_resolveConflict(old, committed, mine)`: it is given three states, plain records of attributes in which
- * references stand as opaque values (the same reference is the same value in all three), and returns the merged state. What it throws
- * means that there is a conflict after all.
+ * references stand as opaque values (the same reference is the same value in all three), and returns the merged state. If it throws, or
+ * returns anything else than a plain object, there is a conflict after all.
  */
 import { asState } from './persistent.ts'
 import { pickle, type Reference, unpickle } from './pickle.ts'
+import { isPlain } from './pickle-values.ts'
 import type { RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
 import type { Change } from './storage/storage.ts'
@@ -33,7 +34,9 @@ export function mergeRecords(
       return known ?? reference
     })
   try {
-    const merged = resolver._p_resolveConflict(read(old), read(committed), read(change.record))
+    const merged: unknown = resolver._p_resolveConflict(read(old), read(committed), read(change.record))
+    if (merged instanceof Promise) merged.catch(() => undefined)
+    if (!isPlain(merged)) return undefined
     return { className, version, state: pickle(asState(merged), refuseNew, className) }
   } catch {
     return undefined

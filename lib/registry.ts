@@ -28,6 +28,27 @@ export interface ClassEntry {
   readonly upgrade: ClassOptions['upgrade']
 }
 
+/**
+ * The state as the registered version of its class has it.
+ * @throws {ObjectError} UNKNOWN_CLASS if it is of a newer version; INVALID_CLASS if the upgrade function gives no state; whatever that throws
+ */
+export function upgraded(state: StateRecord, entry: ClassEntry, version: number): StateRecord {
+  const { name, upgrade } = entry
+  if (entry.version < version)
+    throw new ObjectError(
+      'UNKNOWN_CLASS',
+      `a record of class '${name}' has version ${version}, newer than the registered ${entry.version}; run newer code`,
+    )
+  if (entry.version === version || upgrade === undefined) return state
+  const found: unknown = upgrade(state, version)
+  const prototype: unknown = typeof found === 'object' && found !== null ? Object.getPrototypeOf(found) : undefined
+  if (prototype === Object.prototype || prototype === null) return found as StateRecord
+  throw new ObjectError(
+    'INVALID_CLASS',
+    `the upgrade function of class '${name}' must return the attributes as a plain object, and at once; found ${found === null ? 'null' : typeof found}`,
+  )
+}
+
 const MAX_VERSION = 0xffff
 const byName = new Map<string, ClassEntry>()
 const byClass = new Map<PersistentClass, ClassEntry>()

@@ -59,6 +59,11 @@ export class Transaction {
   /** The id under which it became durable; undefined as long as it has not, or if there was nothing to store. */
   tid: number | undefined
   private state: TransactionStatus = 'active'
+  /** Its commit has begun: the hooks before it run once. */
+  private begun = false
+  /** It was aborted while data managers prepared. */
+  private abandoned = false
+  private storing: Promise<void> | undefined
   private readonly owner: TransactionOwner
   private readonly managers: DataManager[] = []
   private readonly byRole = new Map<unknown, DataManager>()
@@ -68,6 +73,11 @@ export class Transaction {
 
   constructor(owner: TransactionOwner) {
     this.owner = owner
+  }
+
+  /** Whether something besides the objects takes part, and would be lost without a commit. */
+  get isJoined(): boolean {
+    return this.managers.length > 0 || this.outbox.size > 0
   }
 
   get status(): TransactionStatus {
@@ -127,15 +137,21 @@ export class Transaction {
    */
   async commit(): Promise<void> {
     this.assertOpen('commit')
+    if (this.begun) throw new ObjectError('TRANSACTION_FAILED', 'commit: the transaction is being committed already')
+    this.begun = true
     try {
       for (const hook of this.before.commit) await hook()
       this.assertOpen('commit')
       this.state = 'committing'
       for (const manager of this.ordered()) await manager.prepare?.(this)
-      await this.owner.store(this)
+      if (this.abandoned)
+        throw new ObjectError('TRANSACTION_FAILED', 'commit: the transaction was aborted while it was being committed')
+      this.storing = this.owner.store(this)
+      await this.storing
     } catch (error) {
-      if (this.state !== 'doomed') this.state = 'failed'
+      if (this.state === 'active' || this.state === 'committing') this.state = 'failed'
       await this.runAfterCommit(false)
+      if (this.abandoned) await this.abort()
       throw error
     }
     this.state = 'committed'
@@ -144,11 +160,20 @@ export class Transaction {
     await this.runAfterCommit(true)
   }
 
-  /** Takes everything back. Does nothing to a transaction that has ended. What goes wrong on the way is reported as a warning. */
+  /**
+   * Takes everything back. Does nothing to a transaction that has ended. What goes wrong on the way is reported as a warning. While the
+   * transaction is being written it waits for the outcome, and takes back what failed; while data managers prepare it makes the commit fail, which
+   * then takes everything back.
+   */
   async abort(): Promise<void> {
+    await this.storing?.catch(() => undefined)
     if (this.state === 'committed' || this.state === 'aborted') return
-    for (const hook of this.before.abort) await quietly('a beforeAbort hook', hook)
+    if (this.state === 'committing') {
+      this.abandoned = true
+      return
+    }
     this.state = 'aborted'
+    for (const hook of this.before.abort) await quietly('a beforeAbort hook', hook)
     this.owner.discard()
     for (const manager of this.ordered()) await quietly('abort of a data manager', () => manager.abort?.(this))
     this.owner.ended(this)
@@ -164,20 +189,26 @@ export class Transaction {
       rollback: () => {
         this.assertOpen('rollback')
         objects.rollback()
-        for (const manager of this.managers) {
-          const point = managers.get(manager)
-          if (point !== undefined) point.rollback()
-          else if (!managers.has(manager)) this.leave(manager)
-          else {
-            this.state = 'failed'
-            throw new ObjectError(
-              'TRANSACTION_FAILED',
-              `data manager '${manager.sortKey}' cannot go back to a savepoint; abort the transaction`,
-            )
-          }
+        try {
+          for (const manager of [...this.managers]) this.rollBack(manager, managers)
+        } catch (error) {
+          // some have gone back and some have not
+          this.state = 'failed'
+          throw error
         }
       },
     }
+  }
+
+  private rollBack(manager: DataManager, points: ReadonlyMap<DataManager, Savepoint | undefined>): void {
+    const point = points.get(manager)
+    if (point !== undefined) point.rollback()
+    else if (!points.has(manager)) this.leave(manager)
+    else
+      throw new ObjectError(
+        'TRANSACTION_FAILED',
+        `data manager '${manager.sortKey}' cannot go back to a savepoint; abort the transaction`,
+      )
   }
 
   /** A data manager that joined after the savepoint has nothing left to do. */

@@ -11,7 +11,7 @@ import { messageOf, ObjectError } from './errors.ts'
 import { asState, Cell, cellOf, Persistent, type State } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { unpickle } from './pickle.ts'
-import { classNamed } from './registry.ts'
+import { classNamed, upgraded } from './registry.ts'
 import { soundState } from './sound-pickle.ts'
 import { type BlobContent, type BlobStore, soundContent } from './storage/blob-store.ts'
 import { CONTENT, MAGIC, RECORD, TRAILER, VERSION } from './transfer.ts'
@@ -127,7 +127,8 @@ class Stage {
     }
     const cell = this.cell(number, className)
     const state = unpickle(bytes, ({ oid, className }) => this.cell(oid, className).proxy)
-    cell.state = asState(upgraded(state, className, version))
+    const entry = classNamed(className)
+    cell.state = asState(entry === undefined ? state : upgraded(state, entry, version))
     this.objects.push({ cell, className, version })
   }
 
@@ -205,17 +206,6 @@ class Stage {
     if (!(object instanceof Leaf || object instanceof Branch)) return undefined
     return (this.referred.get(number) ?? 0) > 1 ? 'it is in two places' : problemOf(object)
   }
-}
-
-function upgraded(state: Record<string, unknown>, className: string, version: number): Record<string, unknown> {
-  const entry = classNamed(className)
-  if (entry === undefined || entry.version === version) return state
-  if (entry.version < version)
-    throw new ObjectError(
-      'UNKNOWN_CLASS',
-      `its class '${className}' has version ${version} in the file, newer than the registered ${entry.version}; run newer code`,
-    )
-  return entry.upgrade === undefined ? state : entry.upgrade(state, version)
 }
 
 function placeProblem({ __parent__: parent, __name__: name }: State, isTop: boolean): string | undefined {

@@ -106,7 +106,7 @@ function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEn
 }
 
 async function entryOf(storage: Storage, tid: Tid): Promise<TransactionEntry> {
-  if (tid <= storage.packed)
+  if (tid > 0 && tid <= storage.packed)
     throw new ObjectError('HISTORY_PACKED', `transaction ${tid} cannot be undone: the database has been packed since`)
   const entry = Number.isSafeInteger(tid) && tid > 0 ? await storage.transaction(tid) : undefined
   if (entry !== undefined) return entry
