@@ -46,6 +46,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'docs/coming-from.md',
     'docs/errors.md',
     'docs/how-it-works.md',
+    'docs/objtree.md',
     'docs/templates.md',
     'maildrop/SAMPLE_MAIL.txt',
     'maildrop/bin/maildropctl',
