@@ -43,7 +43,10 @@ export class Output {
       say(this.style('dim', empty))
       return
     }
-    const table = new Table({ head: head.map(each => this.style('bold', each)), style: { head: [], compact: true } })
+    const table = new Table({
+      head: head.map(each => this.style('bold', each)),
+      style: { head: [], border: [], compact: true },
+    })
     table.push(...rows.map(row => [...row]))
     say(table.toString())
   }
