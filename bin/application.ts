@@ -34,7 +34,8 @@ export interface ApplicationSettings {
  * @throws {ObjectError} INVALID_ARGUMENT
  */
 export async function applicationSettings(required: readonly string[]): Promise<ApplicationSettings> {
-  const found = (await configModule()) ?? (await packageField())
+  const refuse = required.length === 0
+  const found = (await configModule(refuse)) ?? (await packageField(refuse))
   const named = required.map(file => resolve(file))
   if (found === undefined) return { modules: named, db: undefined }
   const parsed = SETTINGS.safeParse(found.settings)
@@ -60,17 +61,17 @@ interface Found {
   readonly settings: unknown
 }
 
-async function configModule(): Promise<Found | undefined> {
+async function configModule(refuse: boolean): Promise<Found | undefined> {
   for (const name of ['objtree.config.js', 'objtree.config.mjs']) {
     const file = resolve(name)
-    if (!(await isOurs(file))) continue
+    if (!(await isOurs(file, refuse))) continue
     const { default: settings = {} } = (await load(file)) as { default?: unknown }
     return { file, settings }
   }
   return undefined
 }
 
-async function packageField(): Promise<Found | undefined> {
+async function packageField(refuse: boolean): Promise<Found | undefined> {
   const file = resolve('package.json')
   let settings: unknown
   try {
@@ -78,11 +79,15 @@ async function packageField(): Promise<Found | undefined> {
   } catch {
     return undefined // no package here, or one that is npm's business
   }
-  return settings !== undefined && (await isOurs(file)) ? { file, settings } : undefined
+  return settings !== undefined && (await isOurs(file, refuse)) ? { file, settings } : undefined
 }
 
-/** @returns false if there is none. @throws {ObjectError} INVALID_ARGUMENT if it is not to be trusted */
-async function isOurs(file: string): Promise<boolean> {
+/**
+ * @param refuse whether one that is not to be trusted is an error; otherwise it is as if there were none
+ * @returns false if there is none
+ * @throws {ObjectError} INVALID_ARGUMENT
+ */
+async function isOurs(file: string, refuse: boolean): Promise<boolean> {
   const stats = await stat(file).catch(() => undefined)
   if (stats === undefined) return false
   const self = process.getuid?.()
@@ -91,8 +96,9 @@ async function isOurs(file: string): Promise<boolean> {
     ({ uid, mode }) => (uid === self || uid === 0) && ((mode & 0o002) === 0 || (mode & 0o1000) !== 0),
   )
   if (ours && (stats.mode & 0o002) === 0) return true
+  if (!refuse) return false
   throw invalid(
-    `${file} is not used: it belongs to another user, or others may write it; correct that, or work in another directory`,
+    `${file} is not used: it belongs to another user, or others may write it; correct that, or name what you trust with --require`,
   )
 }
 

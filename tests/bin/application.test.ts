@@ -91,7 +91,7 @@ t.test('the configuration of the working directory does the same, and names the 
 })
 
 t.test('a configuration that is wrong, or that others may write, is refused', async t => {
-  const { fails, cwd } = await objtreeUser(t)
+  const { ok, fails, cwd } = await objtreeUser(t)
   await fails(['ls', '--require', 'missing.js'], /missing\.js cannot be loaded: Cannot find module/)
   await writeFile(join(cwd, 'broken.mjs'), 'throw new Error("no luck")')
   await fails(['ls', '--require', 'broken.mjs'], /broken\.mjs cannot be loaded: no luck/)
@@ -101,6 +101,8 @@ t.test('a configuration that is wrong, or that others may write, is refused', as
   await writeFile(config, 'throw new Error("this ran")')
   await chmod(config, 0o666)
   await fails(['ls'], /objtree\.config\.mjs is not used: .*others may write it/)
+  await writeFile(join(cwd, 'good.mjs'), '')
+  t.equal(await ok(['ls', '--require', 'good.mjs']), '', 'with --require it is not needed')
 })
 
 t.test('without its class an object is shown as it is, and nothing changes it', async t => {
@@ -118,5 +120,8 @@ t.test('without its class an object is shown as it is, and nothing changes it', 
   await other.fails([...at, 'mv', '/order', '/other'], /not registered/)
   await other.fails([...at, 'cp', '/order', '/other'], /not registered/)
   t.same(await other.json([...at, 'show', '/order']), before)
+  await other.ok([...at, 'export-dir', '/', 'files'])
+  await other.ok([...at, 'import-dir', 'files', '/copy'])
+  t.match(await other.json([...at, 'show', '/copy/order']), { type: 'Order', properties: before.properties })
   t.match(await ok(['--require', 'classes.mjs', 'show', '/order']), /^total +number +1.5$/m)
 })
