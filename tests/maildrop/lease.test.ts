@@ -1,4 +1,5 @@
 /** Leases: many daemons on one spool of which one stands still or dies, and clocks that say anything. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -44,38 +45,46 @@ function later(): [Promise<undefined>, () => void] {
 
 for (const count of [2, 4]) {
   t.test(`${count} daemons, one frozen past its lease, one killed: each of 2,000 messages is sent once`, async t => {
-    let strike: { to: string; signal: NodeJS.Signals; victim?: Child | undefined } | undefined
+    /** What befalls the daemon that sends the first message from that number on, and to whom that was. */
+    interface Strike {
+      from: number
+      signal: NodeJS.Signals
+      victim?: Child | undefined
+      to?: string
+    }
+    let strike: Strike = { from: Number.POSITIVE_INFINITY, signal: 'SIGSTOP' }
     const daemons: Child[] = []
     const ids = new Map<string, string>()
     const { server, drop } = await setUp(t, {
-      data({ to: [to] }) {
-        if (strike === undefined || to !== strike.to || strike.victim) return undefined
-        strike.victim = daemons.find(({ pid }) => pid === claimantOf(drop.spool, ids.get(strike!.to)!))
-        strike.victim?.process.kill(strike.signal)
-        return undefined
+      data({ to: [to = ''] }) {
+        const id = ids.get(to)
+        if (strike.victim || id === undefined || Number(/\d+/.exec(to)) < strike.from) return
+        const pid = claimantOf(drop.spool, id)
+        Object.assign(strike, { to, victim: daemons.find(daemon => daemon.pid === pid) })
+        daemons.find(daemon => daemon.pid === pid)?.process.kill(strike.signal)
       },
     })
     const submit = async (from: number, to: number): Promise<void> => {
       for (let i = from; i < to; i++) ids.set(`r${i}@example.org`, await drop.submit([`r${i}@example.org`]))
     }
-    await submit(0, 1000)
-    const freeze = { to: 'r500@example.org', signal: 'SIGSTOP' } as NonNullable<typeof strike>
-    strike = freeze
     daemons.push(...(await Promise.all(Array.from({ length: count }, (_, i) => beside(drop, `var${i}`)))))
-    const taken = (to: string) => () => server.recipients().includes(to)
-    await waitFor('the message of the frozen daemon', taken('r500@example.org'), 120_000)
+    const freeze: Strike = { from: 500, signal: 'SIGSTOP' }
+    strike = freeze
+    await submit(0, 1000)
+    const itsMessageIsTaken = () => strike.victim && server.recipients().includes(strike.to ?? '')
+    await waitFor('the message of the frozen daemon', itsMessageIsTaken, 120_000)
     freeze.victim?.process.kill('SIGCONT')
     await waitFor('the message that it had begun, without a final dot', () => server.incomplete === 1)
 
-    strike = { to: 'r1500@example.org', signal: 'SIGKILL' }
+    strike = { from: 1500, signal: 'SIGKILL' }
     await submit(1000, 2000)
-    await waitFor('the message of the killed daemon', taken('r1500@example.org'), 120_000)
+    await waitFor('the message of the killed daemon', itsMessageIsTaken, 120_000)
     t.match(await strike.victim?.ended, { end: 'SIGKILL' })
     await waitFor('an empty queue', async () => (await drop.queue()).length === 0, 120_000)
     t.strictSame(server.recipients(), [...ids.keys()].sort())
     t.strictSame(server.violations, [])
     for (const daemon of daemons) daemon.process.kill('SIGTERM')
-    const survivors = daemons.filter(daemon => daemon !== strike?.victim)
+    const survivors = daemons.filter(daemon => daemon !== strike.victim)
     for (const daemon of survivors) t.match(await daemon.ended, { end: 0, stderr: '' })
     t.strictSame(namesIn(drop.spool, '.claim'), [])
     t.strictSame(namesIn(drop.spool, '.state'), [])
@@ -109,6 +118,35 @@ t.test('a message whose final dot was out when its daemon froze is sent again; i
   t.strictSame(server.recipients(), ['ann@example.org', 'ann@example.org', 'bob@example.org'])
   t.ok(last)
   t.strictSame(namesIn(drop.spool, '.state'), [])
+})
+
+t.test('a daemon that dies while it takes back leaves what is left to the next', async t => {
+  const { server, drop } = await setUp(t)
+  const expected = Array.from({ length: 5 }, (_, i) => `r${i}@example.org`)
+  for (const to of expected) plantClaim(drop.spool, to)
+  for (let i = 0; i < 2; i++) t.match(await (await drop.daemon(['taken-back', '2'])).ended, { end: 'SIGKILL' })
+  await drop.daemon()
+  await drop.drained()
+  t.strictSame(server.recipients(), expected)
+  t.equal(namesIn(drop.spool, '.claim').length, 1, 'the directories of the dead are gone')
+})
+
+t.test('a spool that is removed in the middle of a message: it is not sent, and the new one is served', async t => {
+  const [answered, answer] = later()
+  const { server, drop } = await setUp(t, { data: ({ to }) => (to[0] === 'ann@example.org' ? answered : undefined) })
+  const daemon = await drop.daemon([], { MAILDROP_CONNECTIONS: '2' })
+  const id = await drop.submit(['ann@example.org'])
+  await waitFor('the claim', () => claimantOf(drop.spool, id) === daemon.pid)
+  await waitFor('the transfer', () => server.commands.includes('DATA'))
+  rmSync(drop.spool, { recursive: true })
+  await waitFor('a new spool', () => namesIn(drop.spool).includes('failed'))
+  answer()
+  await waitFor('the end of the transfer', () => server.incomplete === 1)
+  await drop.submit(['bob@example.org'])
+  await drop.drained()
+  t.strictSame(server.recipients(), ['bob@example.org'])
+  daemon.process.kill('SIGTERM')
+  t.match(await daemon.ended, { end: 0, stderr: '' })
 })
 
 t.test('clocks that are set by a day expire no living daemon, and keep no dead one', async t => {

@@ -6,7 +6,7 @@ import { median } from '../measure.ts'
 import type { Row } from '../report.ts'
 import { type Drained, drain, newHome, startDaemon } from './daemon.ts'
 import { until } from './processes.ts'
-import { FROM, fill, message, TO } from './sample.ts'
+import { FROM, fill, message, OTHER, TO } from './sample.ts'
 import type { Setting } from './setting.ts'
 
 const CONNECTIONS = 5
@@ -37,7 +37,35 @@ export async function backlog(setting: Setting): Promise<Row[]> {
     },
     { measure: '  resident memory', unit: 'MiB', ours: memory / 2 ** 20, peers: {} },
   ])
-  return [...rows, await amongDeferred(setting, sizes.at(-1)!)]
+  return [...rows, await besideBacklog(setting, sizes.at(-1)!), await amongDeferred(setting, sizes.at(-1)!)]
+}
+
+/** A message of one sender while many of another one are sent. */
+async function besideBacklog(setting: Setting, count: number): Promise<Row> {
+  const home = newHome(setting)
+  fill(home.spool, count, 2000)
+  const daemon = await startDaemon(setting, home, { port: setting.sink.port, connections: CONNECTIONS })
+  await until('the first message', () => daemon.log.look().firstSent !== undefined, 1)
+  const draft = join(home.home, 'drafts')
+  mkdirSync(draft)
+  const times: number[] = []
+  for (let round = 1; round <= 3; round++) {
+    const id = newMailId()
+    writeFileSync(join(draft, id), formatMailFile({ id, from: OTHER, to: [TO] }, message(2000)))
+    const begun = performance.now()
+    renameSync(join(draft, id), join(home.spool, id))
+    await until('the message of another sender', () => daemon.log.look().others >= round, 1)
+    times.push(performance.now() - begun)
+  }
+  await daemon.stop()
+  const time = median(times)
+  return {
+    measure: `another sender's message, ${count.toLocaleString('en')} waiting`,
+    unit: 'ms',
+    ours: time,
+    peers: {},
+    target: { of: 'ms', value: time, atMost: 200 },
+  }
 }
 
 /** A new message where many others wait for a later time. */

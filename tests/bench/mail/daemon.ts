@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Bench } from '../command.ts'
 import { cpuSeconds, peakMemory, start, until } from './processes.ts'
-import { fill } from './sample.ts'
+import { fill, OTHER } from './sample.ts'
 
 const START = fileURLToPath(new URL('../../../maildrop/bin/start_maildrop', import.meta.url))
 
@@ -71,6 +71,8 @@ export async function startDaemon(
 interface Told {
   readonly started: number | undefined
   readonly firstSent: number | undefined
+  /** Messages of OTHER. */
+  readonly others: number
   /** The end of the last run. */
   readonly ended: number | undefined
   /** Messages sent in all runs that have ended. */
@@ -85,9 +87,10 @@ function followLog(file: string): DaemonLog {
   let fd: number | undefined
   let at = 0
   let rest = ''
-  let told: Told = { started: undefined, firstSent: undefined, ended: undefined, sent: 0 }
+  let told: Told = { started: undefined, firstSent: undefined, others: 0, ended: undefined, sent: 0 }
   const read = (line: string): void => {
     const [time, event] = line.split(' ', 2) as [string, string]
+    if (event === 'sent' && line.includes(OTHER)) told = { ...told, others: told.others + 1 }
     if (event === 'sent' && told.firstSent !== undefined) return
     const now = Date.parse(time)
     if (event === 'start') told = { ...told, started: now }

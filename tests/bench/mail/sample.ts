@@ -5,6 +5,8 @@ import { formatMailFile, newMailId } from 'maildrophost/maildrop'
 
 export const FROM = 'sender@example.org'
 export const TO = 'ann@example.org'
+/** A sender of few messages beside one of many. */
+export const OTHER = 'other@example.org'
 
 const LINE = 'The quick brown fox jumps over the lazy dog, and nobody minds.\r\n'
 
