@@ -166,7 +166,8 @@ export class Witness {
       }
       if (this.file !== undefined) this.writeTables()
     } catch (error) {
-      this.complain(error)
+      // the end of the witness closes the tables that are being read
+      if (this.file !== undefined) this.complain(error)
     } finally {
       this.working = false
     }
