@@ -290,7 +290,6 @@ export async function openDatabase<Root extends Persistent>(
       ? await openDirectory(name, { create, salvage })
       : { level: location, witness: undefined }
   try {
-    await level.open()
     const storage = await LevelStorage.open(level, name, { create, witness })
     if (storage.damage.length === 0) await settleStaged(storage)
     const database = new Database<Root>(storage, options)

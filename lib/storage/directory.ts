@@ -4,8 +4,8 @@
  * One process at a time can have a directory open; LevelDB's lock sees to that. Within one process we look first ourselves: LevelDB would
  * open and close the lock file once more, and closing it gives up the process's lock (POSIX locks work so).
  */
-import { existsSync } from 'node:fs'
-import { mkdir, readdir, realpath } from 'node:fs/promises'
+import { existsSync, readdirSync, realpathSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
@@ -33,43 +33,52 @@ export async function openDirectory(
       `there is no database at ${directory}; create it with 'objtree --db ${directory} init'`,
     )
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    if (!existsSync(directory)) await mkdir(directory, { recursive: true, mode: 0o700 })
   } catch (error) {
     throw new ObjectError('DATABASE_FAILED', `the directory ${directory} cannot be made: ${messageOf(error)}`, {
       cause: error,
     })
   }
-  const real = await realpath(directory)
+  const real = realpathSync(directory)
   if (openHere.has(real))
     throw new ObjectError(
       'DATABASE_LOCKED',
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
   const witness = new Witness(directory)
-  // LevelDB would read on without a word, or end the process
-  if (witness.damaged.length > 0 && !salvage) {
-    witness.close()
-    throw damagedTable(directory, witness.damaged)
-  }
+  if (salvage) witness.checkNewest()
   openHere.add(real)
   try {
+    // LevelDB would delete what is not in its list
+    if (!salvage) refuseDamaged(directory, witness)
     // without its list of files LevelDB would take the directory for an empty one, and remove them
-    const unlisted = !existsSync(join(real, 'CURRENT')) && (await readdir(real)).some(isOfDatabase)
+    const listed = existsSync(join(real, 'CURRENT'))
+    const unlisted = !listed && readdirSync(real).some(isOfDatabase)
     if (witness.unlisted) await repair(directory)
-    const level = await opened(directory, create && !unlisted).catch(async error => {
+    const opening = opened(directory, create && !listed && !unlisted).catch(async error => {
       if (!salvage || causeOf(error)?.code === 'LEVEL_LOCKED')
         throw unlisted ? damagedList(directory, 'CURRENT is missing', error) : openFailure(directory, error)
       await repair(directory)
       witness.condemn('MANIFEST')
       return opened(directory, false)
     })
+    // LevelDB opens in another thread meanwhile
+    if (!salvage) witness.checkNewest()
+    const level = await opening
     level.once('closed', () => openHere.delete(real))
+    // LevelDB would read on without a word, or end the process
+    if (!salvage && witness.damaged.length > 0) await level.close()
+    if (!salvage) refuseDamaged(directory, witness)
     return { level, witness }
   } catch (error) {
     openHere.delete(real)
     witness.close()
     throw error instanceof ObjectError ? error : openFailure(directory, error)
   }
+}
+
+function refuseDamaged(directory: string, { damaged }: Witness): void {
+  if (damaged.length > 0) throw damagedTable(directory, damaged)
 }
 
 const isOfDatabase = (name: string): boolean => /^MANIFEST-|\.ldb$|^COMMITTED$/.test(name)

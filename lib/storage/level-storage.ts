@@ -96,7 +96,7 @@ export class LevelStorage implements Storage {
   }
 
   /**
-   * @param level an open database
+   * @param level is opened if it is not
    * @param create whether an empty one may become an object database
    * @param witness of the directory, if it is one
    * @throws {ObjectError} DATABASE_FORMAT, DATABASE_CORRUPT
@@ -106,14 +106,16 @@ export class LevelStorage implements Storage {
     location: string,
     { create, witness }: { create: boolean; witness?: Witness | undefined },
   ): Promise<LevelStorage> {
+    await level.open()
     const id = await databaseId(level, location, create)
-    const last = (await newestTransaction(level)) ?? { tid: 0, nextOid: 1 }
-    const packed = await readPacked(level)
+    const last = (await newestTransaction(level, witness?.tid ?? 0)) ?? { tid: 0, nextOid: 1 }
+    const packed = readPacked(level)
     if (witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
     const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
     // what is refused leaves the witness as it is, so that it is refused the next time too
-    if (suspicion === undefined && witness !== undefined) await assertWhole(storage, witness.checkpoint)
+    if (suspicion === undefined && witness !== undefined && witness.checkpoint !== last.tid)
+      await assertWhole(storage, witness.checkpoint)
     witness?.begin(last.tid)
     if (suspicion === undefined && witness !== undefined) {
       witness.moved = () => void witness.watch()

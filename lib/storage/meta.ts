@@ -4,7 +4,7 @@ import { ObjectError } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 import { FORMAT_KEY, PACKED_KEY } from './keys.ts'
-import { BINARY, failedRead, type Level, type Operation, SYNCED } from './level.ts'
+import { BINARY, failedRead, type Level, type Operation, SYNCED, unreadable } from './level.ts'
 
 const FORMAT = 1
 
@@ -14,7 +14,7 @@ const FORMAT = 1
  * @throws {ObjectError} DATABASE_FORMAT, DATABASE_CORRUPT
  */
 export async function databaseId(level: Level, location: string, create: boolean): Promise<string> {
-  const meta = await level.get(FORMAT_KEY, BINARY).catch(failedRead)
+  const meta = readSync(level, FORMAT_KEY)
   if (meta === undefined) {
     const [any] = await level
       .keys({ ...BINARY, limit: 1 })
@@ -40,6 +40,14 @@ export async function databaseId(level: Level, location: string, create: boolean
   )
 }
 
+function readSync(level: Level, key: Buffer): Buffer | undefined {
+  try {
+    return level.getSync(key, BINARY)
+  } catch (error) {
+    throw unreadable(error)
+  }
+}
+
 export interface Packed {
   /** The last transaction whose history was forgotten; 0 if none was. */
   readonly tid: Tid
@@ -48,8 +56,8 @@ export interface Packed {
 }
 
 /** @throws {ObjectError} DATABASE_CORRUPT */
-export async function readPacked(level: Level): Promise<Packed> {
-  const bytes = await level.get(PACKED_KEY, BINARY).catch(failedRead)
+export function readPacked(level: Level): Packed {
+  const bytes = readSync(level, PACKED_KEY)
   if (bytes === undefined || bytes.length !== 16) return { tid: 0, left: undefined }
   const left = readUInt64(bytes, 8)
   return { tid: readUInt64(bytes, 0), left: left === 0 ? undefined : left - 1 }

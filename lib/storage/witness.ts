@@ -7,38 +7,25 @@
  *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
  *               never changed. Its checksum is taken when the database is closed, and now and then while it is open.
  *
- * At open the sizes of all tables are compared, and the checksums of the newest; the others follow in the background, so that a large
- * database opens at once.
+ * At open the sizes of all tables are compared, and, while LevelDB opens, the checksums of the newest; the others follow in the background, so
+ * that a large database opens at once.
  *
  * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
  */
-import {
-  closeSync,
-  openSync,
-  read,
-  readFileSync,
-  readSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 import { listedTables, liveTables } from './manifest.ts'
-
-const readAt = promisify(read)
+import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
 
 const COMMITTED = 'COMMITTED'
 const TABLES = 'TABLES'
 /** Bytes of writes after which LevelDB certainly has moved what was before from its log to tables. */
 const LOG_BYTES = 10 * 1024 * 1024
-const CHUNK = 1024 * 1024
-/** Bytes of tables that are checked before the database opens. */
+/** Bytes of tables that are checked before anything is read. */
 const CHECKED_FIRST = 4 * 1024 * 1024
 
 interface Tables {
@@ -55,10 +42,8 @@ export class Witness {
   readonly damaged: string[]
   /** Whether LevelDB's manifest has lost tables that it had not dropped; LevelDB would delete them when it opens. */
   readonly unlisted: boolean
-  /** Tables whose contents are still to be checked, held open: LevelDB may replace one by another that has its damage. */
-  private readonly unchecked = new Map<string, number>()
-  /** The checksums of the tables when the witness was read. */
-  private readonly expected: ReadonlyMap<string, number>
+  /** Tables whose contents are still to be checked. */
+  private readonly checks = new TableChecks()
   private working = false
   private readonly directory: string
   private readonly known: Tables['tables']
@@ -70,7 +55,7 @@ export class Witness {
   /** Tells that COMMITTED is behind, until it is written. */
   private behind: NodeJS.Immediate | undefined
 
-  /** Reads the witness of a directory that is not open in LevelDB yet, and checks the tables before LevelDB can rewrite them. */
+  /** Reads the witness of a directory that is not open in LevelDB yet, looks for its tables, and holds those that are to be checked. */
   constructor(directory: string) {
     this.directory = directory
     const { tables, damaged } = readTables(join(directory, TABLES))
@@ -80,25 +65,20 @@ export class Witness {
     this.marked = committed.checkpoint
     this.next = committed.tid
     this.known = tables
-    this.expected = new Map(Object.entries(tables).map(([name, [, checksum]]) => [name, checksum]))
     this.damaged = damaged
     const listed = listedTables(directory)
     this.unlisted = Object.keys(tables).some(
       name =>
-        listed !== undefined &&
-        !listed.live.has(name) &&
-        !listed.dropped.has(name) &&
-        sizeOf(join(directory, name), -1) >= 0,
+        listed !== undefined && !listed.live.has(name) && !listed.dropped.has(name) && isThere(join(directory, name)),
     )
     if (this.unlisted) this.condemn('MANIFEST')
-    let checked = 0
-    for (const name of Object.keys(tables).sort().reverse()) {
-      const [size, checksum] = tables[name]!
-      if (sizeOf(join(directory, name), size) !== size) this.condemn(name)
-      else if (checked >= CHECKED_FIRST) this.hold(name)
-      else if (fingerprint(join(directory, name), checksum) !== checksum) this.condemn(name)
-      checked += size
-    }
+    for (const [name, [size, checksum]] of Object.entries(tables))
+      if (!this.checks.hold(name, join(directory, name), size, checksum)) this.condemn(name)
+  }
+
+  /** Checks the newest tables; to be done before anything is read from the database. */
+  checkNewest(): void {
+    for (const name of this.checks.newest(CHECKED_FIRST)) this.condemn(name)
   }
 
   /** @param last the last transaction that is there. To be called when LevelDB has opened (and so locked) the directory: from here on files are written. */
@@ -150,19 +130,16 @@ export class Witness {
     if (this.working) return
     this.working = true
     try {
-      for (const [name, table] of this.unchecked) {
-        const checksum = await this.checksum(table)
-        if (checksum === undefined) return
-        this.checked(name, checksum)
+      const ended = () => this.file === undefined
+      for (const name of this.checks.names) {
+        const same = await this.checks.compareAside(name, ended)
+        if (same === undefined) return
+        if (!same) this.condemnNow(name)
       }
       for (const name of this.fresh()) {
-        const path = join(this.directory, name)
-        const size = sizeOf(path, -1)
-        if (size < 0) continue
-        const table = openSync(path, 'r')
-        const checksum = await this.checksum(table).finally(() => closeSync(table))
-        if (checksum === undefined) return
-        this.known[name] = [size, checksum]
+        const found = await fingerprintAside(join(this.directory, name), ended)
+        if (ended()) return
+        if (found !== undefined) this.known[name] = found
       }
       if (this.file !== undefined) this.writeTables()
     } catch (error) {
@@ -176,8 +153,7 @@ export class Witness {
   /** Ends the witness; the database is closed. Takes the checksums of new tables. */
   close(): void {
     if (this.file === undefined) {
-      for (const table of this.unchecked.values()) closeSync(table)
-      this.unchecked.clear()
+      this.checks.end()
       return
     }
     if (this.behind !== undefined) this.write()
@@ -185,14 +161,14 @@ export class Witness {
     this.file = undefined
     try {
       const live = liveTables(this.directory)
-      for (const [name, table] of this.unchecked) {
+      for (const name of this.checks.names) {
         // what has been replaced cannot be checked the next time
-        if (live?.has(name)) closeSync(table)
-        else this.checked(name, checksumOf(table))
+        if (live?.has(name)) this.checks.drop(name)
+        else if (!this.checks.compare(name)) this.condemnNow(name)
       }
       for (const name of this.fresh()) {
-        const path = join(this.directory, name)
-        this.known[name] = [sizeOf(path, 0), fingerprint(path, 0)]
+        const found = fingerprint(join(this.directory, name))
+        if (found !== undefined) this.known[name] = found
       }
       this.writeTables()
     } catch (error) {
@@ -208,31 +184,9 @@ export class Witness {
     return [...live].filter(name => !Object.hasOwn(this.known, name))
   }
 
-  /** The checksum of a file, read without holding anyone up; undefined if the witness has ended meanwhile. */
-  private async checksum(file: number): Promise<number | undefined> {
-    const chunk = Buffer.allocUnsafe(CHUNK)
-    let checksum = 0
-    for (let at = 0; ; ) {
-      const { bytesRead } = await readAt(file, chunk, 0, CHUNK, at)
-      if (this.file === undefined) return undefined
-      if (bytesRead === 0) return checksum
-      checksum = crc32(chunk.subarray(0, bytesRead), checksum)
-      at += bytesRead
-    }
-  }
-
-  /** Takes a table that was to be checked from the list. */
-  private checked(name: string, checksum: number): void {
-    closeSync(this.unchecked.get(name) as number)
-    this.unchecked.delete(name)
-    if (this.expected.get(name) === checksum) return
+  private condemnNow(name: string): void {
     this.condemn(name)
     this.writeTables()
-  }
-
-  private hold(name: string): void {
-    const path = join(this.directory, name)
-    if (sizeOf(path, -1) >= 0) this.unchecked.set(name, openSync(path, 'r'))
   }
 
   /** Notes a file as damaged. */
@@ -252,33 +206,6 @@ export class Witness {
     writeFileSync(`${path}.new`, `${crc32(content).toString(16).padStart(8, '0')} ${content}\n`, { mode: 0o600 })
     renameSync(`${path}.new`, path)
   }
-}
-
-/** The size of a file; `otherwise` if it is gone: LevelDB itself misses a table that it needs. */
-function sizeOf(path: string, otherwise: number): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? otherwise
-}
-
-/** The checksum of a file; `otherwise` if it is gone. */
-function fingerprint(path: string, otherwise: number): number {
-  if (sizeOf(path, -1) < 0) return otherwise
-  const file = openSync(path, 'r')
-  try {
-    return checksumOf(file)
-  } finally {
-    closeSync(file)
-  }
-}
-
-function checksumOf(file: number): number {
-  const chunk = Buffer.allocUnsafe(CHUNK)
-  let checksum = 0
-  let at = 0
-  for (let n = readSync(file, chunk, 0, CHUNK, at); n > 0; n = readSync(file, chunk, 0, CHUNK, at)) {
-    checksum = crc32(chunk.subarray(0, n), checksum)
-    at += n
-  }
-  return checksum
 }
 
 function readTables(path: string): Tables {

@@ -1,0 +1,135 @@
+/**
+ * Comparing LevelDB's tables with the checksums that they had. A table that is still to be compared is held open: LevelDB may replace it
+ * by another that has its damage, and delete it.
+ */
+import { closeSync, fstatSync, openSync, read, readSync, statSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { crc32 } from 'node:zlib'
+
+const readAt = promisify(read)
+const CHUNK = 1024 * 1024
+
+interface Held {
+  readonly file: number
+  readonly size: number
+  readonly expected: number
+}
+
+export class TableChecks {
+  /** By name. */
+  private readonly held = new Map<string, Held>()
+
+  get names(): string[] {
+    return [...this.held.keys()]
+  }
+
+  /** Holds a table that is to be compared. One that is gone LevelDB itself misses, if it needs it. @returns whether its size is right */
+  hold(name: string, path: string, size: number, expected: number): boolean {
+    let file: number
+    try {
+      file = openSync(path, 'r')
+    } catch {
+      return true
+    }
+    if (fstatSync(file).size !== size) {
+      closeSync(file)
+      return false
+    }
+    this.held.set(name, { file, size, expected })
+    return true
+  }
+
+  /** Compares the newest tables at once, up to that many bytes and the table in which they end. @returns those that are not as they were */
+  newest(bytes: number): string[] {
+    const damaged: string[] = []
+    let seen = 0
+    for (const name of this.names.sort().reverse()) {
+      if (seen >= bytes) break
+      seen += this.held.get(name)!.size
+      if (!this.compare(name)) damaged.push(name)
+    }
+    return damaged
+  }
+
+  /** Compares a table at once. @returns whether it is as it was */
+  compare(name: string): boolean {
+    const { file, expected } = this.held.get(name)!
+    try {
+      return checksumOf(file) === expected
+    } catch {
+      // what cannot be read is not as it was
+      return false
+    } finally {
+      this.drop(name)
+    }
+  }
+
+  /** Compares a table without holding anyone up. @returns whether it is as it was; undefined if `ended` turns true meanwhile */
+  async compareAside(name: string, ended: () => boolean): Promise<boolean | undefined> {
+    const { file, expected } = this.held.get(name)!
+    const checksum = await checksumAside(file, ended).catch(() => Number.NaN)
+    if (checksum === undefined || ended()) return undefined
+    this.drop(name)
+    return checksum === expected
+  }
+
+  drop(name: string): void {
+    closeSync(this.held.get(name)!.file)
+    this.held.delete(name)
+  }
+
+  end(): void {
+    for (const name of this.names) this.drop(name)
+  }
+}
+
+/** The size and the checksum of a file; undefined if it is gone, or `ended` turns true meanwhile. */
+export async function fingerprintAside(
+  path: string,
+  ended: () => boolean,
+): Promise<[size: number, checksum: number] | undefined> {
+  if (!isThere(path)) return undefined
+  const file = openSync(path, 'r')
+  try {
+    const checksum = await checksumAside(file, ended)
+    return checksum === undefined ? undefined : [fstatSync(file).size, checksum]
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** The size and the checksum of a file; undefined if it is gone. */
+export function fingerprint(path: string): [size: number, checksum: number] | undefined {
+  if (!isThere(path)) return undefined
+  const file = openSync(path, 'r')
+  try {
+    return [fstatSync(file).size, checksumOf(file)]
+  } finally {
+    closeSync(file)
+  }
+}
+
+export const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined
+
+function checksumOf(file: number): number {
+  const chunk = Buffer.allocUnsafe(CHUNK)
+  let checksum = 0
+  let at = 0
+  for (let n = readSync(file, chunk, 0, CHUNK, at); n > 0; n = readSync(file, chunk, 0, CHUNK, at)) {
+    checksum = crc32(chunk.subarray(0, n), checksum)
+    at += n
+  }
+  return checksum
+}
+
+async function checksumAside(file: number, ended: () => boolean): Promise<number | undefined> {
+  const chunk = Buffer.allocUnsafe(CHUNK)
+  let checksum = 0
+  for (let at = 0; ; ) {
+    const { bytesRead } = await readAt(file, chunk, 0, CHUNK, at)
+    if (ended()) return undefined
+    if (bytesRead === 0) return checksum
+    checksum = crc32(chunk.subarray(0, bytesRead), checksum)
+    at += bytesRead
+  }
+}
