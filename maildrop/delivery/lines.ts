@@ -19,8 +19,7 @@ export function lineWatch(): Lines {
   let length = 0
   return {
     look(piece) {
-      // Latin1 text is searched many times faster than bytes.
-      eightBit ||= /[\x80-\xff]/.test(piece.toString('latin1'))
+      eightBit ||= hasEightBit(piece)
       let from = 0
       while (!tooLong && from < piece.length) {
         const end = lineEnd(piece, from)
@@ -37,6 +36,12 @@ export function lineWatch(): Lines {
       return tooLong
     },
   }
+}
+
+/** True if there is a byte of 128 or more. */
+export function hasEightBit(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at++) if (bytes[at]! >= 0x80) return true
+  return false
 }
 
 /** Where the line ends that contains `from`; the length of the piece if it does not. */

@@ -12,7 +12,7 @@ import { Encoder as Base64Encoder } from 'nodemailer/lib/base64'
 import { Encoder as QpEncoder } from 'nodemailer/lib/qp'
 import { messageOf } from '../errors.ts'
 import { withCrlf } from './crlf.ts'
-import { type Lines, lineWatch } from './lines.ts'
+import { hasEightBit, type Lines, lineWatch } from './lines.ts'
 
 /** What is to be done: the encoding of each part that is to be encoded, by its number in the order of the message. */
 export interface Rewriting {
@@ -158,8 +158,4 @@ function isValid(decoder: InstanceType<typeof TextDecoder>, bytes: Buffer): bool
   } catch {
     return false
   }
-}
-
-function hasEightBit(bytes: Uint8Array): boolean {
-  return bytes.some(byte => byte >= 0x80)
 }
