@@ -6,6 +6,7 @@
  */
 import yargs, { type Argv } from 'yargs'
 import { loadConfig, type MaildropConfig } from '../config.ts'
+import { CONFIG_KEY_NAMES } from '../keys.ts'
 import type { Operation } from '../spool/operations.ts'
 import { withChoice } from './choice.ts'
 import { configtest } from './configtest.ts'
@@ -56,6 +57,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .example('$0 delete --state failed --dry-run', 'see what would be deleted')
     .example('$0 log --follow', 'see what is happening')
     .example('SMTP_HOST=mail.example.org $0 configtest', 'try another server')
+    .epilogue(KEYS)
     .parseAsync()
 }
 
@@ -66,6 +68,7 @@ export async function startMaildrop(args: readonly string[]): Promise<void> {
     .demandCommand(0, 0, '', 'no arguments are expected')
     .example('$0', 'start, detached')
     .example('DEBUG=1 $0', 'stay in the foreground and print the log')
+    .epilogue(KEYS)
     .parseAsync()
   await run(name, () => start(load(name, argv.config)))
 }
@@ -78,6 +81,20 @@ export async function stopMaildrop(args: readonly string[]): Promise<void> {
     .example('$0', 'stop the daemon of the configuration found')
     .parseAsync()
   await run(name, () => stop(load(name, argv.config)))
+}
+
+/** The end of the help texts. */
+const KEYS = `Configuration keys, in the file or in the environment (docs/maildrop.md describes them):
+${inLines(CONFIG_KEY_NAMES)}`
+
+function inLines(names: readonly string[]): string {
+  const lines = ['']
+  for (const name of names) {
+    const line = lines.at(-1) ?? ''
+    if (line.length + name.length > 76) lines.push(`  ${name}`)
+    else lines[lines.length - 1] = line === '' ? `  ${name}` : `${line} ${name}`
+  }
+  return lines.join('\n')
 }
 
 interface Common {
@@ -142,13 +159,17 @@ function load(name: string, file: string | undefined): MaildropConfig {
 }
 
 function base(name: string, args: readonly string[]): Argv<Common> {
-  return yargs([...args])
-    .scriptName(name)
-    .option('config', { type: 'string', requiresArg: true, describe: 'configuration file' })
-    .middleware(lastOfEach, true)
-    .strict()
-    .version(false)
-    .help()
-    .locale('en')
-    .fail((message, error) => usageError(name, message || error.message))
+  return (
+    yargs([...args])
+      .scriptName(name)
+      .option('config', { type: 'string', requiresArg: true, describe: 'configuration file' })
+      .middleware(lastOfEach, true)
+      .strict()
+      // Its own way of breaking lines breaks words.
+      .wrap(null)
+      .version(false)
+      .help()
+      .locale('en')
+      .fail((message, error) => usageError(name, message || error.message))
+  )
 }

@@ -48,6 +48,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'docs/how-it-works.md',
     'docs/howto.md',
     'docs/objtree.md',
+    'docs/maildrop.md',
     'docs/templates.md',
     'docs/tutorial.md',
     'maildrop/SAMPLE_MAIL.txt',
