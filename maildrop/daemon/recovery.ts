@@ -112,15 +112,31 @@ export function openRecovery(
   return {
     async takeBack() {
       const owners = readdirSync(claimsDir(spool), { withFileTypes: true }).filter(entry => entry.isDirectory())
+      let problem: unknown
+      /** A directory that refuses holds up no other. */
+      const attempt = async (work: () => unknown): Promise<void> => {
+        try {
+          await work()
+        } catch (error) {
+          problem ??= error
+        }
+      }
       const names = new Set(owners.map(({ name }) => name))
       for (const name of watched.keys()) if (!names.has(name)) watched.delete(name)
       for (const name of names) {
         if (name === own.owner || taken.has(name) || !isGivenUp(name)) continue
-        const mine = takeOver(spool, name)
-        if (mine !== undefined) taken.set(mine, name)
+        await attempt(() => {
+          const mine = takeOver(spool, name)
+          if (mine !== undefined) taken.set(mine, name)
+        })
       }
       let count = 0
-      for (const [name, owner] of taken) count += await empty(name, owner)
+      for (const [name, owner] of taken) {
+        await attempt(async () => {
+          count += await empty(name, owner)
+        })
+      }
+      if (problem !== undefined) throw problem
       return count
     },
   }
