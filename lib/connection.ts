@@ -7,38 +7,24 @@
  *
  * A connection serves one flow of work. The objects of a closed connection keep what they had loaded; loading and changing end.
  */
+import { Broken } from './broken.ts'
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
-import { graft, innerValues } from './inner-values.ts'
+import { graft } from './inner-values.ts'
+import { Invalidations } from './invalidations.ts'
 import { mergeRecords } from './merge.ts'
 import { type CacheLimits, ObjectCache } from './object-cache.ts'
-import {
-  asState,
-  type Cell,
-  cellOf,
-  type Jar,
-  newGhost,
-  type Oid,
-  Persistent,
-  ROOT_OID,
-  type State,
-  type Tid,
-} from './persistent.ts'
-import { type Place, pickle, Reference as Ref, type Refer, type Reference, unpickle } from './pickle.ts'
-import { type RecordBody, RecordDraft, roomFor, type StoredRecord, WholeRecord } from './record.ts'
-import { classNamed, entryOf, upgraded } from './registry.ts'
+import { attributesOf, sizeOf } from './object-reader.ts'
+import { classOf, ObjectWriter, placeOf } from './object-writer.ts'
+import { type Cell, cellOf, type Jar, newGhost, type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
+import { Reference as Ref, type Reference } from './pickle.ts'
+import { type RecordBody, type StoredRecord, WholeRecord } from './record.ts'
+import { classNamed } from './registry.ts'
+import { Savepoints, type Undo } from './savepoints.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
-import type { Change, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
+import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
-
-/** An object whose class is not registered: keeps its state, refuses changes. */
-export class Broken extends Persistent {
-  /** The name under which its record knows the class. */
-  get _p_className(): string {
-    return cellOf(this)?.brokenName ?? ''
-  }
-}
 
 export interface ConnectionOptions extends CacheLimits {
   /** Refuse all changes. Default false. */
@@ -52,17 +38,9 @@ export interface View {
   readonly past: Tid | undefined
 }
 
-interface Encoded {
-  readonly record: RecordBody
-  readonly references: readonly Oid[]
-}
-interface OverlayEntry extends Encoded {
+/** What an object is to become; a change for the storage. */
+interface OverlayEntry extends Change {
   readonly cell: Cell
-}
-/** A savepoint: what the overlay had for each object that was stored since, and the inner values that may be in use outside. */
-interface Undo {
-  readonly overlay: Map<Cell, OverlayEntry | undefined>
-  readonly inner: Map<Cell, readonly object[]>
 }
 
 export class Connection<Root extends Persistent = Persistent> implements Jar {
@@ -74,14 +52,13 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly changed = new Set<Cell>()
   private readonly touched = new Set<Cell>()
   private readonly overlay = new Map<Oid, OverlayEntry>()
-  private readonly savepoints: Undo[] = []
+  private readonly savepoints = new Savepoints<OverlayEntry>()
   /** Objects that the transaction relies on (readCurrent). */
   private readonly relied = new Set<Cell>()
   /** Objects that got their oid in this transaction. */
   private readonly added = new Set<Cell>()
-  /** What others committed since the snapshot was taken: the newest as it came, the rest by object. */
-  private readonly unseen: TransactionEntry[] = []
-  private readonly outdated = new Map<Oid, Tid>()
+  private readonly invalidations = new Invalidations()
+  private readonly writer = new ObjectWriter(this, (object, where) => this.adopt(object, where))
   private readonly stopListening: () => void
   private readonly resolve = (reference: Reference): Persistent => this.ghost(reference)
   private snapshot: StorageSnapshot
@@ -97,11 +74,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.readOnly = past !== undefined || (options.readOnly ?? false)
     this.snapshot = this.view()
     this.stopListening =
-      past !== undefined
-        ? () => undefined
-        : storage.onCommit(entry => {
-            if (this.unseen.push(entry) > MOST_UNSEEN) this.sortOut()
-          })
+      past !== undefined ? () => undefined : storage.onCommit(entry => this.invalidations.note(entry))
   }
 
   private view(): StorageSnapshot {
@@ -153,7 +126,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
    * @throws {ObjectError} INVALID_REFERENCE if it belongs to another connection
    */
   add(object: Persistent): Oid {
-    return this.adopt(object, 'object').oid
+    return this.adopt(object, () => 'object').oid
   }
 
   /**
@@ -224,8 +197,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   storeBroken(cell: Cell, record: RecordBody, references: readonly Oid[]): void {
-    this.savepoints.at(-1)?.overlay.set(cell, undefined)
-    this.overlay.set(cell.oid, { cell, record, references })
+    this.savepoints.replacing(cell, undefined)
+    this.overlay.set(cell.oid, { cell, oid: cell.oid, serial: 0, record, references })
   }
 
   // --- what the objects ask of their jar
@@ -255,13 +228,13 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         'TRANSACTION_FAILED',
         `${cell} cannot be changed while its transaction is being committed; await the commit first`,
       )
-    this.remember(cell)
+    this.savepoints.remember(cell)
     this.changed.add(cell)
   }
 
   touch(cell: Cell): void {
     if (this.readOnly) return
-    this.remember(cell)
+    this.savepoints.remember(cell)
     this.touched.add(cell)
   }
 
@@ -274,14 +247,10 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private async store(tx: Transaction): Promise<void> {
     this.flush()
     if (this.overlay.size === 0 && tx.outbox.size === 0) return
-    const changes = Array.from(
-      this.overlay.values(),
-      ({ cell, record, references }): Change => ({ oid: cell.oid, serial: cell.serial, record, references }),
-    )
     this.storing = true
     try {
       const { tid, merged } = await this.storage.commit({
-        changes,
+        changes: [...this.overlay.values()],
         reads: new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
         outbox: tx.outbox,
         user: tx.user,
@@ -316,36 +285,25 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private forget(): void {
     this.overlay.clear()
     this.relied.clear()
-    this.savepoints.length = 0
+    this.savepoints.clear()
   }
 
   private savepoint(): Savepoint {
     this.flush()
-    const own: Undo = { overlay: new Map(), inner: new Map() }
-    this.savepoints.push(own)
-    for (const cell of this.touched) this.remember(cell)
+    const own = this.savepoints.begin()
+    for (const cell of this.touched) this.savepoints.remember(cell)
     return { rollback: () => this.rollback(own) }
   }
 
-  private rollback(to: Undo): void {
-    const index = this.savepoints.indexOf(to)
-    if (index < 0)
-      throw new ObjectError(
-        'SAVEPOINT_INVALID',
-        'the savepoint is gone: an earlier one was rolled back to, or its transaction has ended',
-      )
+  private rollback(to: Undo<OverlayEntry>): void {
+    this.savepoints.assertKnown(to)
     const cells = new Set([...this.changed, ...this.touched])
     for (const cell of this.added) cell.loaded()
-    const inner = new Map<Cell, readonly object[]>()
-    for (const undo of [to, ...this.savepoints.splice(index + 1)].toReversed()) {
-      for (const [cell, before] of undo.overlay) {
-        if (before === undefined) this.overlay.delete(cell.oid)
-        else this.overlay.set(cell.oid, before)
-        cells.add(cell)
-      }
-      for (const [cell, values] of undo.inner) inner.set(cell, values)
-      undo.overlay.clear()
-    }
+    const inner = this.savepoints.undoTo(to, (cell, before) => {
+      if (before === undefined) this.overlay.delete(cell.oid)
+      else this.overlay.set(cell.oid, before)
+      cells.add(cell)
+    })
     for (const cell of this.added) if (!this.overlay.has(cell.oid)) cells.add(cell)
     this.revert(cells)
     for (const [cell, values] of inner) {
@@ -357,12 +315,6 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       this.touched.add(cell)
       to.inner.set(cell, values)
     }
-  }
-
-  /** Notes the inner values of an object for the last savepoint, as they were there: before the first change since. */
-  private remember(cell: Cell): void {
-    const inner = this.savepoints.at(-1)?.inner
-    if (inner !== undefined && cell.state !== undefined && !inner.has(cell)) inner.set(cell, innerValues(cell.state))
   }
 
   /** Puts objects back to what the overlay or the database has of them; those new to both become free again. */
@@ -382,12 +334,6 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     }
   }
 
-  /** Most connections end before they have to know what others committed; so it is not worked out as it comes. */
-  private sortOut(): void {
-    for (const { tid, oids } of this.unseen) for (const oid of oids) this.outdated.set(oid, tid)
-    this.unseen.length = 0
-  }
-
   /** Begins a new view: the next snapshot, without the objects that others have changed. */
   private renew(): void {
     this.current = undefined
@@ -395,14 +341,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const before = this.snapshot
     this.snapshot = this.view()
     before.release()
-    this.sortOut()
-    for (const [oid, tid] of this.outdated) {
+    this.invalidations.take((oid, tid) => {
       const cell = this.objects.get(oid)
-      if (cell === undefined || cell.serial === tid) continue
+      if (cell === undefined || cell.serial === tid) return
       cell.ghostify()
       this.touched.delete(cell)
-    }
-    this.outdated.clear()
+    })
     if (!this.objects.crowded) return
     this.objects.shrink(cell => cell.serial !== 0 && !cell.changed)
     for (const cell of this.touched) if (cell.state === undefined) this.touched.delete(cell)
@@ -413,12 +357,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /** Encodes everything changed, and every new object reached from it, into the overlay. */
   private flush(): void {
     for (const cell of this.touched) this.examine(cell)
-    const undo = this.savepoints.at(-1)?.overlay
     for (const cell of this.changed) {
       if (cell.changed) {
-        const { record, references } = this.encode(cell, (object, place) => this.refer(object, place, cell))
-        if (undo !== undefined && !undo.has(cell)) undo.set(cell, this.overlay.get(cell.oid))
-        this.overlay.set(cell.oid, { cell, record, references })
+        const { oid, serial } = cell
+        const { record, references } = this.writer.encode(cell)
+        this.savepoints.replacing(cell, this.overlay.get(oid))
+        this.overlay.set(oid, { cell, oid, serial, record, references })
         cell.changed = false
         if (!cell.watched) this.follow(cell)
       }
@@ -434,33 +378,14 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.touched.add(cell)
   }
 
-  private encode(cell: Cell, refer: Refer): Encoded {
-    const { name, version } = classOf(cell)
-    let references: Oid[] | undefined
-    const noted: Refer = (object, place) => {
-      const reference = refer(object, place)
-      references ??= []
-      references.push(reference.oid)
-      return reference
-    }
-    const bytes = pickle(cell.loaded(), noted, cell, roomFor(name))
-    return { record: new RecordDraft(name, version, bytes), references: references ?? NONE }
-  }
-
-  private refer(object: Persistent, place: Place, owner: Cell): Reference {
-    const known = cellOf(object) as Cell
-    const cell = known.jar === this ? known : this.adopt(object, `attribute ${place.path} of ${placeOf(owner)}`)
-    return new Ref(cell.oid, cell.brokenName ?? classOf(cell).name)
-  }
-
-  private adopt(object: Persistent, where: string): Cell {
+  private adopt(object: Persistent, where: () => string): Cell {
     const cell = cellOf(object)
-    if (cell === undefined) throw new ObjectError('INVALID_VALUE', `${where} is not a Persistent object`)
+    if (cell === undefined) throw new ObjectError('INVALID_VALUE', `${where()} is not a Persistent object`)
     if (cell.jar === this) return cell
     if (cell.jar !== undefined)
       throw new ObjectError(
         'INVALID_REFERENCE',
-        `${where} refers to ${placeOf(cell)}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
+        `${where()} refers to ${placeOf(cell)}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
       )
     classOf(cell, where)
     cell.jar = this
@@ -474,32 +399,19 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private differs(cell: Cell): boolean {
     const stored = this.stored(cell.oid)
     if (stored === undefined) return true
-    const known = (object: Persistent): Reference => {
-      const other = cellOf(object) as Cell
-      if (other.jar !== this) throw DIFFERENT
-      return new Ref(other.oid, other.brokenName ?? classOf(other).name)
-    }
-    try {
-      const now = pickle(cell.loaded(), known, cell)
-      if (Buffer.compare(now, stored.state) === 0) return false
-      // it may be the same state, of an older version of its class or with older names of others
-      return Buffer.compare(now, pickle(this.attributes(cell, stored), known, cell)) !== 0
-    } catch {
-      return true
-    }
+    return this.writer.differs(cell, stored, () => attributesOf(cell, stored, this.resolve))
   }
 
   private fill(cell: Cell, stored: RecordBody | StoredRecord): void {
     // the inner values that it had are its no more
-    for (const { inner } of this.savepoints) inner.delete(cell)
+    this.savepoints.forgetInner(cell)
     this.settle(cell, stored)
   }
 
   private settle(cell: Cell, stored: RecordBody | StoredRecord): void {
     const serial = stored instanceof WholeRecord ? stored.serial : cell.serial
-    cell.settle(this.attributes(cell, stored), serial)
-    const size = stored instanceof WholeRecord ? stored.bytes.length - stored.start : stored.state.length
-    if (this.objects.loaded(cell, size)) this.objects.shrink(each => each !== cell && this.mayGo(each))
+    cell.settle(attributesOf(cell, stored, this.resolve), serial)
+    if (this.objects.loaded(cell, sizeOf(stored))) this.objects.shrink(each => each !== cell && this.mayGo(each))
   }
 
   /** Whether an object can be made a ghost: it is as it was stored, and nobody holds an inner value of it. */
@@ -509,20 +421,6 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private stored(oid: Oid): RecordBody | StoredRecord | undefined {
     return this.overlay.get(oid)?.record ?? this.snapshot.load(oid)
-  }
-
-  /** A record's attributes, as the registered version of its class has them. */
-  private attributes(cell: Cell, stored: RecordBody): State {
-    const { className, version } = stored
-    const entry = classNamed(className)
-    const outdated = entry !== undefined && entry.version !== version
-    const record = outdated ? {} : cell.newState()
-    const state =
-      stored instanceof WholeRecord
-        ? unpickle(stored.bytes, this.resolve, stored.start, record)
-        : unpickle(stored.state, this.resolve, 0, record)
-    if (state === record && !outdated) return state
-    return asState(outdated ? upgraded(state, entry, version) : state)
   }
 
   private ghost({ oid, className }: Reference): Persistent {
@@ -551,30 +449,4 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         `${action}: the connection has uncommitted changes; commit or abort its transaction first`,
       )
   }
-}
-
-/** Transactions that a connection remembers as they came. */
-const MOST_UNSEEN = 1000
-const NONE: readonly Oid[] = []
-const DIFFERENT = new Error('refers to a new object')
-
-/** An object with its path, if it has one. */
-function placeOf(cell: Cell): string {
-  try {
-    const path = cell.proxy.physicalPath
-    return path === '/' && cell.oid !== ROOT_OID ? `${cell}` : `${cell} at ${path}`
-  } catch {
-    // of a connection that has ended
-    return `${cell}`
-  }
-}
-
-function classOf(cell: Cell, where?: string): { name: string; version: number } {
-  const entry = entryOf(cell.ctor)
-  if (entry !== undefined) return entry
-  const { name } = cell.proxy.constructor
-  throw new ObjectError(
-    'UNKNOWN_CLASS',
-    `class ${name} is not registered, its objects cannot be stored${where === undefined ? '' : ` (${where})`}; call registerClass('${name}', ${name}) first`,
-  )
 }

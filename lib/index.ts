@@ -1,10 +1,11 @@
 /** The object database's public names. */
 export { type BackupResult, restoreDatabase } from './backup.ts'
 export { Blob } from './blob.ts'
+export { Broken } from './broken.ts'
 export { BTree } from './btree.ts'
 export type { Key, Range } from './btree-keys.ts'
 export type { ChangesOptions } from './changes.ts'
-export { Broken, Connection, type ConnectionOptions } from './connection.ts'
+export { Connection, type ConnectionOptions } from './connection.ts'
 export { Counter } from './counter.ts'
 export { Database, type OpenOptions, type Outbox, openDatabase, type TransactOptions } from './database.ts'
 export { ERROR_CODES, type ErrorCode, isRetryable, ObjectError } from './errors.ts'

@@ -41,6 +41,8 @@ export class StateWriter implements Place {
   private owner: unknown
   /** Where the bytes of the state in hand begin, its room included. */
   private start = 0
+  /** The inner values met so far: the first one, and all if there are more. */
+  private first: object | undefined
   private seen: Set<object> | undefined
   /** In a graph: the number of each node, and what is still to be written of each. */
   private graph: Map<object, number> | undefined
@@ -65,10 +67,11 @@ export class StateWriter implements Place {
       this.graph = new Map()
       this.wholeGraph(state)
     } finally {
+      this.first = undefined
       this.seen = undefined
       this.graph = undefined
       this.pending.length = 0
-      this.trail = []
+      this.trail.length = 0
     }
     return slab.subarray(this.start, at)
   }
@@ -84,8 +87,9 @@ export class StateWriter implements Place {
   }
 
   private begin(room: number): void {
+    this.first = undefined
     this.seen = undefined
-    this.trail = []
+    this.trail.length = 0
     this.start = at
     this.need(room)
     at += room
@@ -103,15 +107,19 @@ export class StateWriter implements Place {
   }
 
   private attributes(state: State): void {
-    const keys: string[] = []
-    for (const key in state) if (!key.startsWith('_v_')) keys.push(key)
-    if (keys.length > MAX_KEYS)
-      throw this.refuse(keys[MAX_KEYS] as string, `more than the ${MAX_KEYS} that an object can have`)
-    this.mapHead(keys.length)
-    for (const key of keys) {
+    let count = 0
+    for (const key in state) if (!isVolatile(key)) count += 1
+    if (count > MAX_KEYS)
+      throw new ObjectError('INVALID_VALUE', `${this.owner} has ${count} attributes; at most ${MAX_KEYS} can be stored`)
+    this.mapHead(count)
+    for (const key in state) {
+      if (isVolatile(key)) continue
       if (key === '__proto__' || key === '' || !this.text(key)) throw this.refuse(`'${key}'`, 'something under a name')
       this.value(state[key], key)
+      count -= 1
     }
+    if (count !== 0)
+      throw new ObjectError('INVALID_VALUE', `attributes of ${this.owner} came or went while its values were read`)
   }
 
   /** Each inner value is written once, and a node stands in its places: the record first, then the nodes as they were met. */
@@ -179,9 +187,7 @@ export class StateWriter implements Place {
       return
     }
     if (this.graph === undefined) {
-      this.seen ??= new Set()
-      if (this.seen.has(value)) throw SHARED
-      this.seen.add(value)
+      this.meet(value)
       this.content(value)
       return
     }
@@ -192,6 +198,17 @@ export class StateWriter implements Place {
     }
     this.special('node', 1)
     this.number(number)
+  }
+
+  /** Most states have one inner value, or none. */
+  private meet(value: object): void {
+    if (this.first === undefined) {
+      this.first = value
+      return
+    }
+    this.seen ??= new Set([this.first])
+    if (this.seen.has(value)) throw SHARED
+    this.seen.add(value)
   }
 
   private reference({ oid, className }: Reference): void {
@@ -435,3 +452,6 @@ export class StateWriter implements Place {
 
 /** Bytes before a text of that many bytes. */
 const headOf = (bytes: number): number => (bytes < 32 ? 1 : bytes < 0x100 ? 2 : bytes < 0x10000 ? 3 : 5)
+
+const isVolatile = (key: string): boolean => key.charCodeAt(0) === UNDERSCORE && key.startsWith('_v_')
+const UNDERSCORE = 95

@@ -1,0 +1,9 @@
+import { cellOf, Persistent } from './persistent.ts'
+
+/** An object whose class is not registered: keeps its state, refuses changes. */
+export class Broken extends Persistent {
+  /** The name under which its record knows the class. */
+  get _p_className(): string {
+    return cellOf(this)?.brokenName ?? ''
+  }
+}

@@ -1,0 +1,97 @@
+/** Makes records of the objects of one connection (ZODB: ObjectWriter). */
+import { ObjectError } from './errors.ts'
+import { type Cell, cellOf, type Jar, type Oid, type Persistent, ROOT_OID, type State } from './persistent.ts'
+import { type Place, pickle, type Refer, Reference } from './pickle.ts'
+import { type RecordBody, RecordDraft, roomFor } from './record.ts'
+import { entryOf } from './registry.ts'
+
+export interface Encoded {
+  readonly record: RecordBody
+  /** The objects that it refers to. */
+  readonly references: readonly Oid[]
+}
+
+export class ObjectWriter {
+  private readonly jar: Jar
+  private readonly adopt: (object: Persistent, where: () => string) => Cell
+  private owner: Cell | undefined
+  private references: Oid[] | undefined
+  private readonly refer: Refer = (object, place) => {
+    const known = cellOf(object) as Cell
+    const cell = known.jar === this.jar ? known : this.adopt(object, whereIn(this.owner as Cell, place))
+    this.references ??= []
+    this.references.push(cell.oid)
+    return referenceTo(cell)
+  }
+
+  /** @param adopt makes an object that belongs to no connection one of this; `where` tells a message where it was met */
+  constructor(jar: Jar, adopt: (object: Persistent, where: () => string) => Cell) {
+    this.jar = jar
+    this.adopt = adopt
+  }
+
+  /**
+   * The record of an object; the new ones that it refers to are adopted.
+   * @throws {ObjectError} INVALID_VALUE, INVALID_REFERENCE, UNKNOWN_CLASS
+   */
+  encode(cell: Cell): Encoded {
+    const { name, version } = classOf(cell)
+    this.owner = cell
+    this.references = undefined
+    const bytes = pickle(cell.loaded(), this.refer, cell, roomFor(name))
+    return { record: new RecordDraft(name, version, bytes), references: this.references ?? NONE }
+  }
+
+  /**
+   * Whether an object is no longer as it is stored.
+   * @param before the attributes that the record holds
+   */
+  differs(cell: Cell, stored: RecordBody, before: () => State): boolean {
+    const known: Refer = object => {
+      const other = cellOf(object) as Cell
+      if (other.jar !== this.jar) throw DIFFERENT
+      return referenceTo(other)
+    }
+    try {
+      const now = pickle(cell.loaded(), known, cell)
+      if (Buffer.compare(now, stored.state) === 0) return false
+      // it may be the same state, of an older version of its class or with older names of others
+      return Buffer.compare(now, pickle(before(), known, cell)) !== 0
+    } catch {
+      return true
+    }
+  }
+}
+
+const NONE: readonly Oid[] = []
+const DIFFERENT = new Error('refers to a new object')
+
+const referenceTo = (cell: Cell): Reference => new Reference(cell.oid, cell.brokenName ?? classOf(cell).name)
+
+const whereIn = (owner: Cell, place: Place) => () => `attribute ${place.path} of ${placeOf(owner)}`
+
+/** An object with its path, if it has one. */
+export function placeOf(cell: Cell): string {
+  try {
+    const path = cell.proxy.physicalPath
+    return path === '/' && cell.oid !== ROOT_OID ? `${cell}` : `${cell} at ${path}`
+  } catch {
+    // of a connection that has ended
+    return `${cell}`
+  }
+}
+
+/**
+ * How an object's class is registered.
+ * @param where the object was met, for the message
+ * @throws {ObjectError} UNKNOWN_CLASS
+ */
+export function classOf(cell: Cell, where?: () => string): { name: string; version: number } {
+  const entry = entryOf(cell.ctor)
+  if (entry !== undefined) return entry
+  const { name } = cell.proxy.constructor
+  throw new ObjectError(
+    'UNKNOWN_CLASS',
+    `class ${name} is not registered, its objects cannot be stored${where === undefined ? '' : ` (${where()})`}; call registerClass('${name}', ${name}) first`,
+  )
+}
