@@ -50,18 +50,23 @@ export async function reading<T>(
   }
 }
 
+/** In milliseconds. */
+const UNITS = { d: 86_400_000, h: 3_600_000, m: 60_000 } as const
+
 /**
- * The moment that a text names: a transaction's id as `log` prints it, or a date as `2026-03-31` (its midnight, UTC) or
- * `2026-03-31T12:00:00Z`.
+ * The moment that a text names: a transaction's id as `log` prints it, a date as `2026-03-31` (its midnight, UTC) or
+ * `2026-03-31T12:00:00Z`, or how long ago it was, as `30d` or `12h`.
  * @throws {ObjectError} INVALID_ARGUMENT
  */
 export function momentOf(text: string, option: string): Moment {
   if (/^\d{1,16}$/.test(text)) return Number(text)
   const date = new Date(text)
   if (/^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d))?$/.test(text) && !Number.isNaN(date.getTime())) return date
+  const age = /^(\d{1,5})([dhm])$/.exec(text)
+  if (age !== null) return new Date(Date.now() - Number(age[1]) * UNITS[age[2] as keyof typeof UNITS])
   throw new ObjectError(
     'INVALID_ARGUMENT',
-    `${option}: expected a transaction's id (objtree log), or a date like 2026-03-31 or 2026-03-31T12:00:00Z, found ${JSON.stringify(text)}`,
+    `${option}: expected a transaction's id (objtree log), a date like 2026-03-31 or 2026-03-31T12:00:00Z, or an age like 30d or 12h, found ${JSON.stringify(text)}`,
   )
 }
 

@@ -25,12 +25,13 @@ export const command: TreeCommand<Args, Result> = {
     before: {
       type: 'string',
       kind: 'transaction',
-      describe: 'forget what was before: a transaction, or a date [default: now]',
+      describe: 'forget what was before: a transaction, a date, or an age [default: now]',
     },
     gc: { type: 'boolean', default: true, describe: 'remove objects that nothing refers to; --no-gc keeps them' },
   },
   examples: [
     ['pack --before 2026-01-01 --dry-run', 'tell how much would be forgotten'],
+    ['pack --before 30d --yes', 'keep the last thirty days'],
     ['pack --yes', 'forget all history'],
   ],
   async run(context, { before, gc, dryRun }) {

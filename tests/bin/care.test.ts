@@ -63,6 +63,7 @@ t.test('pack forgets history, after telling how much', async t => {
   )
   t.equal((await json<unknown[]>(['log'])).length, 4, 'a dry run forgets nothing')
   t.match(await json(['pack', '--before', String(tid), '--dry-run']), { transactions: 3, packed: null })
+  t.match(await json(['pack', '--before', '12h']), { transactions: 0, revisions: 0 }, 'what is younger than that stays')
   const packed = await json<{ objects: number; revisions: number }>(['pack', '--no-gc'])
   t.ok(packed.revisions > 0)
   t.equal(packed.objects, 0, 'with --no-gc objects stay')
