@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { COMMANDS } from '../../administration/commands/index.ts'
 import { CONFIG_KEYS, type ConfigKeyName } from '../../maildrop/index.ts'
 import { pack } from '../support/packing.ts'
 import { freePort } from '../support/ports.ts'
@@ -59,6 +60,8 @@ t.test('the package contains what is needed and nothing else', async t => {
     'maildrop/maildrop.service',
     'package.json',
     'templates/order-confirmation.hbs',
+    'man/objtree.1',
+    ...Object.keys(COMMANDS).map(name => `man/objtree-${name}.1`),
   ]
   t.same(files.filter(file => !file.startsWith('dist/')).sort(), expected.sort())
   const sources = ['lib', 'objects', 'templates', 'maildrop', 'administration', 'bin'].flatMap(room =>
