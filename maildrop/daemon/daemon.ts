@@ -68,9 +68,11 @@ export interface Timing {
   /** Between two signs of life to other daemons, and without one after which they take back what this one has claimed. */
   readonly heartbeat: number
   readonly lease: number
+  /** That messages in transfer get to finish when it stops. */
+  readonly grace: number
 }
 
-export const TIMING: Timing = { tick: 500, heartbeat: 5000, lease: 30_000 }
+export const TIMING: Timing = { tick: 500, heartbeat: 5000, lease: 30_000, grace: STOP_GRACE }
 /** Milliseconds that MAILDROP_ON_FAILURE gets then. */
 const HOOK_GRACE = 5000
 /** Every so many ticks. */
@@ -311,7 +313,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       clearInterval(scan)
       await changing
       await ticking.stop()
-      await Promise.all([hook.stop(HOOK_GRACE), ...Array.from(alive, generation => end(generation, STOP_GRACE))])
+      await Promise.all([hook.stop(HOOK_GRACE), ...Array.from(alive, generation => end(generation, timing.grace))])
       clearInterval(beating)
       releasePidFile(first.pidFile)
       log.line('stop', { pid: process.pid })
