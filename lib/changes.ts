@@ -14,7 +14,7 @@ export interface ChangesOptions {
 /**
  * Every transaction after `since`, once, in order; ends when the signal is given or the database is closed. Whoever keeps the tid of the
  * last one it has dealt with can go on from there after a restart.
- * @throws {ObjectError} HISTORY_PACKED if transactions after `since` have been packed away
+ * @throws {ObjectError} INVALID_ARGUMENT for a `since` that this database does not know; HISTORY_PACKED if transactions after `since` have been packed away
  */
 export async function* changes(
   storage: Storage,
@@ -22,6 +22,11 @@ export async function* changes(
   closing: AbortSignal,
 ): AsyncGenerator<LogEntry> {
   const over = AbortSignal.any(signal === undefined ? [closing] : [closing, signal])
+  if (!Number.isSafeInteger(since) || since < 0 || since > storage.lastTid)
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `changes: since must be the id of a transaction of ${storage.location}, of which the last one is ${storage.lastTid}; found ${since}. If the database was restored from a backup, begin anew from its present state`,
+    )
   let known = since
   let wake = () => {}
   const stop = storage.onCommit(() => wake())

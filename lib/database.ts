@@ -147,7 +147,7 @@ export class Database<Root extends Persistent = Persistent> {
 
   /**
    * The committed transactions after `since`, then each new one; an endless iteration until the signal is given or the database closes.
-   * @throws {ObjectError} HISTORY_PACKED
+   * @throws {ObjectError} (at the first step) INVALID_ARGUMENT, HISTORY_PACKED
    */
   changes(options: ChangesOptions = {}): AsyncIterableIterator<LogEntry> {
     this.assertOpen()

@@ -5,6 +5,7 @@
  * bytes of state, the ones that came first become ghosts; a ghost is held weakly, and goes when nobody refers to it. An object with unsaved changes, or
  * of which inner values may be in use, is never made a ghost.
  */
+import { ObjectError } from './errors.ts'
 import { Cell, type Oid } from './persistent.ts'
 
 export interface CacheLimits {
@@ -26,6 +27,9 @@ export class ObjectCache {
   private keptBytes = 0
 
   constructor({ cacheSize = 100_000, cacheBytes = 128 * 1024 * 1024 }: CacheLimits) {
+    for (const [name, limit] of Object.entries({ cacheSize, cacheBytes }))
+      if (!(typeof limit === 'number' && limit >= 0))
+        throw new ObjectError('INVALID_ARGUMENT', `${name} must be a number from 0, found ${String(limit)}`)
     this.size = cacheSize
     this.bytes = cacheBytes
   }

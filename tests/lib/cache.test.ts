@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { Item, openTestDatabase, type Root } from '../support/database.ts'
+import { codeOf, Item, newLevel, openTestDatabase, type Root } from '../support/database.ts'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
@@ -102,5 +102,15 @@ t.test('ghosts that nobody refers to are collected', async t => {
   t.ok(connection.cacheStats.objects < 500, `${connection.cacheStats.objects} objects are left`)
   t.equal((connection.root.tree.get(2999) as Item).label.trim(), '2999')
   connection.close()
+  await db.close()
+})
+
+t.test('limits that are none are refused', async t => {
+  const db = await openTestDatabase()
+  for (const limit of [-1, Number.NaN, '5'] as number[]) {
+    t.equal(await codeOf(() => db.open({ cacheSize: limit })), 'INVALID_ARGUMENT')
+    t.equal(await codeOf(() => openTestDatabase(newLevel(), { cacheBytes: limit })), 'INVALID_ARGUMENT')
+  }
+  db.open({ cacheSize: 0, cacheBytes: Number.POSITIVE_INFINITY }).close()
   await db.close()
 })

@@ -59,3 +59,30 @@ t.test('a feed from before the last pack says that it would have holes', async t
   t.equal(await codeOf(() => db.changes({ since }).next()), 'HISTORY_PACKED')
   await db.close()
 })
+
+t.test('a since that the database does not know is refused, and keeps nobody busy', async t => {
+  const db = await openTestDatabase()
+  const last = (await db.undoLog({ last: 1 }))[0]!.tid
+  for (const since of [last + 1, Date.now() * 2000, -1, 1.5, Number.NaN])
+    t.equal(await codeOf(() => db.changes({ since }).next()), 'INVALID_ARGUMENT', `${since}`)
+  const next = db.changes({ since: last }).next()
+  await db.transact(root => void (root.n = 1), { note: 'one' })
+  t.match(await next, { value: { note: 'one' } })
+  await db.close()
+})
+
+t.test('a feed under way goes on while the database is packed, unless what it has not seen is', async t => {
+  const db = await openTestDatabase()
+  const feed = db.changes()
+  const first = feed.next()
+  await db.transact(root => void (root.n = 1), { note: 'one' })
+  t.match(await first, { value: { note: 'one' } })
+  await db.pack()
+  const second = feed.next()
+  await db.transact(root => void (root.n = 2), { note: 'two' })
+  t.match(await second, { value: { note: 'two' } })
+  for (let n = 3; n < 6; n++) await db.transact(root => void (root.n = n))
+  await db.pack()
+  t.equal(await codeOf(() => feed.next()), 'HISTORY_PACKED')
+  await db.close()
+})
