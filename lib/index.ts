@@ -29,6 +29,7 @@ export {
 export type { DatabaseStats } from './stats.ts'
 export type { BlobSource } from './storage/blob-store.ts'
 export type { Level } from './storage/level.ts'
+export { lockHolder } from './storage/lock-holder.ts'
 export type { PackOptions, PackResult } from './storage/storage.ts'
 export { copyOf } from './subtree.ts'
 export type { DataManager, Savepoint, Transaction, TransactionStatus } from './transaction.ts'

@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs'
 import { readdir, rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { lockHolder } from '../../lib/index.ts'
 import { ObjectError, openDatabase, restoreDatabase } from '../../objects/index.ts'
 import type { DirectoryCommand, DryRun, Typed } from '../command.ts'
 import { count, when } from '../output.ts'
@@ -64,18 +65,24 @@ export const command: DirectoryCommand<Args, Result> = {
   },
 }
 
-/** @throws {ObjectError} DATABASE_LOCKED if somebody has it open */
+/**
+ * Opens the old database once more, which publishes the mail that it has committed, and changes nothing if it is damaged.
+ * @throws {ObjectError} DATABASE_LOCKED if somebody has it open
+ */
 async function assertFree(directory: string): Promise<void> {
   try {
-    await (await openDatabase(directory, { create: false, salvage: true, socket: false })).close()
+    await (await openDatabase(directory, { create: false, socket: false })).close()
   } catch (error) {
-    if (error instanceof ObjectError && error.code === 'DATABASE_LOCKED')
-      throw new ObjectError(
-        'DATABASE_LOCKED',
-        `${error.message.split(';')[0]}; stop that process first: a database cannot be exchanged while it is in use`,
-        { cause: error },
-      )
-    // one that is damaged is what restore is for
+    const { message, code } = error as ObjectError
+    // one that is damaged is what restore is for; but it may be refused before it is seen that somebody has it open
+    const holder = lockHolder(directory)
+    if (code !== 'DATABASE_LOCKED' && (holder === undefined || holder.pid === process.pid)) return
+    const who = code === 'DATABASE_LOCKED' ? message.split(';')[0] : `process ${holder?.pid} has ${directory} open`
+    throw new ObjectError(
+      'DATABASE_LOCKED',
+      `${who}; stop that process first: a database cannot be exchanged while it is in use`,
+      { cause: error },
+    )
   }
 }
 

@@ -1,9 +1,10 @@
 /** Looking after a database: export, import, pack, verify, backup, restore, upgrade, stats and watch. */
 import { existsSync } from 'node:fs'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { launchProgram, PROJECT } from '../support/children.ts'
+import { mailsIn } from '../support/maildrop.ts'
 import { objtreeUser } from '../support/objtree.ts'
 import { TOP } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -111,9 +112,27 @@ t.test('restore does not exchange a database that is in use', async t => {
   })
   await waitFor('the holder', () => child.output().includes('open'))
   await fails(['restore', 'copy'], new RegExp(`${child.pid}.*stop that process first`))
+  const current = join(cwd, 'data', 'objects', 'CURRENT')
+  await rename(current, `${current}.away`)
+  await fails(['restore', 'copy'], /has .* open.*stop that process first/)
+  t.ok(existsSync(`${current}.away`), 'a damaged one neither')
   child.process.kill('SIGKILL')
   await child.ended
   await ok(['restore', 'copy'])
+  t.equal(await ok(['ls']), '', 'but one that is damaged and free is')
+})
+
+t.test('restore publishes the mail that the old database has committed', async t => {
+  const { ok, cwd, run } = await objtreeUser(t)
+  await ok(['add', 'MaildropHost', '/XYZ'])
+  await ok(['backup', 'copy'])
+  const spool = join(cwd, 'data', 'maildrop', 'spool')
+  await mkdir(join(cwd, 'data', 'maildrop'), { recursive: true })
+  await writeFile(spool, 'in the way')
+  await run(['send', '/XYZ'], 'From: a@example.org\nTo: b@example.org\n\nText\n')
+  await rm(spool)
+  await ok(['restore', 'copy'])
+  t.equal(mailsIn(spool).length, 1)
 })
 
 t.test('verify tells that all is well, and which record is not', async t => {
