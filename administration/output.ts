@@ -3,8 +3,9 @@
  *
  * Data never controls the terminal: what is not visible is shown as an escape. Colours obey NO_COLOR (no-color.org).
  */
+import { createRequire } from 'node:module'
 import { stripVTControlCharacters, styleText } from 'node:util'
-import Table from 'cli-table3'
+import type CliTable from 'cli-table3'
 import { pour, say } from '../maildrop/commands/output.ts'
 import { printable } from './printable.ts'
 
@@ -43,6 +44,8 @@ export class Output {
       say(this.style('dim', empty))
       return
     }
+    // not before it is needed
+    const Table = createRequire(import.meta.url)('cli-table3') as typeof CliTable
     const table = new Table({
       head: head.map(each => this.style('bold', each)),
       style: { head: [], border: [], compact: true },
