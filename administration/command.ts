@@ -23,6 +23,7 @@ export interface Positional {
   /** Takes all that follow. */
   readonly many?: true
   readonly kind?: Kind
+  readonly choices?: readonly string[]
   readonly default?: string
 }
 

@@ -25,6 +25,7 @@ const yargs = createRequire(import.meta.url)('yargs/yargs') as typeof Yargs
 
 /** @param args what follows the name of the program */
 export async function objtree(args: readonly string[]): Promise<void> {
+  if (args[0]?.startsWith('--complete')) return (await import('./completion.ts')).completion(args)
   process.removeAllListeners('warning')
   process.on('warning', ({ message }) => process.stderr.write(`${NAME}: warning: ${message}\n`))
   const parser = yargs([...args])

@@ -88,12 +88,13 @@ export function optionOptions({ type, describe, alias, many, default: value }: O
   }
 }
 
-function positionalOptions({ describe, required, many, default: value }: Positional): PositionalOptions {
+function positionalOptions({ describe, required, many, choices, default: value }: Positional): PositionalOptions {
   return {
     type: 'string',
     describe,
     ...(required && { demandOption: true }),
     ...(many && { array: true }),
+    ...(choices !== undefined && { choices }),
     ...(value !== undefined ? { default: value } : many && !required && { default: [] }),
   }
 }

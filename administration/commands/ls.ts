@@ -20,6 +20,7 @@ export interface Entry {
   readonly title: string
   /** Children of a folder, bytes of a file or a template; null for others. */
   readonly size: number | null
+  readonly folder: boolean
   /** When it was last written (ISO 8601); not when something in it was. */
   readonly changed: string
 }
@@ -35,6 +36,7 @@ export function entryOf(object: Persistent): Entry {
     type,
     title,
     size,
+    folder: object instanceof Folder,
     changed: timeOf(object._p_serial as number),
   }
 }

@@ -84,6 +84,7 @@ const LINES: Readonly<Record<string, readonly string[]>> = {
   undo: [],
   pack: [],
   restore: ['backup'],
+  completion: ['bash'],
 }
 /** What may be there or not. */
 const OPTIONAL = ['settings', 'messages', 'from', 'children']
