@@ -10,6 +10,7 @@ import type { Argv } from 'yargs'
 import type { Command, Typed } from '../administration/command.ts'
 import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
 import { Output } from '../administration/output.ts'
+import { printable } from '../administration/printable.ts'
 import { run, usageError } from '../maildrop/commands/output.ts'
 import { applicationSettings, loadModules } from './application.ts'
 import { confirmed } from './asking.ts'
@@ -27,7 +28,7 @@ const yargs = createRequire(import.meta.url)('yargs/yargs') as typeof Yargs
 export async function objtree(args: readonly string[]): Promise<void> {
   if (args[0]?.startsWith('--complete')) return (await import('./completion.ts')).completion(args)
   process.removeAllListeners('warning')
-  process.on('warning', ({ message }) => process.stderr.write(`${NAME}: warning: ${message}\n`))
+  process.on('warning', ({ message }) => process.stderr.write(`${NAME}: warning: ${oneLine(message)}\n`))
   const parser = yargs([...args])
     .scriptName(NAME)
     .usage('$0 COMMAND\n\nLooks at and changes the object tree.')
@@ -39,6 +40,7 @@ export async function objtree(args: readonly string[]): Promise<void> {
     .example('$0 add MaildropHost /mail/XYZ --parents', 'a mail host in it')
     .example('$0 tree', 'see what is there')
     .epilogue('Exit codes: 0 done, 1 failed, 2 wrong usage.  $0 COMMAND --help tells about a command.')
+    .recommendCommands()
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .strict()
     .version(false)
@@ -59,13 +61,26 @@ async function addCommands(parser: Argv, args: readonly string[]): Promise<void>
       argv => declare(argv, command),
       typed => {
         const wrong = wrongOption(command, typed)
-        return wrong === undefined ? run(NAME, () => perform(asked, command, typed, args)) : usageError(NAME, wrong)
+        return wrong === undefined
+          ? run(NAME, () => said(perform(asked, command, typed, args)))
+          : usageError(NAME, wrong)
       },
     )
     return
   }
   for (const [name, { summary }] of Object.entries(COMMANDS)) parser.command(name, summary)
 }
+
+/** Messages quote files and data: an error is one line all the same, and nothing of it controls the terminal. */
+async function said(work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } catch (cause) {
+    throw new Error(oneLine(cause instanceof Error ? cause.message : String(cause)), { cause })
+  }
+}
+
+const oneLine = (message: string): string => printable(message.trim().replace(/\s*\n\s*/g, ' '))
 
 /** The first word that is no option. */
 function commandIn(args: readonly string[]): CommandName | undefined {

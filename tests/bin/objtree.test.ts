@@ -100,6 +100,20 @@ t.test('what is stored cannot send commands to the terminal', async t => {
   t.equal(JSON.parse(await ok(['ls', '--json']))[0].title, 'a\u001b[2Jb\nc\u009bd')
 })
 
+t.test('an error is one line, whatever it quotes', async t => {
+  const { ok, fails, cwd } = await objtreeUser(t)
+  await ok(['add', 'Folder', '/f'])
+  await mkdir(join(cwd, 'files'))
+  for (const text of ['\u001b[2J\n{', '{"format":1,\n"x\u001b[2J\n":2}']) {
+    await writeFile(join(cwd, 'files', '.objtree.json'), text)
+    await fails(['import-dir', 'files', '/f'], /^[^\u001b]*\.objtree\.json[^\u001b]*$/)
+  }
+  await fails(['show', '/a\nb\u001b[2Jc'], /^[^\u001b]*nothing at[^\u001b]*$/)
+  await writeFile(join(cwd, 'bad.mjs'), 'throw new Error("one\\ntwo\u001b[2J")')
+  await fails(['ls', '--require', 'bad.mjs'], /cannot be loaded: one/)
+  await fails(['tre'], /Did you mean tree\?/, 2)
+})
+
 t.test('render prints a page of the tree or of a file, and commits the mail it sends', async t => {
   const { ok, fails, cwd } = await objtreeUser(t)
   await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
