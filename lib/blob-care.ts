@@ -34,14 +34,23 @@ export function contentOfRow(key: string): { id: string; oid: Oid } | undefined 
   return { id, oid: Number(oid) }
 }
 
-/** Removes the contents that no revision of their blob names any more. */
-export async function sweepBlobs(storage: Storage): Promise<void> {
+/** What an open connection sees of an object. */
+export type View = (oid: Oid) => RecordBody | undefined
+
+/**
+ * Removes the contents that no revision of their blob names any more, and that nobody sees.
+ * @param views of the connections that are open now; what only they see goes with a later sweep
+ */
+export async function sweepBlobs(storage: Storage, views: () => Iterable<View>): Promise<void> {
   const known: { id: string; oid: Oid }[] = []
   for await (const content of committedContents(storage)) known.push(content)
   // from here on the snapshot shows every revision that came with these rows
   await storage.settled()
   const snapshot = storage.snapshot()
-  const unused = known.filter(({ id, oid }) => contentOf(snapshot, oid, id) === undefined)
+  const open = [...views()]
+  const unused = known.filter(
+    ({ id, oid }) => contentOf(snapshot, oid, id) === undefined && !open.some(view => shows(view, oid, id)),
+  )
   snapshot.release()
   if (unused.length === 0) return
   // the rows first: without them, what is left of the files is garbage, never a blob without its content
@@ -51,6 +60,16 @@ export async function sweepBlobs(storage: Storage): Promise<void> {
   )
   for (const id of new Set(unused.map(each => each.id)))
     if (!(await hasOwner(storage, id))) await storage.blobs.remove([id])
+}
+
+function shows(view: View, oid: Oid, id: string): boolean {
+  try {
+    const record = view(oid)
+    return record !== undefined && (saidContent(record) as Partial<BlobContent> | null | undefined)?.id === id
+  } catch {
+    // what cannot be read is not known to be seen by nobody
+    return true
+  }
 }
 
 /** What the revisions of a blob say of that content; undefined if none of them has it. */

@@ -41,12 +41,12 @@ export class Blob extends Persistent {
   async write(source: BlobSource): Promise<void> {
     const connection = connectionOf(this)
     connection.add(this)
-    const { transaction } = connection
-    const staged = () => StagedContents.of(transaction, connection.blobs)
+    const { transaction, blobs } = connection
+    const staged = () => StagedContents.of(transaction, blobs)
     staged()
-    const content = await connection.blobs.stage(source)
+    const content = await blobs.stage(source)
     if (transaction.status !== 'active') {
-      await connection.blobs.remove([content.id])
+      await blobs.remove([content.id])
       throw new ObjectError(
         'TRANSACTION_FAILED',
         'the transaction ended before the content of the blob was written; await write()',

@@ -168,6 +168,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.closed = true
     this.stopListening()
     this.snapshot.release()
+    this.database.released(this)
+  }
+
+  /** What the connection sees stored of an object, whatever its transaction has changed. */
+  seen(oid: Oid): StoredRecord | undefined {
+    return this.snapshot.load(oid)
   }
 
   /** Makes ghosts of all loaded objects but those with unsaved changes or with inner values in use (ZODB's cacheMinimize). */

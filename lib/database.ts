@@ -69,6 +69,8 @@ export class Database<Root extends Persistent = Persistent> {
   readonly outbox: Outbox
   private readonly storage: Storage
   private readonly closers: (() => Promise<void>)[] = []
+  /** Those that are open: a pack leaves them the contents of blobs that they see. */
+  private readonly connections = new Set<Connection<Root>>()
   /** What goes through the contents of blobs as of some moment: no pack removes any meanwhile. */
   private readonly blobReaders = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
@@ -95,7 +97,9 @@ export class Database<Root extends Persistent = Persistent> {
     const { at, before, ...others } = options
     this.assertOpen()
     const past = at === undefined && before === undefined ? undefined : lastSeen(this.storage, { at, before })
-    return new Connection<Root>({ storage: this.storage, past }, { ...this.limits, ...others }, this)
+    const connection = new Connection<Root>({ storage: this.storage, past }, { ...this.limits, ...others }, this)
+    this.connections.add(connection)
+    return connection
   }
 
   /**
@@ -141,7 +145,7 @@ export class Database<Root extends Persistent = Persistent> {
     const result = await this.storage.pack({ ...options, before: tidOf(before, 'pack') })
     // what began before the pack sees the history, and needs its blobs
     await Promise.allSettled(this.blobReaders)
-    await sweepBlobs(this.storage)
+    await sweepBlobs(this.storage, () => Array.from(this.connections, each => (oid: Oid) => each.seen(oid)))
     return result
   }
 
@@ -252,6 +256,11 @@ export class Database<Root extends Persistent = Persistent> {
   async verify({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
     this.assertOpen()
     return this.readingBlobs(verify(this.storage, () => this.open({ readOnly: true }), progress))
+  }
+
+  /** Called by a connection that has ended. */
+  released(connection: Connection<Root>): void {
+    this.connections.delete(connection)
   }
 
   /** Has `closer` awaited before the database is closed. */

@@ -223,3 +223,53 @@ t.test('a blob can take over the content of another one, which stays as long as 
   t.equal(contents(home).length, 1)
   await db.close()
 })
+
+t.test('a pack leaves open and historical readers the contents that they see; a later one removes them', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(home)
+  await db.transact(async root => void (await place(root).write('first')))
+  const write = (text: string) => db.transact(root => (root.any as Blob).write(text))
+  const reader = db.open()
+  await write('second')
+  const at = (await db.undoLog({ last: 1 }))[0]!.tid
+  await write('third')
+  const past = db.open({ at })
+  await db.transact(root => void (root.any = undefined))
+  await db.pack()
+  for (let turn = 0; turn < 2; turn++) {
+    t.equal(String(await (reader.root.any as Blob).bytes()), 'first')
+    t.equal(String(await (past.root.any as Blob).bytes()), 'second')
+    t.same(
+      contents(home)
+        .map(file => readFileSync(file, 'utf8'))
+        .sort(),
+      ['first', 'second'],
+      'and nothing else',
+    )
+    await db.pack()
+  }
+  reader.close()
+  await db.pack()
+  t.same(
+    contents(home).map(file => readFileSync(file, 'utf8')),
+    ['second'],
+  )
+  past.close()
+  await db.pack()
+  t.same(contents(home), [])
+  t.ok((await db.verify()).ok)
+  await db.close()
+})
+
+t.test('a content that comes too late for its transaction is removed, and the writer is told why', async t => {
+  const home = await directory(t)
+  const db = await openTestDatabase(home)
+  let written: Promise<string | undefined> | undefined
+  await db.transact(root => {
+    const blob = place(root)
+    written = codeOf(() => blob.write('late'))
+  })
+  t.equal(await written, 'TRANSACTION_FAILED')
+  t.same(contents(home), [])
+  await db.close()
+})
