@@ -84,8 +84,8 @@ interface Described<Args, Result> {
   /** By default the arguments are what was typed. */
   prepare?(typed: Typed): Args | Promise<Args>
   print(result: Result, out: Output, args: Args): void | Promise<void>
-  /** Shows a part that was emitted. By default bytes go out as they are, anything else as a line of JSON. */
-  printPart?(part: never, out: Output, asJson: boolean): void | Promise<void>
+  /** A part that was emitted, as a line for people. Without it, and with `--json`, it is a line of JSON; bytes go out as they are. */
+  lineOf?(part: never): string
   /** Whether the result, though it could be given, means that what was looked for is not so: the exit code is 1. */
   failed?(result: Result): boolean
 }

@@ -103,16 +103,32 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
   const line = process.stderr.isTTY ? new ProgressLine() : undefined
   const interrupted = new AbortController()
   const interrupt = () => interrupted.abort(new Error('interrupted'))
-  const listener = listenerFor(command, out, line, typed.json === true, interrupted)
+  const unread = () => interrupted.abort(new Error('nobody reads the output any more'))
+  const listener: Listener = {
+    watched: line !== undefined,
+    progress: state => line?.update(state),
+    signal: interrupted.signal,
+    async emit(part) {
+      const { lineOf } = command
+      const line = () => (lineOf === undefined || typed.json ? JSON.stringify(part) : lineOf(part as never))
+      if (!(await out.pour(part instanceof Uint8Array ? part : `${line()}\n`))) unread()
+    },
+  }
   const call = async (more: object) => {
     // the first one ends the work in order, another one at once
     process.once('SIGINT', interrupt)
+    process.stdout.once('error', unread)
     const invocation = { command: name, args: { ...args, ...more }, user: userName(), note: noteOf([NAME, ...words]) }
     try {
       return await carryOut(command, invocation, place, listener)
+    } catch (error) {
+      // that is how it ends
+      if (command.lasting && interrupted.signal.aborted) return null
+      throw error
     } finally {
       await line?.end()
       process.removeListener('SIGINT', interrupt)
+      process.stdout.removeListener('error', unread)
     }
   }
   const show = async (result: unknown, shown: object) => {
@@ -129,23 +145,4 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
     }
   }
   await show(await call({ dryRun: false }), { dryRun: false })
-}
-
-function listenerFor(
-  command: Command,
-  out: Output,
-  line: ProgressLine | undefined,
-  asJson: boolean,
-  interrupted: AbortController,
-): Listener {
-  return {
-    watched: line !== undefined,
-    progress: state => line?.update(state),
-    signal: interrupted.signal,
-    async emit(part) {
-      if (command.printPart !== undefined) await command.printPart(part as never, out, asJson)
-      else if (!(part instanceof Uint8Array)) out.line(JSON.stringify(part))
-      else if (!(await out.pour(part))) interrupted.abort(new Error('nobody reads the output any more'))
-    },
-  }
 }

@@ -1,7 +1,7 @@
 /** `watch`: follows what is committed, until it is interrupted. */
 import type { TreeCommand } from '../command.ts'
 import { type Entry, entryOf } from '../entries.ts'
-import { cell, count, type Output, when } from '../output.ts'
+import { cell, count, when } from '../output.ts'
 import { nameOf, reading, tidOf } from '../places.ts'
 
 interface Args {
@@ -37,12 +37,10 @@ export const command: TreeCommand<Args, null> = {
       clearInterval(alive)
     }
   },
-  printPart: (event: Event, out: Output, asJson: boolean) => {
-    if (asJson) return out.line(JSON.stringify(event))
-    const { tid, time, user, note, oids, paths } = event
+  lineOf: ({ tid, time, user, note, oids, paths }: Event) => {
     const more = paths.length > 3 ? ` and ${count(paths.length - 3, 'more', 'more')}` : ''
     const where = paths.length === 0 ? count(oids.length, 'object') : paths.slice(0, 3).map(cell).join(' ') + more
-    out.line([when(time), String(tid), cell(user), where, cell(note)].join('\t'))
+    return [when(time), String(tid), cell(user), where, cell(note)].join('\t')
   },
   print: () => undefined,
 }

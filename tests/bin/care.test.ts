@@ -205,5 +205,22 @@ t.test('watch gives each transaction a line, until it is interrupted', async t =
     t.match(stdout, pattern)
     if (args.length > 0) t.match(JSON.parse(stdout), { tid, paths: ['/f'], note: 'objtree add Folder /f --json' })
   }
-  await rm(join(cwd, 'data'), { recursive: true })
+})
+
+t.test('watch goes on while commands change what it watches, and ends when nobody reads any more', async t => {
+  const { ok, cwd } = await objtreeUser(t)
+  const options = { cwd, env: { NODE_OPTIONS: undefined } }
+  const launcher = join(TOP, 'bin', 'objtree')
+  const first = launchProgram(t, launcher, ['watch', '--since', '0', '--json'], options)
+  await waitFor('the first line', () => first.output().includes('\n'))
+  // the first one has the database open, this one is carried out there
+  const second = launchProgram(t, 'sh', ['-c', `'${launcher}' watch --since 0 --json; echo ended $?`], options)
+  const third = launchProgram(t, 'sh', ['-c', `'${launcher}' watch --since 0 | head -1`], options)
+  await waitFor('the first line of each', () => second.output().includes('\n') && third.output().includes('\n'))
+  await ok(['add', 'Folder', '/f'])
+  await waitFor('the line of the addition', () => [first, second].every(each => each.output().includes('"/f"')))
+  t.equal((await third.ended).stdout.split('\n').length, 2, 'the reader has gone, and so does the command')
+  first.process.kill('SIGINT')
+  t.match(await first.ended, { end: 0, stderr: '' })
+  await waitFor('the other one', () => second.output().includes('ended'))
 })
