@@ -309,7 +309,7 @@ const hostileText = fc.string({
   maxLength: 40,
 })
 
-t.test('10,000 random values in all places at once leave headers, recipients and body as written', async () => {
+t.test('random values in all places at once, by many ways, leave headers, recipients and body as written', async () => {
   const source = `<<#sendmail "XYZ" subject=(concat "S " v)>>
 From: "Shop <<v>>" <shop@example.org>
 To: {{{v}}} <ann@example.org>, Team <<v>>: bob@example.org;
@@ -332,7 +332,7 @@ Body: <<v>>
       })
       assert.deepEqual(found.counts, [1, 2, 1])
     }),
-    { numRuns: 10_000 },
+    { numRuns: 2000 },
   )
 })
 
