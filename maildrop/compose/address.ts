@@ -32,13 +32,13 @@ export function mailboxesOf(addresses: readonly Address[]): Mailbox[] {
 
 /** Writes an address list as the value of a header (RFC 5322 §3.4), in ASCII but for local parts that are not. */
 export function formatAddresses(addresses: readonly Address[]): string {
-  return addresses
-    .map(address =>
-      'members' in address
-        ? `${encodePhrase(address.name)}:${address.members.length ? ' ' : ''}${address.members.map(formatMailbox).join(', ')};`
-        : formatMailbox(address),
-    )
-    .join(', ')
+  return addresses.map(address => ('members' in address ? formatGroup(address) : formatMailbox(address))).join(', ')
+}
+
+function formatGroup({ name, members }: Group): string {
+  const phrase = encodePhrase(name)
+  // RFC 2047 section 5 (3): a blank between an encoded word and a sign
+  return `${phrase}${phrase.endsWith('?=') ? ' ' : ''}:${members.length ? ' ' : ''}${members.map(formatMailbox).join(', ')};`
 }
 
 /**

@@ -310,6 +310,12 @@ t.test('an address in characters beyond ASCII stands in the message as UTF-8', a
   t.equal(mail.to && [mail.to].flat()[0]?.value[0]?.name, 'Jörg')
 })
 
+t.test('the name of a group that is encoded stands apart from its colon', async t => {
+  const { wire, envelope } = await composed('From: a@b.c\nTo: Büro: d@e.f;, Team: g@h.i;\n\nx')
+  t.match(wire, 'To: =?UTF-8?Q?B=C3=BCro?= : d@e.f;, Team: g@h.i;\r\n')
+  t.same(envelope.to, ['d@e.f', 'g@h.i'])
+})
+
 t.test('header lines that are right already keep their bytes, others are written anew', async t => {
   const signature = 'DKIM-Signature: v=1; a=rsa-sha256;\r\n\tb=abc def\r\n'
   const { wire } = await composed(`${signature}From: a@b.c\r\nTo: d@e.f\r\nX-Long: ${'word '.repeat(400)}\r\n\r\nx`)
