@@ -1,5 +1,5 @@
 /** Leases: many daemons on one spool of which one stands still or dies, and clocks that say anything. */
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -91,6 +91,62 @@ for (const count of [2, 4]) {
     t.strictSame(namesIn(drop.spool, 'failed'), [])
   })
 }
+
+t.test(
+  'daemons are frozen at every stage and wake up later: nothing is lost, and twice is only what the journal says',
+  async t => {
+    const stages = ['mail', 'rcpt', 'data', 'body', 'dot'] as const
+    let strike: { stage: (typeof stages)[number]; left: number; victim: Child } | undefined
+    const see = (stage: (typeof stages)[number]): undefined => {
+      if (strike?.stage !== stage) return
+      strike.left -= 1
+      if (strike.left === 0) strike.victim.process.kill('SIGSTOP')
+    }
+    const script: SmtpScript = {
+      mail: () => see('mail'),
+      rcpt: () => see('rcpt'),
+      data: () => see('data'),
+      body: () => see('body'),
+      dot: () => see('dot'),
+    }
+    const { server, drop } = await setUp(t, script, { ADD_MESSAGEID: '1', MAILDROP_CONNECTIONS: '3' })
+    const names = ['one', 'two']
+    const daemons = await Promise.all(names.map(name => beside(drop, name)))
+    const expected = new Map<string, string>()
+    const logs = (): string => names.map(name => readFileSync(join(drop.home, `${name}.log`), 'utf8')).join('')
+    const lost = (): number => logs().split(' claims-lost ').length - 1
+    for (const [round, stage] of stages.entries()) {
+      const victim = daemons[round % 2]!
+      strike = { stage, left: 4 + round, victim }
+      const before = lost()
+      for (let i = 0; i < 60; i++) {
+        const to = `r${round}-${i}@example.org`
+        const message = `Subject: ${i}\r\n\r\n${`line of ${to}\r\n`.repeat(i % 5 === 0 ? 3000 : 2)}`
+        expected.set(to, await drop.submit([to], { message }))
+      }
+      const isTaken = () => namesIn(drop.spool, '.claim').every(name => !name.startsWith(`${victim.pid}_`))
+      await waitFor(`its claims to be taken back: frozen at ${stage}`, isTaken, 120_000)
+      victim.process.kill('SIGCONT')
+      await waitFor('it to notice', () => lost() > before, 120_000)
+    }
+    strike = undefined
+    await waitFor('an empty queue', async () => (await drop.queue()).length === 0, 120_000)
+    for (const { process } of daemons) process.kill('SIGTERM')
+    for (const daemon of daemons) t.match(await daemon.ended, { end: 0, stderr: '' })
+    t.strictSame([...new Set(server.recipients())], [...expected.keys()].sort(), 'nothing is lost')
+    const unknown = new Set(Array.from(logs().matchAll(/ unknown id=(\S+)/g), ([, id]) => id))
+    const copies = new Map<string, string[]>()
+    for (const { to, data } of server.messages) copies.set(to[0]!, [...(copies.get(to[0]!) ?? []), data])
+    const repeated = [...copies].filter(([, texts]) => texts.length > 1)
+    for (const [to, texts] of repeated) {
+      t.ok(unknown.has(expected.get(to)), `${to} got it twice, and the log knows`)
+      t.equal(new Set(texts).size, 1, 'the copies are the same, with the same Message-ID')
+    }
+    t.comment(`${repeated.length} of ${expected.size} were sent again`)
+    t.strictSame(server.violations, [])
+    for (const place of ['.claim', '.state', '.deferred', 'failed']) t.strictSame(namesIn(drop.spool, place), [], place)
+  },
+)
 
 t.test('a message whose final dot was out when its daemon froze is sent again; its answer comes too late', async t => {
   const [first, answer] = later()
