@@ -25,7 +25,7 @@ import {
   stillPending,
 } from '../delivery/settle.ts'
 import { MaildropError, messageOf } from '../errors.ts'
-import { type Claim, type Claims, isSameFile, markSent, moveClaim } from '../spool/claim.ts'
+import { type Claim, type Claims, holdsClaim, isSameFile, markSent, moveClaim } from '../spool/claim.ts'
 import { newMailId } from '../spool/id.ts'
 import type { ReadyMail } from '../spool/inspect.ts'
 import { deferredDir, deferredName } from '../spool/layout.ts'
@@ -203,7 +203,7 @@ async function finish(job: Job, settled: MailState, due: number, context: JobCon
 /** The state that names the notice about what has failed, or says that one is owed. */
 async function tellSender({ claim, mail }: Job, state: MailState, { config, log }: JobContext): Promise<MailState> {
   const { noticeOwed: _owed, ...rest } = state
-  if (!config.bounce) return rest
+  if (!config.bounce || !holdsClaim(claim)) return rest
   try {
     const told = await holdNotice(claim.spool, mail, rest, config.smtp.host)
     if (told !== undefined) log.line('notice', { id: state.id, to: state.from })
