@@ -14,6 +14,8 @@ import type { Measured, Meters } from './meters.ts'
 
 export interface Metrics {
   saw(event: LogEvent, fields: LogFields): void
+  /** Counts from now on, if there is a target. */
+  prepare(target: MetricsTarget | undefined): Promise<void>
   /** Goes on elsewhere, or not at all. */
   retarget(target: MetricsTarget | undefined): Promise<void>
   close(): Promise<void>
@@ -41,20 +43,28 @@ export function openMetrics(measured: Measured, log: () => Log): Metrics {
     complaint = ''
   }
 
+  /** Who does not ask for numbers does not load what makes them. */
+  const load = async (): Promise<Meters> => {
+    meters ??= (await import('./meters.ts')).openMeters(measured)
+    return meters
+  }
+
   return {
     saw: (event, fields) => meters?.saw(event, fields),
+    async prepare(target) {
+      if (target !== undefined) await load()
+    },
     async retarget(target) {
       if (JSON.stringify(target) === JSON.stringify(current)) return
       current = target
       await outlet?.close()
       outlet = undefined
       if (target === undefined) return
-      // Who does not ask for numbers does not load what makes them.
-      meters ??= (await import('./meters.ts')).openMeters(measured)
+      const loaded = await load()
       outlet =
         'port' in target
-          ? await onPort(target.port, meters, complain, worked)
-          : inFile(target.file, meters, complain, worked)
+          ? await onPort(target.port, loaded, complain, worked)
+          : inFile(target.file, loaded, complain, worked)
     },
     async close() {
       await outlet?.close()

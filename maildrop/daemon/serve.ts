@@ -71,6 +71,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
     process.exit(1)
   }
   for (const text of config.warnings) log.line('warning', { text })
+  await metrics.prepare(config.metrics)
   daemon = await startDaemon(config, log, timing)
   await metrics.retarget(config.metrics)
   const running = daemon
