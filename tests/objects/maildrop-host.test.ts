@@ -1,4 +1,5 @@
 /** The mail host in the tree: mail leaves if and only if its transaction commits. */
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -201,6 +202,39 @@ t.test('bad messages are refused at send, and nothing is stored if the page lets
   })
   t.match(await mails(), [/the page went on/])
 })
+
+t.test('an address is refused with its position before anything is written anywhere', async t => {
+  const { db, spool } = await place(t)
+  const before = (await db.undoLog({ last: 100 })).length
+  const cases: [string, RegExp][] = [
+    ['ann@example.org, bob', /^To: expected an address with an '@' at the end of "ann@example.org, bob"/],
+    ['ann@@example.org', /^To: .* at character 5 of "ann@@example.org"/],
+    ['Team: ann@example.org', /^To: .* of "Team: ann@example.org"/],
+    ['ann@-x.example', /^To: "ann@-x.example" has a domain that is none/],
+  ]
+  for (const [to, message] of cases)
+    await t.rejects(
+      db.transact(app => host(app).send(MESSAGE, { to })),
+      { code: 'BAD_ADDRESS', message },
+      to,
+    )
+  t.notOk(existsSync(spool))
+  t.equal((await db.undoLog({ last: 100 })).length, before)
+})
+
+t.test(
+  'a connection with mail that is not committed cannot be closed: the mail would be gone without a word',
+  async t => {
+    const { db, mails } = await place(t)
+    const connection = db.open()
+    await host(connection.root as Application).send(MESSAGE)
+    t.equal(await codeOf(() => connection.close()), 'CONNECTION_DIRTY')
+    await connection.transaction.commit()
+    connection.close()
+    t.equal((await mails()).length, 1)
+    t.equal(await codeOf(() => host(connection.root as Application).send(MESSAGE)), 'CONNECTION_CLOSED')
+  },
+)
 
 t.test('sending is refused once the transaction is being committed or has ended', async t => {
   const { db, mails } = await place(t)
