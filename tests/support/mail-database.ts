@@ -1,4 +1,4 @@
-/** A database in memory with a mail host at /mail/XYZ and a spool of its own, and what its messages are, read by mailparser. */
+/** A database in memory with a mail host at /mail/XYZ and a spool of its own, and what its messages are, read by mailparser and compared with what Python reads. */
 import { join } from 'node:path'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import type { Test } from 'tap'
@@ -7,6 +7,7 @@ import { mailSystemOf } from '../../objects/mail-system.ts'
 import { newLevel } from './database.ts'
 import { mailsIn } from './maildrop.ts'
 import { directory } from './program.ts'
+import { checkWithTwoParsers } from './python-mail.ts'
 
 export interface MailDatabase {
   readonly db: Database<Application>
@@ -30,7 +31,11 @@ export async function mailDatabase(t: Test): Promise<MailDatabase> {
     db,
     home,
     mails,
-    messages: async () => await Promise.all((await mails()).map(mail => simpleParser(messageOf(mail)))),
+    async messages() {
+      const contents = (await mails()).map(mail => Buffer.from(messageOf(mail)))
+      if (contents.length > 0) await checkWithTwoParsers(contents)
+      return await Promise.all(contents.map(content => simpleParser(content)))
+    },
   }
 }
 

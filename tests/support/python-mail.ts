@@ -1,5 +1,7 @@
 /** Messages as Python's email package reads them (policy `default`): a parser that shares nothing with ours or mailparser. */
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { simpleParser } from 'mailparser'
 
 export interface PythonMail {
   /** What the parser, or one of the headers it read, objects to. */
@@ -57,4 +59,29 @@ export function readWithPython(messages: readonly Buffer[]): PythonMail[] {
     .trimEnd()
     .split('\n')
     .map(line => JSON.parse(line) as PythonMail)
+}
+
+/** Two parsers that share nothing agree about messages, and Python's objects to nothing in them. */
+export async function checkWithTwoParsers(contents: readonly Buffer[]): Promise<void> {
+  for (const [i, python] of readWithPython(contents).entries()) {
+    const mail = await simpleParser(contents[i]!)
+    const wire = contents[i]!.toString('latin1').slice(0, 600)
+    const header = (name: string) => python.headers.find(([key]) => key.toLowerCase() === name)?.[1]
+    const addresses = [mail.from, mail.to, mail.cc].flat().flatMap(list => list?.value ?? [])
+    assert.deepEqual(python.defects, [], wire)
+    assert.deepEqual(
+      python.headers.map(([name]) => name.toLowerCase()),
+      mail.headerLines.map(({ key }) => key),
+      wire,
+    )
+    assert.equal(header('subject'), mail.subject, wire)
+    assert.equal(header('message-id'), mail.messageId, wire)
+    for (const { address } of addresses.flatMap(one => one.group ?? one))
+      assert.ok(
+        python.headers.some(([, value]) => value.includes(address ?? '')),
+        `${address} ${wire}`,
+      )
+    if (python.parts.length === 0 && python.type === 'text/plain')
+      assert.equal(python.text?.trimEnd(), (mail.text ?? '').trimEnd(), wire)
+  }
 }

@@ -2,15 +2,20 @@
 import t from 'tap'
 import { compileTemplate } from '../../templates/index.ts'
 import { mailTree, parsed, renderMail } from '../support/mail-page.ts'
+import { checkWithTwoParsers } from '../support/python-mail.ts'
 
 const block = (attributes: string, inside = 'From: a@b.c\nTo: d@e.f\n\nBody\n') =>
   `<<#sendmail ${attributes}>>\n${inside}<</sendmail>>`
+
+/** Every message sent here, for the last test. */
+const all: Buffer[] = []
 
 /** The one mail that the page sends, as it is read. */
 async function mailOf(source: string, data: Record<string, unknown> = {}, partials: Record<string, string> = {}) {
   const { page, sent } = await renderMail(source, data, partials)
   const [mail, ...more] = sent
   if (mail === undefined || more.length > 0) throw new Error(`the page sent ${sent.length} messages`)
+  all.push(mail.content)
   return { page, ...mail, mail: await parsed(mail), wire: mail.content.toString() }
 }
 
@@ -247,4 +252,9 @@ t.test('a message that is refused is reported at its block', async t => {
     code: 'TEMPLATE_RENDER',
     message: /expected a header \("Name: value"\) or the blank line before the body, found "nonsense"/,
   })
+})
+
+t.test('two parsers agree about every message, and find no defect', async t => {
+  t.ok(all.length > 20, `${all.length} messages`)
+  await checkWithTwoParsers(all)
 })
