@@ -44,7 +44,7 @@ export async function reading<T>(
 ): Promise<T> {
   const connection = db.open(at === undefined ? { readOnly: true } : { at })
   try {
-    return await work(connection.root)
+    return await work(rootAt(connection, at))
   } finally {
     connection.release()
   }
@@ -103,6 +103,17 @@ export function destination(
   const names = path.split('/').filter(name => name !== '')
   const name = names.pop() as string
   return { folder: app.traverse(`/${names.join('/')}`, Folder), name }
+}
+
+/** @throws {ObjectError} NOT_FOUND for a moment before the database was made */
+function rootAt(connection: Connection<Application>, at: Moment | undefined): Application {
+  try {
+    return connection.root
+  } catch (error) {
+    if (at === undefined || !(error instanceof ObjectError) || error.code !== 'OBJECT_NOT_FOUND') throw error
+    const moment = at instanceof Date ? at.toISOString() : `transaction ${at}`
+    throw new ObjectError('NOT_FOUND', `there was nothing in the database yet at ${moment}; see objtree log`)
+  }
 }
 
 /** What is at a path, if anything is. */

@@ -1,4 +1,5 @@
 /** `diff`: what a transaction changed, or what has changed between two moments, property by property. */
+import { ObjectError } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
 import { differences, type ObjectChange, type PropertyChange } from '../difference.ts'
 import { transactionOf } from '../entries.ts'
@@ -59,6 +60,8 @@ async function between(db: Db, from: string, to: string | undefined) {
   const early = momentOf(from, 'from')
   const late = to === undefined ? undefined : momentOf(to, 'to')
   const number = (moment: typeof early) => (moment instanceof Date ? moment.getTime() * 1000 + 999 : moment)
+  if (late !== undefined && number(late) < number(early))
+    throw new ObjectError('INVALID_ARGUMENT', `the first moment has to be the earlier one; exchange ${from} and ${to}`)
   const oids = new Set<number>()
   const [newest] = await db.undoLog({ last: 1 })
   const last = Math.min(newest?.tid ?? 0, late === undefined ? Number.POSITIVE_INFINITY : number(late))

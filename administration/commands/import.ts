@@ -77,7 +77,7 @@ async function* pieces(file: string, { progress, signal }: Context): AsyncGenera
       progress({ unit: 'bytes', done, total })
     }
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).path !== file) throw cause
+    if (signal.aborted) throw cause
     throw new ObjectError('INVALID_ARGUMENT', `the file ${file} cannot be read: ${(cause as Error).message}`, { cause })
   }
 }

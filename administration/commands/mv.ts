@@ -42,6 +42,8 @@ export const command: TreeCommand<Args, Result> = {
         const home = homeOf(object, 'moved')
         const { folder, name } = destination(app, to, home.name)
         const before = nameOf(object)
+        if (folder === object || isIn(folder, object))
+          throw new ObjectError('INVALID_ARGUMENT', `${before} cannot be moved into itself`)
         const there = folder.get(name)
         if (there === object) return { from: before, to: before, replaced: null }
         if (there !== undefined) {

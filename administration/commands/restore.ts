@@ -6,7 +6,7 @@
  */
 import { existsSync } from 'node:fs'
 import { readdir, rename, rm } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { lockHolder } from '../../lib/index.ts'
 import { ObjectError, openDatabase, restoreDatabase } from '../../objects/index.ts'
 import type { DirectoryCommand, DryRun, Typed } from '../command.ts'
@@ -38,7 +38,7 @@ export const command: DirectoryCommand<Args, Result> = {
   ],
   prepare: ({ from }: Typed) => ({ from: resolve(from as string) }),
   async run({ directory }, { from, dryRun }) {
-    if (!existsSync(from)) throw new ObjectError('NOT_FOUND', `there is no backup in ${from}`)
+    if (!existsSync(join(from, 'CURRENT'))) throw new ObjectError('NOT_FOUND', `there is no backup in ${from}`)
     if (from === directory) throw new ObjectError('INVALID_ARGUMENT', `${from} is the database itself`)
     const replaces = existsSync(directory) && (await readdir(directory)).length > 0
     const aside = replaces ? `${directory}.before-restore-${new Date().toISOString().replace(/\D/g, '')}` : null

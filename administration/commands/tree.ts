@@ -1,5 +1,5 @@
 /** `tree`: a subtree, drawn. */
-import { Folder, type Persistent } from '../../objects/index.ts'
+import { Folder, ObjectError, type Persistent } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
 import { cell, type Output } from '../output.ts'
 import { momentOf, objectAt, reading } from '../places.ts'
@@ -32,10 +32,10 @@ export const command: TreeCommand<Args, Branch> = {
     ['tree', 'everything'],
     ['tree /shop --depth 1', 'one level'],
   ],
-  run: ({ db }, { path, depth, at }) =>
-    reading(db, at === undefined ? undefined : momentOf(at, '--at'), app =>
-      branchOf(objectAt(app, path), depth ?? Number.POSITIVE_INFINITY),
-    ),
+  run({ db }, { path, depth = Number.POSITIVE_INFINITY, at }) {
+    if (!(depth >= 0)) throw new ObjectError('INVALID_ARGUMENT', `--depth: expected a number from 0, found ${depth}`)
+    return reading(db, at === undefined ? undefined : momentOf(at, '--at'), app => branchOf(objectAt(app, path), depth))
+  },
   print(branch, out) {
     out.line(`${cell(branch.path)}  ${out.style('dim', cell(branch.type))}`)
     draw(branch.children ?? [], '', out)
