@@ -257,7 +257,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     try {
       const { tid, merged } = await this.storage.commit({
         changes: [...this.overlay.values()],
-        reads: new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
+        reads: this.relied.size === 0 ? NO_READS : new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
         outbox: tx.outbox,
         user: tx.user,
         note: tx.note,
@@ -456,3 +456,5 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       )
   }
 }
+
+const NO_READS: ReadonlyMap<Oid, Tid> = new Map()

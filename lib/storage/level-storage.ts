@@ -162,9 +162,8 @@ export class LevelStorage implements Storage {
     return () => this.listeners.delete(listener)
   }
 
-  async commit(commit: Commit): Promise<Committed> {
-    while (this.gate !== undefined) await this.gate
-    return this.accept(commit)
+  commit(commit: Commit): Promise<Committed> {
+    return this.gate === undefined ? this.accept(commit) : this.gate.then(() => this.commit(commit))
   }
 
   async commitAtRest(plan: () => Promise<Commit>): Promise<Committed> {
