@@ -7,6 +7,10 @@
 export async function* withCrlf(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let held = ''
   for await (const piece of bytes) {
+    if (held === '' && isClean(piece)) {
+      yield piece
+      continue
+    }
     const text = held + piece.toString('latin1')
     // Whether an LF follows is not known yet.
     held = text.endsWith('\r') ? '\r' : ''
@@ -15,3 +19,18 @@ export async function* withCrlf(bytes: AsyncIterable<Buffer>): AsyncGenerator<Bu
   }
   if (held !== '') yield Buffer.from('\r\n')
 }
+
+/** True if every CR and LF of a piece is half of a CRLF within it. */
+function isClean(piece: Buffer): boolean {
+  for (let at = 0; at < piece.length; at++) {
+    const byte = piece[at]
+    if (byte === LF) return false
+    if (byte !== CR) continue
+    at += 1
+    if (piece[at] !== LF) return false
+  }
+  return true
+}
+
+const LF = 0x0a
+const CR = 0x0d

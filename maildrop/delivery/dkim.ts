@@ -15,7 +15,7 @@ import { messageOf, systemCode } from '../errors.ts'
 import type { DkimConfig } from '../smtp-config.ts'
 import { withCrlf } from './crlf.ts'
 import { noReply, SessionError } from './failure.ts'
-import type { Outgoing } from './outgoing.ts'
+import { type Outgoing, scanStream } from './outgoing.ts'
 
 export interface Signer {
   /** What has to be published in the DNS: the name, and the text of its TXT record. */
@@ -49,8 +49,8 @@ function signed(message: Outgoing, field: Buffer): Outgoing {
   return {
     ...message,
     size: field.length + message.size,
-    whole: message.whole && Buffer.concat([field, message.whole]),
     peek: () => prefixed(message.peek()),
+    scan: visit => scanStream(prefixed(message.peek()), visit),
     open: progress => prefixed(message.open(progress)),
   }
 }

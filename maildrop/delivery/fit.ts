@@ -4,7 +4,7 @@
 import type { Abilities } from './abilities.ts'
 import { type Lines, lineWatch } from './lines.ts'
 import type { Event } from './outcome.ts'
-import type { Outgoing } from './outgoing.ts'
+import { type Outgoing, scanStream } from './outgoing.ts'
 import { planRewriting, rewritten } from './seven-bit.ts'
 
 /** The server can never take it: no later attempt can succeed. */
@@ -33,16 +33,15 @@ export async function fit(message: Outgoing, abilities: Abilities): Promise<Outg
   return {
     ...message,
     size,
-    whole: undefined,
     peek: () => rewritten(message.peek(), plan),
+    scan: visit => scanStream(rewritten(message.peek(), plan), visit),
     open: progress => rewritten(message.open(progress), plan),
   }
 }
 
 async function look(message: Outgoing): Promise<Lines> {
   const lines = lineWatch()
-  if (message.whole !== undefined) lines.look(message.whole)
-  else for await (const piece of message.peek()) lines.look(piece as Buffer)
+  await message.scan(piece => lines.look(piece))
   return lines
 }
 

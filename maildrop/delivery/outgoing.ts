@@ -10,6 +10,7 @@ import { read } from 'node:fs'
 import { hostname } from 'node:os'
 import { Readable } from 'node:stream'
 import type { ReadyMail } from '../spool/inspect.ts'
+import { discarding } from './garbage.ts'
 
 /** Is told how far the transfer of a message has come. */
 export interface Progress {
@@ -28,15 +29,16 @@ export interface Outgoing {
   readonly size: number
   /** The Message-ID as it is sent, where there is one. */
   readonly messageId: string | undefined
-  /** All of it, if that is in memory. */
-  readonly whole: Buffer | undefined
-  /** The message's bytes, to be looked at. */
+  /** The message's bytes, to be read before it is sent. */
   peek(): Readable
+  /** Shows all of the message's bytes, piece by piece in the same buffer; none may be kept. */
+  scan(visit: (piece: Buffer) => void): Promise<void>
   /** The message's bytes, to be sent, once: behind the last of them `beforeDot` has been called. */
   open(progress?: Progress): Readable
 }
 
 const CHUNK = 64 * 1024
+const SHORTER = 'the mail file became shorter while it was sent'
 /** Bytes of a Message-ID field that are looked at; a line has at most 998. */
 const MAX_MESSAGE_ID = 1000
 const LF = 0x0a
@@ -65,11 +67,33 @@ export function outgoing(
     repeated: options.repeated,
     size: start.length + mail.size - mail.bytes.length,
     messageId: header.messageId ?? options.messageId,
-    whole: mail.bytes.length === mail.size ? start : undefined,
     peek: () => streamOf(mail, start, {}),
+    scan: visit => scanFile(mail, start, visit),
     open: progress => streamOf(mail, start, { beforeDot: options.beforeDot, progress }),
   }
 }
+
+/** Without a stream, and so without garbage, of which V8 does not see how much memory is behind it. */
+async function scanFile(mail: ReadyMail, start: Buffer, visit: (piece: Buffer) => void): Promise<void> {
+  visit(start)
+  const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - mail.bytes.length))
+  for (let at = mail.bytes.length; at < mail.size; ) {
+    const count = await readInto(mail.fd, buffer.subarray(0, mail.size - at), at)
+    if (count === 0) throw new Error(SHORTER)
+    visit(buffer.subarray(0, count))
+    at += count
+  }
+}
+
+/** The same for the bytes of a stream. */
+export async function scanStream(bytes: Readable, visit: (piece: Buffer) => void): Promise<void> {
+  for await (const piece of bytes) visit(piece as Buffer)
+}
+
+const readInto = (fd: number, buffer: Buffer, at: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    read(fd, buffer, 0, buffer.length, at, (error, count) => (error ? reject(error) : resolve(count)))
+  })
 
 /** What stands at the start of the message, and then the rest of the file. */
 function streamOf(
@@ -88,9 +112,10 @@ function streamOf(
         this.push(start)
       } else if (at < mail.size) {
         const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - at))
+        discarding(buffer.length)
         read(mail.fd, buffer, 0, buffer.length, at, (error, count) => {
           if (error) return this.destroy(error)
-          if (count === 0) return this.destroy(new Error('the mail file became shorter while it was sent'))
+          if (count === 0) return this.destroy(new Error(SHORTER))
           at += count
           this.push(buffer.subarray(0, count))
         })
