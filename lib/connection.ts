@@ -152,6 +152,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.renew()
   }
 
+  /** Whether there is anything that would be lost without a commit. */
+  hasChanges(): boolean {
+    for (const cell of this.touched) this.examine(cell)
+    return this.changed.size > 0 || this.overlay.size > 0 || this.current?.isJoined === true
+  }
+
   /**
    * Ends the connection.
    * @throws {ObjectError} CONNECTION_DIRTY if there are changes; commit or abort first
@@ -448,8 +454,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   private assertClean(action: string): void {
-    for (const cell of this.touched) this.examine(cell)
-    if (this.changed.size > 0 || this.overlay.size > 0 || this.current?.isJoined)
+    if (this.hasChanges())
       throw new ObjectError(
         'CONNECTION_DIRTY',
         `${action}: the connection has uncommitted changes; commit or abort its transaction first`,

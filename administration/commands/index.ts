@@ -41,6 +41,7 @@ export const COMMANDS = {
   upgrade: { summary: 'store objects of older versions of their classes anew', load: () => import('./upgrade.ts') },
   watch: { summary: 'follow what is committed', load: () => import('./watch.ts') },
   stats: { summary: 'count what the database holds', load: () => import('./stats.ts') },
+  shell: { summary: 'try things in JavaScript, on the open tree', load: () => import('./shell.ts') },
   completion: {
     summary: 'print a script that completes command lines in a shell',
     load: () => import('./completion.ts'),
