@@ -78,6 +78,7 @@ export class GroupCommit {
       this.next = undefined
       try {
         await batch?.write(SYNC)
+        this.host.written(group, batch?.bytes ?? 0)
       } catch (error) {
         const failed = [...group, ...this.waiting]
         this.waiting = []
@@ -86,7 +87,6 @@ export class GroupCommit {
         for (const each of failed) each.reject(failure)
         continue
       }
-      this.host.written(group, batch?.bytes ?? 0)
       for (const each of group) each.resolve()
     }
     this.writing = undefined

@@ -85,10 +85,12 @@ export class Packing {
     } finally {
       this.referred = undefined
       state.release(snapshot)
-      // a new state, in which what was swept no longer is
-      await group.accept({})
-      options.progress?.({ phase: 'compact', done: 0 })
-      if (level.status === 'open') await compact(level)
+      if (level.status === 'open') {
+        // a new state, in which what was swept no longer is
+        await group.accept({})
+        options.progress?.({ phase: 'compact', done: 0 })
+        await compact(level)
+      }
     }
   }
 

@@ -253,3 +253,30 @@ t.test('a pack that is killed at any point loses nothing, and the next one does 
   t.comment(`the directory had ${before} bytes, now ${size()}`)
   t.ok(size() < before)
 })
+
+t.test(
+  'a pack that the closing of the database interrupts fails alone, at whatever point, and the next one does the rest',
+  async t => {
+    const home = await directory(t)
+    let db = await openTestDatabase(home)
+    await db.transact(root => {
+      for (let i = 0; i < 2000; i++) root.tree.set(i, new Item(`${i}`))
+    })
+    for (let round = 0; round < 12; round++) {
+      await db.transact(root => {
+        for (let i = round; i < 2000; i += 12) (root.tree.get(i) as Item).label = `${round}`
+        root.list = [new Item(`${round}`)]
+      })
+      const packed = codeOf(() => db.pack())
+      for (let turn = 0; turn < round * 3; turn++) await nextTurn()
+      await db.close()
+      t.match(String(await packed), /^(undefined|DATABASE_(CLOSED|FAILED))$/)
+      db = await openTestDatabase(home)
+      t.match(await db.verify(), { ok: true })
+    }
+    await db.pack()
+    t.equal(await db.transact(root => root.tree.size), 2000)
+    t.match(await db.verify(), { ok: true })
+    await db.close()
+  },
+)
