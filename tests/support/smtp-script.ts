@@ -84,7 +84,7 @@ export interface ScriptedServer {
 export async function startSmtpScript(script: SmtpScript = {}, port = 0): Promise<ScriptedServer> {
   const sockets = new Set<Socket>()
   const count = { connections: 0, incomplete: 0 }
-  const listener = createServer({ noDelay: true }, socket => {
+  const listener = createServer(socket => {
     count.connections += 1
     sockets.add(socket)
     socket.on('error', () => undefined)
@@ -190,6 +190,8 @@ function converse(socket: Socket, server: ScriptedServer, notes: Notes, isSecure
         return
       }
       case 'DATA': {
+        // From the second message on; before, replies may come together, as they do from many servers.
+        socket.setNoDelay(true)
         const known = transaction !== undefined && transaction.to.length > 0
         const decision = transaction && script.data?.(transaction)
         if (!(await answer(decision, known ? '354 go ahead' : '554 5.5.1 no valid recipients'))) return

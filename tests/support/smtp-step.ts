@@ -32,7 +32,7 @@ export type Step =
  */
 export async function perform(socket: Duplex, step: Step, usual: string): Promise<boolean> {
   if (step === 'hang') {
-    if (!socket.destroyed) await once(socket, 'close')
+    await closed(socket)
     return false
   }
   if (step === 'stall') {
@@ -87,13 +87,21 @@ function tear(socket: Duplex, how: 'drop' | 'reset'): void {
   else socket.destroy()
 }
 
+/** Resolves when the connection is closed, by an error too: a client that is killed resets it. */
+function closed(socket: Duplex): Promise<void> {
+  return new Promise(resolve => {
+    if (socket.destroyed) resolve()
+    else socket.once('close', () => resolve())
+  })
+}
+
 async function sip(socket: Duplex, every: number): Promise<void> {
-  const closed = once(socket, 'close')
+  const end = closed(socket)
   while (!socket.destroyed) {
     socket.pause()
     await sleep(every)
     socket.resume()
-    await Promise.race([once(socket, 'data'), closed])
+    await Promise.race([once(socket, 'data').catch(() => undefined), end])
   }
 }
 
