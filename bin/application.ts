@@ -12,15 +12,18 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { z } from 'zod'
 import { ObjectError } from '../objects/index.ts'
 
-const SETTINGS = z.strictObject({
-  /** Modules, relative to the file that names them. */
-  require: z.union([z.string().transform(file => [file]), z.array(z.string())]).default([]),
-  /** The database's directory, relative to the file too. */
-  db: z.string().optional(),
-})
+/** The shape of the settings, made when there are some: without any, no command has to wait for zod. */
+async function shape() {
+  const { z } = await import('zod')
+  return z.strictObject({
+    /** Modules, relative to the file that names them. */
+    require: z.union([z.string().transform(file => [file]), z.array(z.string())]).default([]),
+    /** The database's directory, relative to the file too. */
+    db: z.string().optional(),
+  })
+}
 
 export interface ApplicationSettings {
   /** Modules to import, absolute. */
@@ -38,7 +41,7 @@ export async function applicationSettings(required: readonly string[]): Promise<
   const found = (await configModule(refuse)) ?? (await packageField(refuse))
   const named = required.map(file => resolve(file))
   if (found === undefined) return { modules: named, db: undefined }
-  const parsed = SETTINGS.safeParse(found.settings)
+  const parsed = (await shape()).safeParse(found.settings)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     throw invalid(`${found.file}: ${issue?.path.join('.') || 'it'}: ${issue?.message}`)
