@@ -15,6 +15,7 @@ export const MAILDROP_ERROR_CODES = {
   SPOOL_FULL: 'The file system of the spool has no space left (or a quota is used up).',
   SPOOL_DENIED: 'The spool may not be read or written by this user, or is mounted read-only.',
   SPOOL_FAILED: 'The spool could not be read or written; the cause says why.',
+  NOT_DELIVERED: 'A message that was to be delivered at once did not reach all of its recipients.',
   CLAIM_LOST: 'A message that this daemon had claimed was taken over by another one.',
   MAIL_NOT_FOUND: 'No message in the spool has this id.',
   AMBIGUOUS_ID: 'Several messages have ids that begin like this.',

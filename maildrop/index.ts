@@ -2,6 +2,7 @@
  * What other parts of the project use of the maildrop: the configuration, the writing side of the spool, and what is in it.
  */
 export { loadConfig, type MaildropConfig, type SmtpConfig } from './config.ts'
+export { deliverNow } from './deliver-now.ts'
 export { MAILDROP_ERROR_CODES, MaildropError, type MaildropErrorCode } from './errors.ts'
 export { CONFIG_KEYS, type ConfigKey, type ConfigKeyName, shownValue } from './keys.ts'
 export { readLogTail } from './log-tail.ts'

@@ -80,9 +80,9 @@ export class MaildropHost extends Persistent implements MailHost {
    * Sends a message.
    *
    * @param message RFC 5322 text (headers, blank line, body), or nodemailer's message object
-   * @returns the Message-ID, once the message is composed; it leaves when the transaction has committed
+   * @returns the Message-ID, once the message is composed; it leaves when the transaction has committed (with `immediate` it has left)
    * @throws {ComposeError} BAD_ADDRESS, NO_RECIPIENTS, NO_SENDER, TOO_LARGE and others about the message; {MaildropError} of the configuration;
-   *   {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for a wrong option
+   *   {MaildropError} NOT_DELIVERED with `immediate`; {ObjectError} NOT_CONNECTED if the host is in no tree, INVALID_ARGUMENT for a wrong option
    */
   async send(message: Message, options: SendOptions = {}): Promise<string> {
     return await sendFrom(this.sender(), message, options)
@@ -174,6 +174,7 @@ export class MaildropHost extends Persistent implements MailHost {
     const connection = connectionOf(this)
     return {
       connection,
+      config: this.config(),
       spool: this.config().spools[0],
       transactional: this.transactional,
       maxRecipients: numberOf(this, 'maxRecipients') || undefined,

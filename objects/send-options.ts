@@ -29,6 +29,11 @@ export interface SendOptions {
    * first one's Message-ID is returned. 1 to 200 characters.
    */
   readonly key?: string
+  /**
+   * Delivers while the caller waits, without the spool: before the transaction commits, and whether it commits or not. A failure is an error
+   * (NOT_DELIVERED), and nothing is tried again.
+   */
+  readonly immediate?: boolean
 }
 
 const OPTIONS = new Set([
@@ -43,17 +48,32 @@ const OPTIONS = new Set([
   'allow',
   'sendAt',
   'key',
+  'immediate',
 ])
 
 /**
- * @returns when the message is to be sent, if that is not now, and its key
+ * @returns when the message is to be sent, if that is not now; its key; whether it goes out while the caller waits
  * @throws {ObjectError} INVALID_ARGUMENT
  */
-export function readOptions(options: SendOptions): { notBefore: Date | undefined; key: string | undefined } {
+export function readOptions(options: SendOptions): {
+  notBefore: Date | undefined
+  key: string | undefined
+  immediate: boolean
+} {
   const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
   if (unknown !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`)
+  const { immediate = false } = options
+  if (typeof immediate !== 'boolean')
+    throw new ObjectError('INVALID_ARGUMENT', `immediate: expected true or false, found ${JSON.stringify(immediate)}`)
+  const other = immediate ? (['sendAt', 'key'] as const).find(name => options[name] !== undefined) : undefined
+  if (other !== undefined)
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `immediate: a message that is delivered at once cannot have ${other === 'key' ? 'a key: only the transaction could remember it' : 'a time (sendAt)'}`,
+    )
   return {
+    immediate,
     notBefore: options.sendAt === undefined ? undefined : laterTime(options.sendAt),
     key: options.key === undefined ? undefined : checkKey(options.key),
   }

@@ -3,7 +3,7 @@
  */
 import { type Connection, ObjectError, type Persistent, parents } from '../lib/index.ts'
 import type { ComposedMessage } from '../maildrop/compose/index.ts'
-import { ensureSpool, formatMailFile, newMailId, submit } from '../maildrop/index.ts'
+import { deliverNow, ensureSpool, formatMailFile, type MaildropConfig, newMailId, submit } from '../maildrop/index.ts'
 import { type Message, withContents } from './attachments.ts'
 import { type Keyed, MailDelivery } from './mail-delivery.ts'
 import { nameMail } from './mail-status.ts'
@@ -15,6 +15,7 @@ import { nameOfKey, sentKeysForWriting, sentKeysOf } from './sent-keys.ts'
 /** What sends. */
 export interface Sender {
   readonly connection: Connection
+  readonly config: MaildropConfig
   /** Absolute path. */
   readonly spool: string
   /** Whether mail waits for the transaction to commit. */
@@ -38,7 +39,8 @@ const DAY = 86_400_000
  * the transaction, too.
  */
 export async function sendFrom(sender: Sender, message: Message, options: SendOptions): Promise<string> {
-  const { notBefore, key } = readOptions(options)
+  const { notBefore, key, immediate } = readOptions(options)
+  if (immediate) return await sendNow(sender, message, options)
   if (key === undefined) return await enqueue(sender, message, options, notBefore)
   const { root, transaction, database } = sender.connection
   const keyed = keyedBy(sender, key)
@@ -56,6 +58,13 @@ export async function sendFrom(sender: Sender, message: Message, options: SendOp
 export async function composeFrom(sender: Sender, message: Message, options: SendOptions): Promise<ComposedMessage> {
   readOptions(options)
   return await compose(sender, message, options, `${newMailId()}-${sender.connection.database.id}`)
+}
+
+async function sendNow(sender: Sender, message: Message, options: SendOptions): Promise<string> {
+  const id = `${newMailId()}-${sender.connection.database.id}`
+  const { messageId, envelope, content } = await compose(sender, message, options, id)
+  await deliverNow(sender.config, { id, envelope, content })
+  return messageId
 }
 
 async function enqueue(

@@ -33,9 +33,11 @@ export function smarthost(context: object | undefined, server: RelayName): Compo
       `smtphost ${name}: the page was rendered without an object of a database (option 'context')`,
     )
   const connection = connectionOf(context)
-  const spool = spoolFor(mailSystemOf(connection.database).config(), server)
+  const config = mailSystemOf(connection.database).config()
+  const spool = spoolFor(config, server)
   const sender: Sender = {
     connection,
+    config: { ...config, smtp: { ...config.smtp, ...server, login: undefined } },
     spool,
     transactional: true,
     maxRecipients: undefined,

@@ -37,6 +37,9 @@ export interface Outgoing {
   open(progress?: Progress): Readable
 }
 
+/** What of a mail file is sent. */
+export type MailBytes = Pick<ReadyMail, 'fd' | 'bytes' | 'start' | 'size'>
+
 const CHUNK = 64 * 1024
 const SHORTER = 'the mail file became shorter while it was sent'
 /** Bytes of a Message-ID field that are looked at; a line has at most 998. */
@@ -52,7 +55,7 @@ const COLON = 0x3a
  * @returns a problem in words if the header block does not end within the part of the file that is in memory
  */
 export function outgoing(
-  mail: ReadyMail,
+  mail: MailBytes,
   options: Pick<Outgoing, 'id' | 'repeated' | 'messageId'> & { readonly beforeDot: () => void },
 ): Outgoing | { readonly problem: string } {
   const head = mail.bytes.subarray(mail.start)
@@ -74,7 +77,7 @@ export function outgoing(
 }
 
 /** Without a stream, and so without garbage, of which V8 does not see how much memory is behind it. */
-async function scanFile(mail: ReadyMail, start: Buffer, visit: (piece: Buffer) => void): Promise<void> {
+async function scanFile(mail: MailBytes, start: Buffer, visit: (piece: Buffer) => void): Promise<void> {
   visit(start)
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK, mail.size - mail.bytes.length))
   for (let at = mail.bytes.length; at < mail.size; ) {
@@ -97,7 +100,7 @@ const readInto = (fd: number, buffer: Buffer, at: number): Promise<number> =>
 
 /** What stands at the start of the message, and then the rest of the file. */
 function streamOf(
-  mail: ReadyMail,
+  mail: MailBytes,
   start: Buffer,
   { beforeDot, progress }: { readonly beforeDot?: () => void; readonly progress?: Progress | undefined },
 ): Readable {

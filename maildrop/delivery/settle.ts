@@ -127,7 +127,8 @@ function statusAfter(verdict: RecipientOutcome['verdict']): RecipientState['stat
   }
 }
 
-function replyText({ event, verdict }: RecipientOutcome): string {
+/** The reply as it is kept, for people: code, enhanced code, text and stage. */
+export function replyText({ event, verdict }: RecipientOutcome): string {
   const reply = [event.code, event.enhanced, event.text].filter(part => part !== undefined && part !== '').join(' ')
   return `${verdict === 'expired' ? 'too old to be tried again; ' : ''}${reply} (${event.stage})`
 }
