@@ -62,7 +62,7 @@ t.test(
     await waitFor('its end', () => messages().at(-1) !== 'RELOADING=1' && messages().includes('READY=1'))
     daemon.process.kill('SIGTERM')
     t.match(await daemon.ended, { end: 0, stderr: '' })
-    t.equal(messages().at(-1), 'STOPPING=1 STATUS=finishing what has been begun')
+    await waitFor('the end', () => messages().at(-1) === 'STOPPING=1 STATUS=finishing what has been begun')
     t.strictSame(drop.lines('notify-failed'), [])
   },
 )
