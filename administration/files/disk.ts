@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ObjectError } from '../../objects/index.ts'
 
 export type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
@@ -79,6 +79,12 @@ export async function digestOf(path: string): Promise<string | undefined> {
   return hash.digest('hex')
 }
 
+/** Removes what calls of `write` left that were killed. */
+export async function removePartials(directory: string): Promise<void> {
+  for (const name of await readdir(directory))
+    if (/^\.[0-9a-f]{12}\.partial$/.test(name)) await rm(join(directory, name), { force: true })
+}
+
 /** A file that is written, and not yet there under its name. */
 export interface Written {
   readonly sha256: string
@@ -89,7 +95,7 @@ export interface Written {
 
 /** Writes a file beside its place. @throws {ObjectError} INVALID_ARGUMENT; what the source throws */
 export async function write(path: string, source: Source): Promise<Written> {
-  const partial = `${path}.${randomBytes(4).toString('hex')}.partial`
+  const partial = join(dirname(path), `.${randomBytes(6).toString('hex')}.partial`)
   const discard = () => rm(partial, { force: true })
   const file = await open(partial, 'wx').catch(cause => {
     throw failed(path, 'written', cause)

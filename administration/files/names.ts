@@ -17,7 +17,7 @@ export type Kind = 'template' | 'file' | 'folder' | 'object'
 
 const ENDINGS: Readonly<Record<Kind, string>> = { template: '.hbs', file: '', folder: '', object: '.object' }
 const DEVICES = /^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i
-/** Bytes; file systems take 255, and a partial file needs a longer name for a moment. */
+/** Bytes; file systems take 255. */
 const MOST = 200
 
 /** @param taken the names, as `folded` gives them, that others in the directory have; the new one is added */
@@ -51,7 +51,7 @@ export const folded = (name: string): string => name.normalize('NFC').toLowerCas
 
 function named(base: string, kind: Kind): string {
   const name = base + ENDINGS[kind]
-  return ENDINGS[kind] === '' ? name.replace(/\.(hbs|object|partial)$/i, (_, ending) => `%2E${ending}`) : name
+  return ENDINGS[kind] === '' ? name.replace(/\.(hbs|object)$/i, (_, ending) => `%2E${ending}`) : name
 }
 
 function encoded(id: string): string {

@@ -63,7 +63,7 @@ export async function readTree(
   options: ReadOptions,
 ): Promise<ReadResult> {
   const result = new ReadResult()
-  const sidecar = await sidecarIn(directory)
+  const sidecar = await wholeSidecar(directory)
   if (folder !== undefined) await readFolder(folder, directory, sidecar, options, result)
   else if (place !== undefined) {
     const made = place.parent.add(place.id, newFolder(sidecar, directory))
@@ -71,6 +71,17 @@ export async function readTree(
     await readFolder(made, directory, sidecar, options, result)
   }
   return result
+}
+
+/** @throws {ObjectError} INVALID_ARGUMENT if the directory was being written when that was interrupted */
+async function wholeSidecar(directory: string): Promise<Sidecar | undefined> {
+  const sidecar = await sidecarIn(directory)
+  if (sidecar?.incomplete)
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `${directory} is incomplete: the export-dir that wrote it was interrupted; run it again`,
+    )
+  return sidecar
 }
 
 /** The type of the root is that of a folder elsewhere. */
@@ -140,7 +151,7 @@ async function readEntry(
   result: ReadResult,
 ): Promise<void> {
   if (kind === 'folder') {
-    const sidecar = await sidecarIn(path)
+    const sidecar = await wholeSidecar(path)
     const there = folder.get(id)
     if (there instanceof Folder) return readFolder(there, path, sidecar, options, result)
     if (there !== undefined) replace(folder, id, result)

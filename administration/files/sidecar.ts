@@ -6,6 +6,7 @@
  *     entries   by file name: the object's name, its type and attributes, and the SHA-256 of the file as it was written; of a directory
  *               the name only
  *     objects   by name: objects that have no file, with type and attributes
+ *     incomplete  true while the directory is written for the first time
  */
 import { z } from 'zod'
 import { ObjectError } from '../../objects/index.ts'
@@ -27,6 +28,7 @@ const SCHEMA = z.strictObject({
     }),
   ),
   objects: z.record(z.string(), DESCRIPTION),
+  incomplete: z.literal(true).optional(),
 })
 
 export interface Description {
@@ -46,6 +48,7 @@ export interface Sidecar {
   readonly folder: Description
   readonly entries: Readonly<Record<string, Entry>>
   readonly objects: Readonly<Record<string, Description>>
+  readonly incomplete?: true
 }
 
 /** @param file for the message. @throws {ObjectError} INVALID_ARGUMENT */

@@ -2,8 +2,8 @@
  * Writing a subtree as ordinary files: templates and files as what they are, folders as directories, mail hosts in the sidecar, anything else as
  * an export file. What was written before is brought up to date; a file that was edited since is not overwritten unprompted.
  *
- * Each file is renamed into place when it is whole, the sidecar after the files that it speaks of: a kill leaves a directory that the same
- * call completes.
+ * Each file is renamed into place when it is whole, the sidecar after the files that it speaks of. A new directory has a first sidecar that
+ * says that it is incomplete: after a kill the same call completes it, and nothing reads it before.
  */
 import { lstat, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { entryOf } from '../../lib/index.ts'
 import { exportTree, File, Folder, ObjectError, type Persistent, Template } from '../../objects/index.ts'
 import { newObject, typeOf } from '../types.ts'
 import { type Attributes, attributesOf } from './attributes.ts'
-import { digestOf, entriesOf, makeDirectory, readFileOf, type Source, write } from './disk.ts'
+import { digestOf, entriesOf, makeDirectory, readFileOf, removePartials, type Source, write } from './disk.ts'
 import { fileNameOf, folded, type Kind } from './names.ts'
 import { type Description, type Entry, readSidecar, SIDECAR, type Sidecar, writeSidecar } from './sidecar.ts'
 
@@ -60,6 +60,10 @@ async function writeFolder(
 ): Promise<void> {
   const entries: Record<string, Entry> = {}
   const objects: Record<string, Description> = {}
+  const description = folderDescription(folder)
+  await removePartials(directory)
+  if (before === undefined)
+    await put(directory, { format: 1, incomplete: true, folder: description, entries: {}, objects: {} })
   const taken = new Set<string>()
   for (const [id, child] of folder.entries()) {
     const { kind, description } = planOf(child)
@@ -81,9 +85,14 @@ async function writeFolder(
     options.wrote()
   }
   if (before !== undefined) await removeOthers(directory, before, taken, options, result)
-  const sidecar = writeSidecar({ format: 1, folder: folderDescription(folder), entries, objects })
-  if ((await readFileOf(join(directory, SIDECAR)))?.toString('utf8') !== sidecar)
-    await (await write(join(directory, SIDECAR), [Buffer.from(sidecar)])).keep()
+  await put(directory, { format: 1, folder: description, entries, objects })
+}
+
+/** Writes the sidecar, unless it says that already. */
+async function put(directory: string, sidecar: Sidecar): Promise<void> {
+  const path = join(directory, SIDECAR)
+  const text = writeSidecar(sidecar)
+  if ((await readFileOf(path))?.toString('utf8') !== text) await (await write(path, [Buffer.from(text)])).keep()
 }
 
 const knownDigest = (before: Sidecar | undefined, name: string): string | undefined =>

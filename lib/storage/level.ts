@@ -87,11 +87,17 @@ export async function* entriesIn(
   }
 }
 
+/** Whether something failed because the database was closed meanwhile. */
+export function isClosed(error: unknown): boolean {
+  const { code } = error as { code?: string }
+  return code === 'LEVEL_DATABASE_NOT_OPEN' || code === 'LEVEL_ITERATOR_NOT_OPEN'
+}
+
 /** What a failed read means. */
 export function unreadable(error: unknown, what = 'a part of it'): ObjectError {
   if (error instanceof ObjectError) return error
-  const { code, cause } = error as { code?: string; cause?: unknown }
-  return code === 'LEVEL_DATABASE_NOT_OPEN' || code === 'LEVEL_ITERATOR_NOT_OPEN'
+  const { cause } = error as { cause?: unknown }
+  return isClosed(error)
     ? new ObjectError('DATABASE_CLOSED', 'the database has been closed', { cause: error })
     : new ObjectError(
         'DATABASE_CORRUPT',

@@ -8,7 +8,7 @@ import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
 import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
 import { failedWrite } from './damage.ts'
 import type { GroupCommit } from './group-commit.ts'
-import { type Level, writeBatch } from './level.ts'
+import { failedRead, isClosed, type Level, writeBatch } from './level.ts'
 import type { CurrentState } from './level-snapshot.ts'
 import { type Packed, packedOperation } from './meta.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
@@ -89,7 +89,9 @@ export class Packing {
         // a new state, in which what was swept no longer is
         await group.accept({})
         options.progress?.({ phase: 'compact', done: 0 })
-        await compact(level)
+        await compact(level).catch(error => {
+          throw isClosed(error) ? failedRead(error) : failedWrite(location, error)
+        })
       }
     }
   }

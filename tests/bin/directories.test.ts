@@ -103,6 +103,14 @@ t.test('a file that was edited is not overwritten, and one that export-dir did n
   await fails(['import-dir', 'mine', '/shop/welcome'], /expected a folder, or nothing/)
   t.same(await readdir(join(cwd, 'mine')), ['precious'])
   t.notOk((await readdir(join(cwd, 'pages'))).some(name => name.endsWith('.partial')))
+  // as one that was killed in the middle leaves it
+  const sidecar = JSON.parse(await readFile(file('.objtree.json'), 'utf8'))
+  await writeFile(file('.objtree.json'), JSON.stringify({ ...sidecar, entries: {}, incomplete: true }))
+  await writeFile(file('.0123456789ab.partial'), 'half a pa')
+  await fails(['import-dir', 'pages', '/shop', '--delete', '--yes'], /is incomplete: .* run it again/)
+  await ok(['export-dir', '/shop', 'pages'])
+  t.same((await readdir(join(cwd, 'pages'))).sort(), ['.objtree.json', 'welcome.hbs'])
+  t.same(JSON.parse(await readFile(file('.objtree.json'), 'utf8')), sidecar)
 })
 
 t.test('nothing outside of the directory is read or written; links are refused', async t => {

@@ -19,7 +19,7 @@ async function killed(cwd: string, args: readonly string[], after: number): Prom
     stdio: 'ignore',
   })
   const ended = once(child, 'exit')
-  await Promise.race([ended, delay(after)])
+  await Promise.race([ended, delay(after, undefined, { ref: false })])
   const byItself = child.exitCode !== null
   child.kill('SIGKILL')
   await ended
