@@ -46,6 +46,8 @@ t.test('a scraper sees queue, verdicts, delays, connections and the server, and 
     const now = await scrape(port)
     return (
       now.get('maildrop_queue_messages{state="failed"}') === 1 &&
+      now.get('maildrop_queue_messages{state="deferred"}') === 1 &&
+      now.get('maildrop_queue_messages{state="active"}') === 0 &&
       now.get('maildrop_transfer_seconds_count') === 3 &&
       now.get('maildrop_queue_messages{state="scheduled"}') === 1 &&
       now

@@ -250,7 +250,8 @@ const STEPS: readonly DaemonStep[] = [
 
 for (const step of STEPS) {
   t.test(`kill -9 at the step ${step}: the sender is told exactly once`, async t => {
-    const { server, drop } = await place(t)
+    // One connection, so that the notice is not yet on its way itself when the daemon dies.
+    const { server, drop } = await place(t, undefined, { MAILDROP_CONNECTIONS: '1' })
     const id = await drop.submit(['no@example.org'])
     const victim = await drop.daemon([step])
     t.match(await victim.ended, { end: 'SIGKILL' })
