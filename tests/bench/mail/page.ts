@@ -25,6 +25,8 @@ import type { Setting } from './setting.ts'
 import { startDistance } from './sink.ts'
 
 const CONCURRENT = 64
+/** So many that a page which takes long still does not meet one that changes the same order. */
+const ORDERS = 16 * CONCURRENT
 const SIZE = 2000
 
 class Order extends Persistent {
@@ -144,7 +146,7 @@ export async function openTree(setting: Setting) {
   await db.transact(app => {
     app.create('/mail/XYZ', new MaildropHost(), { parents: true })
     const orders = app.create('/orders', new Folder())
-    for (let i = 0; i < CONCURRENT; i++) orders.add(`order-${i}`, new Order())
+    for (let i = 0; i < ORDERS; i++) orders.add(`order-${i}`, new Order())
   })
   const way = { committed: 0, done: 0 }
   const watch = (message: unknown): void => {
@@ -155,7 +157,7 @@ export async function openTree(setting: Setting) {
   const mail = (app: Application, options: SendOptions = {}) =>
     app.traverse('/mail/XYZ', MaildropHost).send({ text }, { to: TO, from: FROM, subject: 'a benchmark', ...options })
   const change = (app: Application, number: number): void => {
-    app.traverse(`/orders/order-${number % CONCURRENT}`, Order).number += 1
+    app.traverse(`/orders/order-${number % ORDERS}`, Order).number += 1
   }
   return {
     spool: join(home, 'spool'),
