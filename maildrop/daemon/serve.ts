@@ -111,10 +111,11 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   ready()
   await signal
   clearInterval(watching)
-  supervisor.stopping()
+  const told = supervisor.stopping()
   const stopped = running.stop()
   await closeControl()
   await stopped
+  await told
   await metrics.close()
 }
 

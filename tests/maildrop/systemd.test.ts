@@ -78,7 +78,7 @@ t.test(
       WATCHDOG_USEC: '600000',
       WATCHDOG_PID: `${process.pid}`,
     })
-    t.teardown(() => supervisor.stopping())
+    t.teardown(() => void supervisor.stopping())
     let turns = 0
     let status = 'first'
     supervisor.ready({ progress: () => turns, status: () => status })
@@ -91,6 +91,10 @@ t.test(
     status = 'third'
     await waitFor('the status', () => messages().includes('STATUS=third'))
     t.equal(messages().filter(each => each.includes('WATCHDOG=1')).length, 1)
+    supervisor.reloading(Promise.resolve())
+    await supervisor.stopping()
+    await waitFor('the end', () => messages().at(-1) === 'STOPPING=1 STATUS=finishing what has been begun', 5000)
+    t.ok(messages().includes('RELOADING=1'), 'what was waiting has been told before')
     t.notOk(existsSync(join(home, 'log')))
   },
 )
@@ -113,7 +117,7 @@ t.test(
       existsSync(join(home, 'log')) ? readFileSync(join(home, 'log'), 'utf8').trim().split('\n') : []
     await waitFor('the complaint', () => lines().length > 0)
     supervisor.reloading(Promise.resolve())
-    supervisor.stopping()
+    await supervisor.stopping()
     t.match(lines(), [/ notify-failed text="systemd-notify: .*"$/])
     t.equal(turns, 1, 'nobody asks for progress')
   },
@@ -124,7 +128,7 @@ t.test('without systemd nothing is done', async t => {
   const supervisor = openSupervisor(log, { WATCHDOG_USEC: '1000' })
   supervisor.ready({ progress: () => 0, status: () => t.fail('nobody asks') as never })
   supervisor.reloading(Promise.reject(new Error('x')).catch(() => undefined))
-  supervisor.stopping()
+  await supervisor.stopping()
   t.pass()
 })
 
