@@ -7,9 +7,10 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { openSigner } from '../../maildrop/delivery/dkim.ts'
 import { openSession, type SessionError } from '../../maildrop/delivery/session.ts'
-import { verifyDkim } from '../support/dkim.ts'
+import { dkimpyProblem, verifyDkim, verifyWithDkimpy } from '../support/dkim.ts'
 import { testMaildrop } from '../support/maildrop.ts'
 import { outgoingOf } from '../support/outgoing.ts'
+import { needs } from '../support/peers.ts'
 import { smtpConfigFor } from '../support/smtp-config.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -52,6 +53,10 @@ const MESSAGES: Record<string, string> = {
   'with a Bcc': `Bcc: eve@example.org\r\n${HEADER}\r\nHello\r\n`,
   'with 8 bits': `${HEADER}Content-Type: text/plain; charset=utf-8\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n`,
   'with a long line': `${HEADER}Content-Type: text/plain\r\n\r\n${'x'.repeat(3000)}\r\n`,
+  'with blanks everywhere': `Subject:\t \r\nX-Empty:\r\n${HEADER}Cc:bob@example.org\r\n\r\n \t \r\n\r\n a\t b \r\n \r\n\t\r\n`,
+  'with folded and repeated fields': `${HEADER}Cc: a@example.org,\r\n\tb@example.org\r\nReceived: one\r\nReceived: two\r\n\r\nHello\r\n`,
+  'signed by somebody else': `DKIM-Signature: v=1; a=rsa-sha256; d=example.net; s=x; h=from; bh=eA==; b=eA==\r\n${HEADER}\r\nHello\r\n`,
+  'of two parts': `${HEADER}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\nprologue\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\xc3\xa4 \r\n\r\n--b\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: 8bit\r\n\r\n${'\xc3\xa4'.repeat(700)}\r\n--b--\r\n\r\n`,
   'of a megabyte': `${HEADER}\r\n${`${'some words '.repeat(6)} \r\n`.repeat(15_000)}`,
 }
 
@@ -70,6 +75,23 @@ for (const [name, message] of Object.entries(MESSAGES)) {
     }
   })
 }
+
+t.test('a verifier that shares no code with ours agrees', needs(dkimpyProblem()), async t => {
+  const received: string[] = []
+  for (const extensions of [['8BITMIME'], []]) {
+    const { server, session: open } = await session(t, { extensions })
+    for (const message of Object.values(MESSAGES)) await open.send(ENVELOPE, outgoingOf(t, message))
+    if (extensions.length > 0)
+      await open.send(ENVELOPE, outgoingOf(t, `X-Raw: Gr\xc3\xbc\xc3\x9fe\xa0\r\n${MESSAGES['a plain one']}`))
+    received.push(...server.messages.map(({ data }) => data))
+  }
+  const { record } = openSigner(dkimOf(t))
+  const changed = received.map(message => message.replace(/^Subject: {2}two/m, 'Subject: three'))
+  t.strictSame(verifyWithDkimpy([...received, ...changed], record), [
+    ...received.map(() => true),
+    ...changed.map(() => false),
+  ])
+})
 
 t.test('a changed message cannot be verified', async t => {
   const { server, session: open } = await session(t)
