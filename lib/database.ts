@@ -27,7 +27,7 @@ import { LevelStorage } from './storage/level-storage.ts'
 import type { PackOptions, PackResult, Storage } from './storage/storage.ts'
 import type { Transaction } from './transaction.ts'
 import { traverse } from './traversal.ts'
-import { undo } from './undo.ts'
+import { assertUndoable, undo } from './undo.ts'
 import { upgradeAll } from './upgrade.ts'
 import { type VerifyResult, verify } from './verify.ts'
 
@@ -121,16 +121,23 @@ export class Database<Root extends Persistent = Persistent> {
 
   /**
    * Undoes one or several transactions, whole or not at all, in a new one.
+   * @param options.signal whoever gives it before the decision wants no more: nothing is undone
    * @returns the new transaction's id
    * @throws {ObjectError} NOT_FOUND, HISTORY_PACKED, UNDO_CONFLICT, DANGLING_REFERENCE
    */
   async undo(
     tids: Tid | readonly Tid[],
-    { user = '', note = '' }: { user?: string; note?: string } = {},
+    { user = '', note = '', signal }: { user?: string; note?: string; signal?: AbortSignal } = {},
   ): Promise<Tid> {
     this.assertOpen()
     const list = typeof tids === 'number' ? [tids] : tids
-    return undo(this.storage, list, { user, note: note || `undo of ${list.join(', ')}` })
+    return undo(this.storage, list, { user, note: note || `undo of ${list.join(', ')}`, signal })
+  }
+
+  /** Tells whether `undo` would do it now: throws what it would throw, and changes nothing. */
+  async assertUndoable(tids: Tid | readonly Tid[]): Promise<void> {
+    this.assertOpen()
+    return assertUndoable(this.storage, typeof tids === 'number' ? [tids] : tids)
   }
 
   /**

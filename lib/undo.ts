@@ -15,29 +15,23 @@ import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from 
 /** What each object is to become. */
 type Plan = Map<Oid, RecordBody>
 
+interface Undoing extends Pick<Commit, 'user' | 'note'> {
+  /** Who wants no more; looked at last before the decision. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /**
  * @returns the new transaction
  * @throws {ObjectError} NOT_FOUND for a transaction that is not there, HISTORY_PACKED, UNDO_CONFLICT, DANGLING_REFERENCE
  */
-export async function undo(
-  storage: Storage,
-  tids: readonly Tid[],
-  options: Pick<Commit, 'user' | 'note'>,
-): Promise<Tid> {
-  const entries = await Promise.all([...new Set(tids)].sort((a, b) => b - a).map(tid => entryOf(storage, tid)))
-  if (entries.length === 0) throw new ObjectError('INVALID_ARGUMENT', 'undo: no transaction was named')
-  const since: TransactionEntry[] = []
-  const readOn = async () => {
-    const after = since.at(-1)?.tid ?? entries.at(-1)!.tid
-    for await (const entry of storage.transactions({ after })) since.push(entry)
-  }
-  // most of it is read before others are held back
-  await readOn()
+export async function undo(storage: Storage, tids: readonly Tid[], { signal, ...options }: Undoing): Promise<Tid> {
+  const { changes, readOn } = await planning(storage, tids)
   const { tid } = await storage.commitAtRest(async () => {
     await readOn()
+    signal?.throwIfAborted()
     return {
       ...options,
-      changes: planned(storage, entries, since),
+      changes: changes(),
       extension: {},
       reads: new Map(),
       outbox: new Map(),
@@ -45,6 +39,28 @@ export async function undo(
     }
   })
   return tid
+}
+
+/** Throws what `undo` would throw now, and changes nothing. */
+export async function assertUndoable(storage: Storage, tids: readonly Tid[]): Promise<void> {
+  const { changes } = await planning(storage, tids)
+  changes()
+}
+
+/** What is to be read for an undo: most of it now, before others are held back, and with `readOn` what has come since. */
+async function planning(
+  storage: Storage,
+  tids: readonly Tid[],
+): Promise<{ changes: () => Change[]; readOn: () => Promise<void> }> {
+  const entries = await Promise.all([...new Set(tids)].sort((a, b) => b - a).map(tid => entryOf(storage, tid)))
+  if (entries.length === 0) throw new ObjectError('INVALID_ARGUMENT', 'undo: no transaction was named')
+  const since: TransactionEntry[] = []
+  const readOn = async () => {
+    const after = since.at(-1)?.tid ?? entries.at(-1)!.tid
+    for await (const entry of storage.transactions({ after })) since.push(entry)
+  }
+  await readOn()
+  return { changes: () => planned(storage, entries, since), readOn }
 }
 
 /** What the undo changes, with the database at rest: nothing can happen between this and the commit. */

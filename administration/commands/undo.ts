@@ -1,5 +1,4 @@
 /** `undo`: takes transactions back, whole or not at all, in a new one; which can be undone as well. */
-
 import { undoHint } from '../changing.ts'
 import type { DryRun, TreeCommand, Typed } from '../command.ts'
 import { type Entry, showEntries, transactionOf } from '../entries.ts'
@@ -33,13 +32,14 @@ export const command: TreeCommand<Args, Result> = {
     ['undo 1795740109259000 --yes', 'undo it'],
   ],
   prepare: ({ transactions }: Typed) => ({ tids: (transactions as string[]).map(tidOf) }),
-  async run({ db, user, note }, { tids, dryRun }) {
+  async run({ db, user, note, signal }, { tids, dryRun }) {
     const undone = await Promise.all([...new Set(tids)].map(tid => transactionOf(db, tid)))
-    return { undone, tid: dryRun ? null : await db.undo(tids, { user, note }) }
+    if (dryRun) await db.assertUndoable(tids)
+    return { undone, tid: dryRun ? null : await db.undo(tids, { user, note, signal }) }
   },
   print({ undone, tid }, out) {
     if (tid === null) {
-      out.line(`would undo ${count(undone.length, 'transaction')}, if nothing that came later stands against it:`)
+      out.line(`would undo ${count(undone.length, 'transaction')}:`)
       showEntries(undone, out)
       return
     }

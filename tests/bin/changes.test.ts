@@ -165,7 +165,7 @@ t.test('undo takes transactions back, tells when it cannot, and can be undone', 
   const { tid: second } = await json<{ tid: number }>(['set', '/f', 'title=2'])
   t.match(
     await ok(['undo', String(second), '--dry-run']),
-    /^would undo 1 transaction, .*:\n\d+\t.*objtree set \/f title=2 --json\n$/,
+    /^would undo 1 transaction:\n\d+\t.*objtree set \/f title=2 --json\n$/,
   )
   t.equal(await titleNow(), '2')
   const { tid: undoing } = await json<{ tid: number }>(['undo', String(second)])
@@ -179,6 +179,7 @@ t.test('undo takes transactions back, tells when it cannot, and can be undone', 
   const { tid: third } = await json<{ tid: number }>(['set', '/f', 'title=3'])
   await ok(['set', '/f', 'title=4'])
   await fails(['undo', String(third)], /cannot be undone.*was changed since.*nothing was undone/)
+  await fails(['undo', String(third), '--dry-run'], /cannot be undone.*was changed since/)
   await fails(['undo', '77'], /no transaction 77/)
   await fails(['undo', 'last'], /expected the id of a transaction/)
   t.equal(await titleNow(), '4')

@@ -106,6 +106,7 @@ t.test('what was changed since cannot be undone alone, but together; a class tha
   const third = await commit(db, root => void (root.text = 'third'))
   const plus = await commit(db, root => void (root.any as Counter).change(100))
   t.equal(await codeOf(() => db.undo(second)), 'UNDO_CONFLICT')
+  await t.rejects(db.undo(third, { signal: AbortSignal.abort(new Error('no more')) }), /no more/)
   t.same(await read(db, root => [root.text, (root.any as Counter).value]), ['third', 111], 'nothing was undone')
   await db.undo([second, third])
   t.same(await read(db, root => [root.text, (root.any as Counter).value]), ['first', 110])
@@ -239,7 +240,9 @@ t.test(
           } else {
             const target = log.at(-1 - each.undo)
             if (target === undefined) continue
+            const foreseen = await codeOf(() => db.assertUndoable(target.tid))
             const code = await codeOf(() => db.undo(target.tid))
+            assert.equal(foreseen, code)
             const after = log.filter(({ slot, tid }) => slot === target.slot && tid > target.tid)
             if (after.length === 0) assert.equal(code, undefined)
             if (code === undefined) {
