@@ -121,7 +121,7 @@ t.test('the packages that are used are declared, and those declared are used', a
     '@types/html-to-text',
     '@types/node',
     '@types/yargs',
-    'tsx',
+    'esbuild',
     'typescript',
   ]
   t.same(

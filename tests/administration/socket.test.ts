@@ -43,7 +43,6 @@ async function shop(t: Test, subdirectory = 'db'): Promise<Shop> {
     slow: () =>
       launchProgram(t, join(TOP, 'bin/objtree'), ['--db', db, 'add', 'File', '/slow', `content=@${pipe}`], {
         cwd,
-        env: { NODE_OPTIONS: undefined },
       }),
     async reading() {
       const script = 'exec 3>"$1"; echo opened; read line; echo text >&3'

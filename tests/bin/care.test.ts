@@ -110,7 +110,6 @@ t.test('restore does not exchange a database that is in use', async t => {
     await openDatabase('data/objects'); console.log('open'); setInterval(() => {}, 1000)`
   const child = launchProgram(t, process.execPath, ['--input-type=module', '-e', holder], {
     cwd,
-    env: { NODE_OPTIONS: undefined },
   })
   await waitFor('the holder', () => child.output().includes('open'))
   await fails(['restore', 'copy'], new RegExp(`${child.pid}.*stop that process first`))
@@ -198,7 +197,6 @@ t.test('watch gives each transaction a line, until it is interrupted', async t =
   ] as const) {
     const child = launchProgram(t, join(TOP, 'bin', 'objtree'), ['watch', '--since', String(first), ...args], {
       cwd,
-      env: { NODE_OPTIONS: undefined },
     })
     await waitFor('a line', () => child.output().includes('\n'))
     child.process.kill('SIGINT')
@@ -211,7 +209,7 @@ t.test('watch gives each transaction a line, until it is interrupted', async t =
 
 t.test('watch goes on while commands change what it watches, and ends when nobody reads any more', async t => {
   const { ok, cwd } = await objtreeUser(t)
-  const options = { cwd, env: { NODE_OPTIONS: undefined } }
+  const options = { cwd }
   const launcher = join(TOP, 'bin', 'objtree')
   const first = launchProgram(t, launcher, ['watch', '--since', '0', '--json'], options)
   await waitFor('the first line', () => first.output().includes('\n'))

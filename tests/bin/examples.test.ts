@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { COMMANDS, type CommandName, loadCommand } from '../../administration/commands/index.ts'
+import { LOADER } from '../support/children.ts'
 import { objtreeUser } from '../support/objtree.ts'
 import { directory } from '../support/program.ts'
 import { wordsOf } from '../support/words.ts'
@@ -68,7 +69,7 @@ const alike = (printed: string): string =>
 async function holder(t: Test, cwd: string): Promise<(order: 'open' | 'close') => Promise<void>> {
   const child = fork(fileURLToPath(new URL('../support/holder.ts', import.meta.url)), {
     cwd,
-    execArgv: [`--import=${import.meta.resolve('tsx')}`],
+    execArgv: [LOADER],
     env: { PATH: process.env.PATH, HOME: cwd },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })

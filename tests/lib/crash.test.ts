@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { LOADER } from '../support/children.ts'
 import { type Item, openTestDatabase } from '../support/database.ts'
 
 const COMMITTER = fileURLToPath(new URL('../support/committer.ts', import.meta.url))
@@ -21,7 +22,7 @@ async function directory(t: Test): Promise<string> {
 
 /** Runs a committer and kills it at a random moment. @returns the last commit that it reported */
 async function commitAndKill(home: string): Promise<number> {
-  const child = spawn(process.execPath, ['--import=tsx', COMMITTER, home], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [LOADER, COMMITTER, home], { stdio: ['ignore', 'pipe', 'inherit'] })
   const exit = once(child, 'exit')
   let output = ''
   child.stdout.setEncoding('utf8').on('data', text => {
@@ -55,7 +56,7 @@ t.test(`${KILLS} times killed while committing: no acknowledged commit is lost, 
 
 t.test('a second process is refused, and told who has the database', async t => {
   const home = await directory(t)
-  const child = spawn(process.execPath, ['--import=tsx', COMMITTER, home], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [LOADER, COMMITTER, home], { stdio: ['ignore', 'pipe', 'inherit'] })
   const exit = once(child, 'exit')
   await once(child.stdout, 'data')
   const who = process.platform === 'linux' ? new RegExp(`process ${child.pid} \\(.*committer`) : /another process/
@@ -64,7 +65,7 @@ t.test('a second process is refused, and told who has the database', async t => 
   await exit
   const db = await openTestDatabase(home)
   await t.rejects(openTestDatabase(home), { code: 'DATABASE_LOCKED', message: /this process has it open already/ })
-  const third = spawn(process.execPath, ['--import=tsx', COMMITTER, home], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const third = spawn(process.execPath, [LOADER, COMMITTER, home], { stdio: ['ignore', 'pipe', 'pipe'] })
   let errors = ''
   third.stderr.setEncoding('utf8').on('data', text => {
     errors += text

@@ -199,8 +199,6 @@ t.test('maildropctl log prints the last part, and follows through every rotation
   const file = logIn(t)
   const begin = (...args: string[]): Child =>
     launchProgram(t, 'env', [
-      '-u',
-      'NODE_OPTIONS',
       `MAILDROP_LOG_FILE=${file}`,
       join(PROJECT, 'maildrop', 'bin', 'maildropctl'),
       'log',

@@ -2,14 +2,14 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { openDatabase } from '../../objects/index.ts'
-import { launchProgram, PROJECT } from '../support/children.ts'
+import { LOADER, launchProgram, PROJECT } from '../support/children.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { directory } from '../support/program.ts'
 
-/** Runs the filler with files of at most so many KiB. The test runner's hooks (NODE_OPTIONS) would end it at the signal that is ignored here. */
+/** Runs the filler with files of at most so many KiB. */
 async function fill(t: import('tap').Test, home: string, count: number, bytes: number, limit: number) {
-  const node = `exec "${process.execPath}" --import=tsx "${PROJECT}tests/support/filler.ts" "${home}" ${count} ${bytes}`
-  const child = launchProgram(t, 'bash', ['-c', `unset NODE_OPTIONS; trap '' XFSZ; ulimit -f ${limit}; ${node}`], {
+  const node = `exec "${process.execPath}" ${LOADER} "${PROJECT}tests/support/filler.ts" "${home}" ${count} ${bytes}`
+  const child = launchProgram(t, 'bash', ['-c', `trap '' XFSZ; ulimit -f ${limit}; ${node}`], {
     cwd: PROJECT,
   })
   const { end, stdout, stderr } = await child.ended

@@ -7,6 +7,9 @@ import type { Test } from 'tap'
 
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
+/** What lets a Node process run the sources. */
+export const LOADER = `--import=${new URL('typescript.mjs', import.meta.url)}`
+
 export interface Ended {
   /** The exit code, or the signal that ended it. */
   readonly end: number | NodeJS.Signals
@@ -31,13 +34,7 @@ export interface LaunchOptions {
 
 /** Starts a TypeScript file of the project (a path relative to its root) as a process, and kills it when the test ends. */
 export function launch(t: Test, file: string, args: readonly string[], options: LaunchOptions = {}): Child {
-  const loader = fileURLToPath(import.meta.resolve('tsx'))
-  return launchProgram(
-    t,
-    process.execPath,
-    [`--import=${new URL(`file://${loader}`)}`, `${PROJECT}${file}`, ...args],
-    options,
-  )
+  return launchProgram(t, process.execPath, [LOADER, `${PROJECT}${file}`, ...args], options)
 }
 
 /** Starts any program, and kills it when the test ends. */

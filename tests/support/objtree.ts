@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { LOADER } from './children.ts'
 import type { Request } from './objtree-child.ts'
 import { directory, type Outcome } from './program.ts'
 
@@ -29,7 +30,7 @@ export async function objtreeUser(
   const cwd = await directory(t)
   const child = fork(fileURLToPath(new URL('objtree-child.ts', import.meta.url)), {
     cwd,
-    execArgv: [`--import=${import.meta.resolve('tsx')}`],
+    execArgv: [LOADER],
     env: { PATH: process.env.PATH, HOME: cwd, ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })

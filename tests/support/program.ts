@@ -33,9 +33,8 @@ export function program(
   return new Promise(resolve => {
     const path = isAbsolute(name) || !name.includes('/') ? name : join(TOP, name)
     const child = execFile(
-      // the test runner puts hooks of its own into the environment of every child
-      'env',
-      ['-u', 'NODE_OPTIONS', path, ...args],
+      path,
+      args,
       { cwd, env: { PATH: process.env.PATH, HOME: cwd, ...env }, maxBuffer: 64 << 20 },
       (error, stdout, stderr) =>
         resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stdout, stderr }),

@@ -77,9 +77,7 @@ export async function shell(
 ): Promise<{ code: number; printed: string }[]> {
   const mark = `--${process.pid}-${Date.now()}--`
   const child = spawn('bash', { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ['pipe', 'pipe', 'ignore'] })
-  child.stdin.end(
-    `exec 2>&1\nunset NODE_OPTIONS\n${commands.map(command => `${command}\necho "${mark}$?"\n`).join('')}`,
-  )
+  child.stdin.end(`exec 2>&1\n${commands.map(command => `${command}\necho "${mark}$?"\n`).join('')}`)
   const parts = (await text(child.stdout)).split(new RegExp(`${mark}(\\d+)\n`))
   return commands.map((_, i) => ({ printed: parts[2 * i] ?? '', code: Number(parts[2 * i + 1] ?? -1) }))
 }

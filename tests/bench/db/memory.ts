@@ -1,6 +1,7 @@
 /** Memory of loaded objects, each way in a process of its own: those of a connection, and the same ones parsed into a Map. */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { LOADER } from '../../support/children.ts'
 import { median } from '../measure.ts'
 import type { Row } from '../report.ts'
 import { addGroup, openStore } from './sample.ts'
@@ -24,7 +25,7 @@ export async function memory({ quick, newDirectory }: Setting): Promise<Row[]> {
 
   const hold = (how: string): Held =>
     JSON.parse(
-      execFileSync(process.execPath, ['--expose-gc', '--import=tsx', HOLDER, how, directory, String(count)], {
+      execFileSync(process.execPath, ['--expose-gc', LOADER, HOLDER, how, directory, String(count)], {
         encoding: 'utf8',
       }),
     )

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { LOADER } from '../../support/children.ts'
 import type { Bench } from '../command.ts'
 import { findProgram, finish } from './processes.ts'
 
@@ -21,7 +22,7 @@ export interface PoolResult {
 const POOL = fileURLToPath(new URL('pool.ts', import.meta.url))
 
 export async function pool({ port, connections, count, size }: Load): Promise<PoolResult> {
-  const args = ['--import=tsx', POOL, ...[port, connections, count, size].map(String)]
+  const args = [LOADER, POOL, ...[port, connections, count, size].map(String)]
   const { stdout } = await promisify(execFile)(process.execPath, args)
   return JSON.parse(stdout) as PoolResult
 }
