@@ -8,7 +8,8 @@ import { renderMail, type SentMail } from './mail-page.ts'
 /** For each place of a header. */
 export const RUNS = 10_000
 export const EVIL = 'evil@evil.example'
-const BREAKS = [
+/** Line breaks, and what some decoder might take for one. */
+export const BREAKS = [
   '\r',
   '\n',
   '\r\n',
@@ -22,7 +23,14 @@ const BREAKS = [
   '\f',
   '\0',
   '\ud800',
+  '\ud800\n',
   '嘊嘍',
+  '\\r\\n',
+  '%0d%0a',
+  '&#13;&#10;',
+  '&#x0a;',
+  '=0D=0A',
+  '=?utf-8?Q?=0D=0A?=',
 ]
 const SIGNS = [
   '"',
@@ -40,7 +48,6 @@ const SIGNS = [
   '.',
   ' ',
   '=',
-  '%0d%0a',
   '=?utf-8?q?',
   '?=',
   '{{',

@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import t from 'tap'
 import { TemplateError } from '../../templates/index.ts'
+import { BREAKS, EVIL, mixed } from '../support/mail-fuzz.ts'
 import { renderMail, type SentMail } from '../support/mail-page.ts'
 
 interface Way {
@@ -146,29 +147,6 @@ const POSITIONS: Record<string, Position> = {
   'subject=': { attributes: v => `subject=${v}`, harmless: 'x', strict: false, seen: mail => mail.subject },
 }
 
-const EVIL = 'evil@evil.example'
-const BREAKS = [
-  '\r',
-  '\n',
-  '\r\n',
-  '\r\n\r\n',
-  '\n ',
-  '\u2028',
-  '\u2029',
-  '\u0085',
-  '\v',
-  '\f',
-  '\0',
-  '\\r\\n',
-  '%0d%0a',
-  '&#13;&#10;',
-  '&#x0a;',
-  '=0D=0A',
-  '=?utf-8?Q?=0D=0A?=',
-  '\r\n\t',
-  '\ud800\n',
-  '嘊嘍',
-]
 const HOSTILE = [
   ...BREAKS.flatMap(end => [`Ann${end}Bcc: ${EVIL}`, `${end}To: ${EVIL}${end}${end}body`]),
   `=?utf-8?Q?=0D=0ABcc:_${EVIL}?=`,
@@ -281,34 +259,6 @@ t.test('the same pages show the attack where a value is an author list, so that 
   t.same(keys, ['from', 'subject', 'bcc'], 'the parser sees a header that was added')
 })
 
-const hostileText = fc.string({
-  unit: fc.oneof(
-    fc.constantFrom(
-      ...BREAKS,
-      'Bcc: ',
-      EVIL,
-      '"',
-      '\\',
-      '<',
-      '>',
-      ',',
-      ';',
-      ':',
-      '(',
-      ')',
-      '@',
-      '=?utf-8?q?',
-      '?=',
-      '{{',
-      '}}',
-      '<<v>>',
-      ' ',
-    ),
-    fc.string({ unit: 'binary', minLength: 1, maxLength: 3 }),
-  ),
-  maxLength: 40,
-})
-
 t.test('random values in all places at once, by many ways, leave headers, recipients and body as written', async () => {
   const source = `<<#sendmail "XYZ" subject=(concat "S " v)>>
 From: "Shop <<v>>" <shop@example.org>
@@ -321,7 +271,7 @@ Body: <<v>>
 <</sendmail>>`
   const keys = ['from', 'to', 'cc', 'x-one', 'x-two', 'subject', 'date', 'message-id', 'mime-version', 'content-type']
   await fc.assert(
-    fc.asyncProperty(hostileText, async value => {
+    fc.asyncProperty(mixed('}}'), async value => {
       const mail = await send(source, value)
       assert.ok(!(mail instanceof Error), String(mail))
       const found = await read(mail)
