@@ -8,7 +8,7 @@
  */
 
 import { type Address, type Mailbox, mailboxesOf, normalAddress } from './address.ts'
-import { readTokens, type Token } from './address-lexer.ts'
+import { characterAt, readTokens, type Token } from './address-lexer.ts'
 import { ComposeError } from './errors.ts'
 import { type HeaderPart, shown, valueText } from './header-parts.ts'
 import { cleanText, decodeWords } from './header-text.ts'
@@ -156,7 +156,7 @@ class Parser {
 
   #unexpected(expected: string): ComposeError {
     const token = this.#peek()
-    const place = token === undefined ? 'at the end' : `at character ${token.at + 1}`
+    const place = token === undefined ? 'at the end' : `at character ${characterAt(this.#parts, token.at)}`
     return new ComposeError('BAD_ADDRESS', `${this.#where}: expected ${expected} ${place} of ${shown(this.#parts)}`)
   }
 }

@@ -6,13 +6,13 @@
  * that stands twice is an error. The result is checked as a whole before anyone sees it: an error means that nothing was composed.
  */
 
-import { type Address, domainOf, type Mailbox, mailboxesOf } from './address.ts'
-import { parseAddresses } from './address-parser.ts'
+import { domainOf, type Mailbox, mailboxesOf } from './address.ts'
 import { type BodyOptions, encodeBody, readType } from './body.ts'
 import { ComposeError } from './errors.ts'
 import type { HeaderPart } from './header-parts.ts'
 import { cleanText } from './header-text.ts'
 import {
+  addressesOf,
   checkNames,
   findHeader,
   formatHeader,
@@ -21,6 +21,7 @@ import {
   removeHeaders,
   rfc5322Date,
   setHeader,
+  withHeader,
 } from './headers.ts'
 import { type MessageObject, type Outside, readMessageObject } from './message-object.ts'
 import { type Draft, readMessage } from './message-text.ts'
@@ -119,7 +120,8 @@ async function withAlternative({ headers, body }: Draft, options: BodyOptions): 
 }
 
 async function readHeaded({ headerParts, body }: HeadedMessage, options: ComposeOptions): Promise<Draft> {
-  if (typeof body === 'string') return { headers: [...headerParts], body }
+  const headers = headerParts.map(({ name, parts }): Header => ({ name, parts }))
+  if (typeof body === 'string') return { headers, body }
   const own = headerParts.find(({ name }) => /^content-(type|transfer-encoding)$/i.test(name))
   if (own !== undefined)
     throw new ComposeError('BAD_HEADER', `${own.name}: the parts of the message say what it is; leave the header out`)
@@ -129,7 +131,7 @@ async function readHeaded({ headerParts, body }: HeadedMessage, options: Compose
       'type, charset and encode are those of a message of one text; give them to its parts, or leave them out',
     )
   const content = await readEntity(body)
-  return { headers: [...headerParts, ...content.headers], body: content.body }
+  return { headers: [...headers, ...content.headers], body: content.body }
 }
 
 /** Puts the parameters in the place of their headers. */
@@ -174,8 +176,7 @@ function recipientsOf(headers: readonly Header[], onlyTo: boolean): string[] {
 
 function mailboxesIn(headers: readonly Header[], name: string): Mailbox[] {
   const header = findHeader(headers, name)
-  const addresses: Address[] = header ? parseAddresses(header.parts, header.name) : []
-  return mailboxesOf(addresses)
+  return header ? mailboxesOf(addressesOf(header)) : []
 }
 
 /** Adds what every message has. */
@@ -188,7 +189,8 @@ function complete(headers: readonly Header[], from: string, { id, date = new Dat
   let result = [...headers]
   for (const [name, value] of defaults) {
     const header = findHeader(result, name.toLowerCase())
-    if (!header || formatValue(header) === '') result = setHeader(result, name, value)
+    if (!header) result = withHeader(result, name, value)
+    else if (formatValue(header) === '') result = setHeader(result, name, value)
   }
   return result
 }

@@ -56,6 +56,7 @@ export function decodeWords(text: string): string {
 
 /** The whole header with its line breaks (CRLF, the last included), folded at spaces only. */
 export function foldHeader(name: string, value: string): string {
+  if (name.length + 2 + value.length <= FOLDED_LENGTH) return `${name}: ${value}\r\n`
   let text = `${name}:`
   let length = text.length
   for (const [i, piece] of value.split(/ (?=[^ ])/).entries()) {

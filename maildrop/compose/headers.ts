@@ -6,7 +6,7 @@
  * already keeps its bytes (a signature over it stays valid). One header is one header: nothing in it can end it.
  */
 import { buildHeaderValue, parseHeaderValue } from 'nodemailer/lib/mime-funcs'
-import { formatAddresses } from './address.ts'
+import { type Address, formatAddresses } from './address.ts'
 import { parseAddresses } from './address-parser.ts'
 import { ComposeError } from './errors.ts'
 import { type HeaderPart, shown, valueText } from './header-parts.ts'
@@ -17,6 +17,9 @@ export interface Header {
   readonly parts: readonly HeaderPart[]
   /** The lines it was read from, with CRLF after each. */
   readonly lines?: string
+  /** What its parts have been read as, and how they are written: filled in when first asked for. */
+  addresses?: readonly Address[]
+  value?: string
 }
 
 /** RFC 5322 §3.6 and RFC 2045 §3: at most one of each in a message. */
@@ -52,6 +55,17 @@ export function setHeader(headers: readonly Header[], name: string, ...parts: He
   const at = headers.findIndex(header => header.name.toLowerCase() === lower)
   const others = removeHeaders(headers, lower)
   return at < 0 ? [...others, { name, parts }] : others.toSpliced(at, 0, { name, parts })
+}
+
+/** Adds a header whose value has its form already. */
+export function withHeader(headers: readonly Header[], name: string, value: string): Header[] {
+  return [...headers, { name, parts: [value], value }]
+}
+
+/** The addresses of an address header. @throws {ComposeError} BAD_ADDRESS */
+export function addressesOf(header: Header): readonly Address[] {
+  header.addresses ??= parseAddresses(header.parts, header.name)
+  return header.addresses
 }
 
 /** The headers without those named, in lower case. */
@@ -92,9 +106,15 @@ export function formatHeader(header: Header): string {
  * The value of a header as it is to be written, unfolded.
  * @throws {ComposeError} BAD_ADDRESS, BAD_HEADER
  */
-export function formatValue({ name, parts }: Header): string {
+export function formatValue(header: Header): string {
+  header.value ??= writtenValue(header)
+  return header.value
+}
+
+function writtenValue(header: Header): string {
+  const { name, parts } = header
   const kind = name.toLowerCase()
-  if (ADDRESSES.has(kind)) return formatAddresses(parseAddresses(parts, name))
+  if (ADDRESSES.has(kind)) return formatAddresses(addressesOf(header))
   const text = (mark: (value: string) => string) =>
     parts
       .map(part => (typeof part === 'string' ? part : mark(valueText(part.value, name))))

@@ -65,6 +65,8 @@ t.test('what is not an address is refused, with its place', async t => {
     ['G: a@b.c', /';' that ends the group|',' or ';'/],
     ['a@b.c\r\nBcc: d@e.f', /control character at character 6/],
     ['a@b.c\u0000', /control character/],
+    ['"😀" <x@y.z>, a@b.c\u0007', /control character at character 19/],
+    ['😀 b@c.d e', /character 4/],
     ['"a\u2028b"@c.d', /control character/],
     ['a\u200b@c.d', /invisible/],
     [`${'x'.repeat(65)}@c.d`, /64 bytes/],
