@@ -43,12 +43,16 @@ export interface Context extends Place {
 }
 
 /** The same for a command that works on the database's directory, and opens it itself if at all. */
-export interface Place {
+export interface Place extends Listener {
   /** The database's directory, absolute. */
   readonly directory: string
   readonly user: string
   /** The command line, for the note of a transaction. */
   readonly note: string
+}
+
+/** Whom the work reports to on its way. */
+export interface Listener {
   /** Whether anybody looks at the progress. */
   readonly watched: boolean
   /** Is told how far the work is. */

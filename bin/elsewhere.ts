@@ -9,11 +9,10 @@ import { existsSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Invocation } from '../administration/command.ts'
+import type { Invocation, Listener } from '../administration/command.ts'
 import { lineCutter } from '../administration/lines.ts'
 import { SOCKET, shortPath } from '../administration/socket-path.ts'
 import { type Application, type Database, ERROR_CODES, type ErrorCode, ObjectError } from '../objects/index.ts'
-import type { Listener } from './session.ts'
 
 /** Milliseconds to wait for a process that has the database open and does not answer: it may be opening or closing it. */
 const PATIENCE = 5000

@@ -5,18 +5,9 @@
  */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
-import type { Command, Invocation, Place, Progress } from '../administration/command.ts'
+import type { Command, Invocation, Listener, Place } from '../administration/command.ts'
 import { openDatabase } from '../objects/index.ts'
 import { openHereOrAsk } from './elsewhere.ts'
-
-/** What the carrying out reports to on its way. */
-export interface Listener {
-  /** Whether anybody looks at the progress. */
-  readonly watched: boolean
-  progress(state: Progress): void
-  emit(part: unknown): Promise<void>
-  readonly signal: AbortSignal
-}
 
 export interface DatabaseOptions {
   /** The directory, absolute. */

@@ -12,6 +12,7 @@ import { needs } from '../support/peers.ts'
 import { answers, freePort } from '../support/ports.ts'
 import { readWithPython } from '../support/python-mail.ts'
 import { waitFor } from '../support/waiting.ts'
+import { outlastWrongPassword } from '../support/wrong-password.ts'
 
 /** The system's own Python, since that is where the Debian package is. */
 const PYTHON = '/usr/bin/python3'
@@ -129,14 +130,5 @@ t.test('addresses beyond ASCII go where SMTPUTF8 is offered, and the null sender
 
 t.test('a wrong password costs no attempt, and mail flows with the right one', peer, async t => {
   const { drop, taken } = await setUp(t, { MAILDROP_PASSWORD: 'wrong' })
-  const daemon = await drop.daemon()
-  await drop.submit(['ann@example.org'])
-  await waitFor('the alarm', () => drop.lines('server-down').length > 0)
-  t.match(drop.lines('server-down')[0], /stage=login code=535 /)
-  t.match(await drop.queue(), [{ status: 'waiting', attempts: 0 }])
-  daemon.process.kill('SIGTERM')
-  await daemon.ended
-  await drop.daemon([], { MAILDROP_PASSWORD: PASSWORD })
-  await drop.drained()
-  await waitFor('the mail', () => taken().length === 1)
+  await outlastWrongPassword(t, drop, PASSWORD, () => taken().length)
 })

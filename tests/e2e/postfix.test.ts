@@ -16,6 +16,7 @@ import { type Postfix, postfixProblem, startPostfix } from '../support/postfix.t
 import { program } from '../support/program.ts'
 import { type PythonMail, readWithPython } from '../support/python-mail.ts'
 import { waitFor } from '../support/waiting.ts'
+import { outlastWrongPassword } from '../support/wrong-password.ts'
 
 // Most of the time is waiting.
 t.jobs = 3
@@ -141,16 +142,7 @@ t.test(
 
 t.test('a wrong password at Postfix loses nothing, and costs no attempt', peer, async t => {
   const { postfix, drop } = await setUp(t, { MAILDROP_PASSWORD: 'wrong' })
-  const daemon = await drop.daemon()
-  await drop.submit(['ann@example.org'])
-  await waitFor('the alarm', () => drop.lines('server-down').length > 0)
-  t.match(drop.lines('server-down')[0], /stage=login code=535 /)
-  t.match(await drop.queue(), [{ status: 'waiting', attempts: 0 }])
-  daemon.process.kill('SIGTERM')
-  await daemon.ended
-  await drop.daemon([], { MAILDROP_PASSWORD: USERS.shop })
-  await drop.drained()
-  await waitFor('the mail', () => postfix.mail().length === 1)
+  await outlastWrongPassword(t, drop, USERS.shop, () => postfix.mail().length)
   t.notMatch(postfix.log(), /fatal|panic/)
 })
 
