@@ -28,7 +28,7 @@ import type { PackOptions, PackResult, Storage } from './storage/storage.ts'
 import type { Transaction } from './transaction.ts'
 import { traverse } from './traversal.ts'
 import { assertUndoable, undo } from './undo.ts'
-import { upgradeAll } from './upgrade.ts'
+import { type UpgradeOptions, upgradeAll } from './upgrade.ts'
 import { type VerifyResult, verify } from './verify.ts'
 
 export interface OpenOptions<Root extends Persistent> extends CacheLimits {
@@ -170,9 +170,9 @@ export class Database<Root extends Persistent = Persistent> {
    * views of the past need them until the database has been packed.
    * @returns how many
    */
-  async upgrade({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<number> {
+  async upgrade(options: UpgradeOptions = {}): Promise<number> {
     this.assertOpen()
-    return upgradeAll(this, this.storage, progress)
+    return upgradeAll(this, this.storage, options)
   }
 
   /** Counts what the database holds: a look through all records. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED */

@@ -15,11 +15,20 @@ import type { Storage } from './storage/storage.ts'
 
 const BATCH = 500
 
+export interface UpgradeOptions {
+  /** Kept with each of the transactions. */
+  readonly user?: string
+  /** Kept with each of the transactions. Default 'upgrade of classes'. */
+  readonly note?: string
+  /** Told after each transaction how many objects have been written anew. */
+  readonly progress?: (done: number) => void
+}
+
 /** @returns how many objects were written anew */
 export async function upgradeAll<Root extends Persistent>(
   database: Database<Root>,
   storage: Storage,
-  progress: ((done: number) => void) | undefined,
+  { user = '', note = '', progress }: UpgradeOptions,
 ): Promise<number> {
   let upgraded = 0
   let batch: Oid[] = []
@@ -29,7 +38,7 @@ export async function upgradeAll<Root extends Persistent>(
         const connection = root._p_jar as Connection
         for (const oid of batch) cellOf(connection.get(oid))?.change()
       },
-      { note: 'upgrade of classes', attempts: 10 },
+      { user, note: note || 'upgrade of classes', attempts: 10 },
     )
     upgraded += batch.length
     progress?.(upgraded)

@@ -9,8 +9,8 @@ interface Result {
 
 export const command: TreeCommand<object, Result> = {
   examples: [['upgrade', 'with the classes of --require, or of objtree.config.js']],
-  run: async ({ db, progress }) => ({
-    upgraded: await db.upgrade({ progress: done => progress({ unit: 'objects', done }) }),
+  run: async ({ db, user, note, progress }) => ({
+    upgraded: await db.upgrade({ user, note, progress: done => progress({ unit: 'objects', done }) }),
   }),
   print({ upgraded }, out) {
     out.line(`${count(upgraded, 'object')} of older versions stored anew`)

@@ -1,12 +1,8 @@
 /** The objects of a connection: how many stay loaded, and that nothing is lost by it. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { codeOf, Item, newLevel, openTestDatabase, type Root } from '../support/database.ts'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
+import { collectGarbage } from '../support/memory.ts'
 
 async function filled(count: number, options: { cacheSize?: number; cacheBytes?: number } = {}) {
   const db = await openTestDatabase(undefined, options)

@@ -8,6 +8,7 @@ import t from 'tap'
 import type { Connection, Database, Level, Tid } from '../../lib/index.ts'
 import { launch } from '../support/children.ts'
 import { codeOf, Item, newLevel, openTestDatabase, type Root } from '../support/database.ts'
+import { watchMemory } from '../support/memory.ts'
 import { directory } from '../support/program.ts'
 
 async function commit(db: Database<Root>, work: (root: Root) => void): Promise<Tid> {
@@ -77,6 +78,37 @@ t.test('what nothing refers to goes, cycles too; gc: false keeps it', async t =>
   t.match(await db.pack(), { objects: 3 })
   t.equal(await count(level, 'o'), before - 3)
   await db.close()
+})
+
+t.test('pack needs no more memory for a database four times as large', async t => {
+  const growth: number[] = []
+  for (const count of [1500, 6000]) {
+    const db = await openTestDatabase(await directory(t))
+    for (let first = 0; first < count; first += 500)
+      await commit(db, root => {
+        for (let i = first; i < first + 500; i++) root.tree.set(i, new Item(`${i}`.padStart(2000)))
+      })
+    // half of them get a second revision, a quarter becomes garbage
+    for (let first = 0; first < count / 2; first += 500)
+      await commit(db, root => {
+        for (let i = first; i < first + 500; i++) (root.tree.get(i) as Item).label += '!'
+      })
+    await commit(db, root => {
+      for (let i = 0; i < count / 4; i++) root.tree.delete(i)
+    })
+    const memory = watchMemory()
+    let steps = 0
+    const { objects, revisions } = await db.pack({
+      progress({ phase }) {
+        if (steps++ % (phase === 'sweep' ? 3 : 1000) === 0) memory.look()
+      },
+    })
+    t.ok(objects >= count / 4 && revisions >= count / 4)
+    growth.push(memory.growth)
+    await db.close()
+  }
+  const [small, large] = growth as [number, number]
+  t.ok(large - small < 4_000_000, `${small} bytes, then ${large}, where 9 million more were gone through`)
 })
 
 t.test('an object unlinked after the pack time can be brought back by undo', async t => {

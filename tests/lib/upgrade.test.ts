@@ -3,6 +3,8 @@ import t from 'tap'
 import { Broken, Persistent, registerClass } from '../../lib/index.ts'
 import { unregisterClass } from '../../lib/registry.ts'
 import { codeOf, newLevel, openTestDatabase } from '../support/database.ts'
+import { watchMemory } from '../support/memory.ts'
+import { directory } from '../support/program.ts'
 
 class Person extends Persistent {
   name = ''
@@ -48,10 +50,11 @@ t.test('upgrade stores older objects anew, under their present names, and is the
     t.same([member.first, member.last, member.other === member], ['Ann', '7', true], 'read before anything is stored')
   })
   const steps: number[] = []
-  const upgraded = await db.upgrade({ progress: done => steps.push(done) })
+  const upgraded = await db.upgrade({ user: 'ann', progress: done => steps.push(done) })
   t.ok(upgraded >= 1200 && upgraded < 1400, `${upgraded}: the members, and what refers to them by their old name`)
   t.ok(steps.length > 2, 'in several transactions')
   t.equal(await db.upgrade(), 0)
+  t.match(await db.undoLog({ last: 1 }), [{ user: 'ann', note: 'upgrade of classes' }])
 
   replace('tests.Member', () => registerClass('tests.Member', Member, { version: 2 }))
   await db.transact(root => {
@@ -64,6 +67,31 @@ t.test('upgrade stores older objects anew, under their present names, and is the
   t.match(failure, { code: 'UNKNOWN_CLASS', message: /version 2, newer than the registered 1/ })
   unregisterClass('tests.Member')
   await db.close()
+})
+
+t.test('upgrade needs no more memory for a database four times as large', async t => {
+  class Grown extends Person {}
+  const growth: number[] = []
+  for (const count of [1500, 6000]) {
+    const db = await openTestDatabase(await directory(t))
+    registerClass('tests.Grown', Person)
+    for (let first = 0; first < count; first += 500)
+      await db.transact(root => {
+        for (let i = first; i < first + 500; i++) {
+          const person = new Person()
+          person.name = `${i}`.padStart(2000)
+          root.tree.set(i, person)
+        }
+      })
+    replace('tests.Grown', () => registerClass('tests.Grown', Grown, { version: 2, upgrade: state => state }))
+    const memory = watchMemory()
+    t.equal(await db.upgrade({ progress: done => done % 1500 === 0 && memory.look() }), count)
+    growth.push(memory.growth)
+    await db.close()
+    unregisterClass('tests.Grown')
+  }
+  const [small, large] = growth as [number, number]
+  t.ok(large - small < 4_000_000, `${small} bytes, then ${large}, where 9 million more were read and written`)
 })
 
 t.test('an object of an unknown class keeps its state byte for byte, and refuses changes', async t => {
