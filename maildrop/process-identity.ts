@@ -7,6 +7,7 @@
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { systemCode } from './errors.ts'
 
 export interface ProcessIdentity {
   readonly pid: number
@@ -25,10 +26,36 @@ export function ownIdentity(): ProcessIdentity {
 /** Whether the process still runs; 'unknown' if it cannot be seen from here. */
 export function liveness(identity: ProcessIdentity): 'alive' | 'dead' | 'unknown' {
   const here = place()
-  const visible = here.boot !== '-' && here.boot === identity.boot && here.namespace === identity.namespace
-  if (!visible || identity.start === '-') return 'unknown'
+  const isVisible = here.boot !== '-' && here.namespace === identity.namespace && identity.start !== '-'
+  if (!isVisible) return 'unknown'
   const found = startOf(identity.pid)
-  return found !== undefined && found.start === identity.start && found.state !== 'Z' ? 'alive' : 'dead'
+  if (found === undefined && isHidden(identity.pid)) return 'unknown'
+  const runs = found !== undefined && found.start === identity.start && found.state !== 'Z'
+  if (here.boot === identity.boot) return runs ? 'alive' : 'dead'
+  return runs && isMaildrop(identity.pid) ? 'alive' : 'unknown'
+}
+
+/** True of a process of this machine that ended, at the latest, when the machine was started again. */
+export function isBeforeBoot(identity: ProcessIdentity): boolean {
+  const here = place()
+  return identity.host === here.host && identity.boot !== here.boot && liveness(identity) === 'unknown'
+}
+
+/** True of a process of another user where /proc shows only one's own (its option hidepid, ProtectProc of systemd). */
+function isHidden(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return systemCode(error) === 'EPERM'
+  }
+}
+
+/**
+ * Within one container the boot can look different from within a service (systemd with ProtectKernelTunables) and from outside it.
+ * A process that has the pid, the start and a command line as expected is taken for the one that is meant.
+ */
+function isMaildrop(pid: number): boolean {
+  return /maildrop/.test(orDash(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')))
 }
 
 /** One line without blanks or slashes, fit for a file name. */

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto'
 import { link, open, readFile, rename, truncate, unlink, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemCode } from '../errors.ts'
-import { formatIdentity, liveness, ownIdentity, parseIdentity } from '../process-identity.ts'
+import { formatIdentity, isBeforeBoot, liveness, ownIdentity, parseIdentity } from '../process-identity.ts'
 
 export interface DotLock {
   /** Writes down, durably, what is going to be appended. */
@@ -64,9 +64,7 @@ async function taken(path: string, content: string): Promise<boolean> {
 function isDead(content: string): boolean {
   const identity = parseIdentity(content.split('\n')[0] ?? '')
   if (identity === undefined) return false
-  const own = ownIdentity()
-  const isBeforeBoot = identity.host === own.host && identity.boot !== '-' && identity.boot !== own.boot
-  return isBeforeBoot || liveness(identity) === 'dead'
+  return liveness(identity) === 'dead' || (identity.boot !== '-' && isBeforeBoot(identity))
 }
 
 /** Of several that break the same lock, one renames it; if that was a newer lock, it is put back. */

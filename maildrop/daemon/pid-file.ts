@@ -12,7 +12,14 @@
 import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
-import { formatIdentity, liveness, ownIdentity, type ProcessIdentity, parseIdentity } from '../process-identity.ts'
+import {
+  formatIdentity,
+  isBeforeBoot,
+  liveness,
+  ownIdentity,
+  type ProcessIdentity,
+  parseIdentity,
+} from '../process-identity.ts'
 import { ensureDirectory } from '../spool/sync.ts'
 
 /** What the pid file says. 'unverifiable': a process of another machine or container, or of a system without /proc. */
@@ -26,9 +33,7 @@ export function readPidFile(path: string): PidFileState {
   const identity = parseIdentity(text.split('\n')[1] ?? '')
   if (identity === undefined) return { kind: 'stale' }
   const alive = liveness(identity)
-  const own = ownIdentity()
-  const rebooted = identity.host === own.host && identity.boot !== own.boot
-  if (alive === 'dead' || rebooted) return { kind: 'stale' }
+  if (alive === 'dead' || isBeforeBoot(identity)) return { kind: 'stale' }
   return { kind: alive === 'alive' ? 'running' : 'unverifiable', identity }
 }
 

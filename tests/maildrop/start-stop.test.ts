@@ -146,6 +146,20 @@ t.test('a stranger who has got the pid of a pid file is never signalled', async 
   }
 })
 
+t.test(
+  'a daemon of this container is found though its boot looks different, as behind ProtectKernelTunables',
+  async t => {
+    const { run, pidFile } = await setUp(t)
+    const { stdout } = await run('start_maildrop')
+    const found = readPidFile(pidFile)
+    if (found.kind !== 'running') return t.fail(found.kind)
+    writeFileSync(pidFile, `${found.identity.pid}\n${formatIdentity({ ...found.identity, boot: 'abc' })}\n`)
+    t.equal(readPidFile(pidFile).kind, 'running')
+    t.match(await run('start_maildrop'), { end: 1, stderr: /already running/ })
+    t.match(await run('stop_maildrop'), { end: 0, stdout: `stopped, pid was ${pidIn(stdout)}\n` })
+  },
+)
+
 t.test('stop lets the message in transfer finish, and begins no other', async t => {
   let release: () => void = () => undefined
   const held = new Promise<undefined>(resolve => {
