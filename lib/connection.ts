@@ -160,7 +160,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   /**
    * Ends the connection.
-   * @throws {ObjectError} CONNECTION_DIRTY if there are changes; commit or abort first
+   * @throws {ObjectError} CONNECTION_DIRTY if there are changes; commit or abort first. READ_ONLY if inner values were changed where nothing may be
    */
   close(): void {
     if (this.closed) return
@@ -185,7 +185,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /** Makes ghosts of all loaded objects but those with unsaved changes or with inner values in use (ZODB's cacheMinimize). */
   cacheMinimize(): void {
     this.assertOpen()
-    this.objects.shrink(cell => this.mayGo(cell), { objects: 0, bytes: 0 })
+    this.shrink(cell => this.mayGo(cell), { objects: 0, bytes: 0 })
   }
 
   /** How many objects the connection knows, how many of them are loaded, and with how many bytes of stored state. */
@@ -245,13 +245,18 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   touch(cell: Cell): void {
-    if (this.readOnly) return
     this.savepoints.remember(cell)
     this.touched.add(cell)
   }
 
   examine(cell: Cell): void {
-    if (!this.closed && !cell.changed && this.touched.has(cell) && this.differs(cell)) cell.change()
+    if (this.closed || cell.changed || !this.touched.has(cell) || !this.differs(cell)) return
+    if (!this.readOnly) cell.change()
+    else if (!this.isOutdated(cell))
+      throw new ObjectError(
+        'READ_ONLY',
+        `a value inside ${cell} was changed in place, though the connection was opened for reading only; abort the transaction, and change copies`,
+      )
   }
 
   // --- the transaction
@@ -359,9 +364,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       cell.ghostify()
       this.touched.delete(cell)
     })
-    if (!this.objects.crowded) return
-    this.objects.shrink(cell => cell.serial !== 0 && !cell.changed)
-    for (const cell of this.touched) if (cell.state === undefined) this.touched.delete(cell)
+    if (this.objects.crowded) this.shrink(cell => cell.serial !== 0 && !cell.changed)
   }
 
   // --- encoding and decoding
@@ -400,11 +403,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         `${where()} refers to ${placeOf(cell)}, which belongs to another connection${cell.jar instanceof Connection && cell.jar.database !== this.database ? ` and another database, ${cell.jar.database.location}` : ''}; get it by its path in this one`,
       )
     classOf(cell, where)
+    this.register(cell)
     cell.jar = this
     cell.oid = this.storage.newOid()
+    cell.changed = true
     this.objects.add(cell)
     this.added.add(cell)
-    cell.change()
     return cell
   }
 
@@ -423,12 +427,28 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private settle(cell: Cell, stored: RecordBody | StoredRecord): void {
     const serial = stored instanceof WholeRecord ? stored.serial : cell.serial
     cell.settle(attributesOf(cell, stored, this.resolve), serial)
-    if (this.objects.loaded(cell, sizeOf(stored))) this.objects.shrink(each => each !== cell && this.mayGo(each))
+    if (this.objects.loaded(cell, sizeOf(stored))) this.shrink(each => each !== cell && this.mayGo(each))
   }
 
-  /** Whether an object can be made a ghost: it is as it was stored, and nobody holds an inner value of it. */
+  private shrink(mayGo: (cell: Cell) => boolean, limit?: { objects: number; bytes: number }): void {
+    this.objects.shrink(mayGo, limit)
+    for (const cell of this.touched) if (cell.state === undefined) this.touched.delete(cell)
+  }
+
+  /** Whether an object can be made a ghost: it is as it was stored, and stays so. */
   private mayGo(cell: Cell): boolean {
-    return cell.serial !== 0 && !cell.changed && !this.touched.has(cell) && !cell.exposed && !this.overlay.has(cell.oid)
+    return cell.serial !== 0 && !cell.changed && !this.overlay.has(cell.oid) && !this.isInUse(cell)
+  }
+
+  /** Whether somebody may hold an inner value of it, whose changes count; where nothing may be changed only one that was has to be told of. */
+  private isInUse(cell: Cell): boolean {
+    return (this.touched.has(cell) || cell.exposed) && (!this.readOnly || this.differs(cell))
+  }
+
+  /** Whether it was upgraded when it was loaded; what upgrading makes may be new each time, such as a date. */
+  private isOutdated(cell: Cell): boolean {
+    const stored = this.stored(cell.oid)
+    return stored !== undefined && classNamed(stored.className)?.version !== stored.version
   }
 
   private stored(oid: Oid): RecordBody | StoredRecord | undefined {
