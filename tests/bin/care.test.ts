@@ -6,11 +6,12 @@ import t from 'tap'
 import { launchProgram, PROJECT } from '../support/children.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { objtreeUser } from '../support/objtree.ts'
-import { TOP } from '../support/program.ts'
+import { directory, TOP } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
 t.test('an export is imported as new objects, from a file and from standard input, or refused whole', async t => {
-  const { ok, json, fails, run, cwd } = await objtreeUser(t)
+  const temporary = await directory(t)
+  const { ok, json, fails, run, cwd } = await objtreeUser(t, { env: { TMPDIR: temporary } })
   await writeFile(join(cwd, 'logo'), Buffer.alloc(200_000, 7))
   await ok(['add', 'File', '/shop/logo', 'content=@logo', '--parents'])
   await ok(['add', 'Template', '/shop/page', 'source=Hello', 'title=P'])
@@ -42,12 +43,8 @@ t.test('an export is imported as new objects, from a file and from standard inpu
     (await json<{ name: string }[]>(['ls', '/'])).map(({ name }) => name),
     ['copy', 'shop'],
   )
-  const tmp = (await readdir('/tmp')).filter(name => name.startsWith('objtree-import-'))
   t.equal((await run(['export', '/shop/page'])).stdout.slice(1, 4), 'OTX', 'to standard output')
-  t.same(
-    (await readdir('/tmp')).filter(name => name.startsWith('objtree-import-')),
-    tmp,
-  )
+  t.same(await readdir(temporary), [])
   await fails(['export', '/shop', '--json'], /needs a file: use --output FILE/)
   await fails(['export', '/nix', '-o', 'x'], /nothing at/)
   t.notOk(existsSync(join(cwd, 'x')))

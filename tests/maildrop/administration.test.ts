@@ -81,6 +81,7 @@ t.test('queue lists what the filters choose, for people and for programs', async
       [waiting, other],
     ],
   ]
+  const lines = (await ctl('queue')).stdout.split('\n')
   for (const [filter, expected] of cases) {
     const { end, stdout, stderr } = await ctl('queue', '--json', ...filter)
     t.strictSame({ end, stderr }, { end: 0, stderr: '' }, filter.join(' '))
@@ -93,7 +94,6 @@ t.test('queue lists what the filters choose, for people and for programs', async
     for (const id of Object.values(ids))
       t.equal(table.includes(id), expected.includes(id), `${filter.join(' ')}\n${table}`)
   }
-  const lines = (await ctl('queue')).stdout.split('\n')
   t.match(lines[0], /^id +state +age +size +tries +next +sender$/)
   t.match(lines[1], new RegExp(`^${waiting}  waiting +\\d+s +\\d+ +0 +Shop@Example.COM$`))
   t.strictSame(lines.slice(2, 4), ['    ann@example.org (waiting)', '    bob@example.org (waiting)'])

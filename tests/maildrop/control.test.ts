@@ -11,6 +11,7 @@ import { newMailId } from '../../maildrop/spool/id.ts'
 import { submit } from '../../maildrop/spool/write.ts'
 import { failsWith, killDaemon, pidIn, setUp } from '../support/launchers.ts'
 import { MESSAGE, namesIn } from '../support/maildrop.ts'
+import { freePort } from '../support/ports.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -157,12 +158,13 @@ t.test('flush makes deferred messages due at once, by command and by SIGUSR1, wi
 })
 
 t.test('flush tries a server that is down at once', async t => {
-  const { server, run, submit, log } = await configured(t)
-  await server.close()
+  const { configure, run, submit, log } = await configured(t)
+  const port = await freePort()
+  configure(port)
   await run('start')
   await submit('ann@example.org')
   await waitFor('the alarm', () => log().includes(' server-down '))
-  const again = await startSmtpScript({}, server.port)
+  const again = await startSmtpScript({}, port)
   t.teardown(() => again.close())
   t.match(await run('flush'), { end: 0, stdout: '0 messages made due\n' })
   await waitFor('the message', () => again.messages.length === 1)

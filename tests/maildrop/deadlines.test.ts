@@ -7,7 +7,7 @@ import type { SmtpConfig, SmtpLogin } from '../../maildrop/smtp-config.ts'
 import { MESSAGE } from '../support/maildrop.ts'
 import { outgoingOf } from '../support/outgoing.ts'
 import { smtpConfigFor } from '../support/smtp-config.ts'
-import { type SmtpScript, type Step, startSmtpScript } from '../support/smtp-script.ts'
+import { type SmtpScript, type Step, startSmtpScript, type Transaction } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
 t.jobs = 3
@@ -33,7 +33,8 @@ async function end(
     password: { from: 'value', value: 'hunter2' },
   }
   const smtp = smtpConfigFor(server.port, { tls: 'offered', login })
-  const event = await attempt(t, smtp, { ...NEVER, ...deadlines }, message)
+  const limits = Object.defineProperties({ ...NEVER }, Object.getOwnPropertyDescriptors(deadlines))
+  const event = await attempt(t, smtp, limits, message)
   if (reads) await waitFor('the end of the connection', () => server.open === 0)
   t.equal(server.messages.length, 0)
   return event
@@ -62,32 +63,44 @@ const SLOW: Record<string, Step> = {
   'half a reply, then silence': { raw: '250-half\r\n25', next: 'hang' },
 }
 
-/** For every stage a script, the deadline that ends it, and what is made of that. */
+/**
+ * For every stage a script, the deadline that ends it, from which earlier stage on that is set (a slow machine may need
+ * longer for those before), and what is made of it.
+ */
 const STAGES: Record<
   string,
-  { script: (step: Step) => SmtpScript; limit: Partial<Deadlines>; expected: Partial<Event>; verdict: string }
+  {
+    script: (step: Step) => SmtpScript
+    limit: Partial<Deadlines>
+    from?: 'greeting' | 'ehlo' | 'mail'
+    expected: Partial<Event>
+    verdict: string
+  }
 > = {
   greeting: {
     script: step => ({ greeting: () => step }),
-    limit: { connect: 1000, greeting: 1000 },
+    limit: { connect: 3000, greeting: 1000 },
     expected: { stage: 'greeting', text: 'no complete greeting within 1 seconds' },
     verdict: 'defer-server',
   },
   EHLO: {
     script: step => ({ ehlo: () => step }),
     limit: { command: 1000 },
+    from: 'greeting',
     expected: { stage: 'greeting', text: 'no complete answer to EHLO within 1 seconds' },
     verdict: 'defer-server',
   },
   STARTTLS: {
     script: step => ({ starttls: () => step, extensions: ['STARTTLS'] }),
     limit: { command: 1000 },
+    from: 'ehlo',
     expected: { stage: 'tls', text: 'no complete answer to STARTTLS within 1 seconds' },
     verdict: 'defer-server',
   },
   AUTH: {
     script: step => ({ auth: () => step, extensions: ['AUTH PLAIN'], users: { ann: 'hunter2' } }),
     limit: { command: 1000 },
+    from: 'ehlo',
     expected: { stage: 'login', text: 'no complete answer to AUTH within 1 seconds' },
     verdict: 'defer-server',
   },
@@ -100,12 +113,14 @@ const STAGES: Record<
   MAIL: {
     script: step => ({ mail: () => step }),
     limit: { command: 1000 },
+    from: 'ehlo',
     expected: { stage: 'mail', text: 'no complete answer to MAIL within 1 seconds' },
     verdict: 'defer-message',
   },
   RCPT: {
     script: step => ({ rcpt: to => (to.startsWith('bob') ? step : undefined) }),
     limit: { command: 1000 },
+    from: 'mail',
     expected: { stage: 'rcpt', text: 'no complete answer to RCPT within 1 seconds' },
     verdict: 'defer-message',
   },
@@ -116,9 +131,8 @@ const STAGES: Record<
     verdict: 'defer-message',
   },
   DATA: {
-    // nodemailer reads no reply as long as one that came with it is not complete, so that one begins later here.
-    script: step => ({ data: () => ({ after: 100, say: step }) }),
-    limit: { data: 1000, command: 2000 },
+    script: step => ({ data: () => step }),
+    limit: { data: 1000 },
     expected: { stage: 'data', text: 'no complete answer to DATA within 1 seconds' },
     verdict: 'defer-message',
   },
@@ -130,12 +144,56 @@ const STAGES: Record<
   },
 }
 
-for (const [stage, { script, limit, expected, verdict }] of Object.entries(STAGES)) {
+/** The `command` deadlines that are set before the one of the first RCPT: those of EHLO and MAIL. */
+const BEFORE_RCPT = 2
+
+/** What a case is run with: the script, and the deadlines, of which `command` is none before the stage `from`. */
+function prepare(script: SmtpScript, limit: Partial<Deadlines>, from?: 'greeting' | 'ehlo' | 'mail') {
+  let begun = from === undefined
+  let commands = 0
+  const [rcptIsAwaited, awaitRcpt] = later()
+  const [dataIsAwaited, awaitData] = later()
+  const limits: Partial<Deadlines> = {
+    ...limit,
+    get command() {
+      commands += 1
+      if (commands > BEFORE_RCPT) awaitRcpt()
+      return begun ? (limit.command ?? NEVER.command) : NEVER.command
+    },
+    get data() {
+      awaitData()
+      return limit.data ?? NEVER.data
+    },
+  }
+  const { rcpt, data } = script
+  const begin = (...args: never[]) => {
+    begun = true
+    return (script[from!] as ((...args: never[]) => Step) | undefined)?.(...args)
+  }
+  return {
+    limits,
+    // nodemailer reads no reply as long as one that came with it is not complete: each begins when it is waited for.
+    script: {
+      ...script,
+      ...(from && { [from]: begin }),
+      ...(rcpt && { rcpt: (to: string, from: string) => rcptIsAwaited.then(() => rcpt(to, from)) }),
+      ...(data && { data: (sent: Transaction) => dataIsAwaited.then(() => data(sent)) }),
+    },
+  }
+}
+
+/** A promise, and what resolves it. */
+function later(): [Promise<void>, () => void] {
+  let resolve: () => void = () => undefined
+  return [new Promise<void>(each => void (resolve = each)), () => resolve()]
+}
+
+for (const [stage, { script, limit, from, expected, verdict }] of Object.entries(STAGES)) {
   t.test(`${stage}: no answer in time, whatever comes instead`, async t => {
     const cases = ['PIPELINING', 'X-NONE'].flatMap(offered =>
       Object.entries(SLOW).map(async ([what, step]) => {
-        const base = script(step)
-        const event = await end(t, { ...base, extensions: [offered, ...(base.extensions ?? [])] }, limit)
+        const { script: base, limits } = prepare(script(step), limit, from)
+        const event = await end(t, { ...base, extensions: [offered, ...(base.extensions ?? [])] }, limits)
         t.match(event, expected, `${what}, ${offered}`)
         t.equal(event.code, undefined)
         t.equal(verdictOf(event), verdict)
@@ -148,9 +206,18 @@ for (const [stage, { script, limit, expected, verdict }] of Object.entries(STAGE
 t.test('no TLS handshake in time', async t => {
   // The beginning of a record of 16 KiB.
   for (const next of ['hang', { endless: '\x16\x03\x03\x3f\xff', every: 5 }] as const) {
-    const script: SmtpScript = { starttls: () => ({ raw: '220 go on\r\n', next }), extensions: ['STARTTLS'] }
-    const event = await end(t, script, { command: 3000 })
-    t.match(event, { stage: 'tls', text: 'no TLS handshake within 3 seconds' })
+    let begun = false
+    const starttls = () => {
+      begun = true
+      return { raw: '220 go on\r\n', next }
+    }
+    const limits = {
+      get command() {
+        return begun ? 1000 : NEVER.command
+      },
+    }
+    const event = await end(t, { starttls, extensions: ['STARTTLS'] }, limits)
+    t.match(event, { stage: 'tls', text: 'no TLS handshake within 1 seconds' })
     t.equal(verdictOf(event), 'defer-server')
   }
 })

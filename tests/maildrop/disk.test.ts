@@ -3,7 +3,7 @@
  * gets the error, nothing partial is ever seen, the daemon goes on with what it can, and with all of it when the trouble is over.
  */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
@@ -11,7 +11,7 @@ import { newMailId } from '../../maildrop/spool/id.ts'
 import { MaildropHost, openDatabase } from '../../objects/index.ts'
 import type { Child } from '../support/children.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
-import { mailsIn, makeDue, namesIn, SAMPLE, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
+import { mailsIn, makeDue, namesIn, SAMPLE, type TestMaildrop, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -28,14 +28,6 @@ async function setUp(t: Test, env: Record<string, string> = {}, script: SmtpScri
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
   return { server, drop: testMaildrop(t, server.port, env) }
-}
-
-/** Submits messages while the daemon sees nothing, and does something else before it goes on. */
-async function whileFrozen(daemon: Child, work: () => unknown): Promise<void> {
-  daemon.process.kill('SIGSTOP')
-  await waitFor('the daemon to stop', () => / T /.test(readFileSync(`/proc/${daemon.pid}/stat`, 'utf8')))
-  await work()
-  daemon.process.kill('SIGCONT')
 }
 
 const openFiles = (daemon: Child): number => readdirSync(`/proc/${daemon.pid}/fd`).length
@@ -296,9 +288,7 @@ t.test(
     await waitFor('the reason', () => namesIn(drop.spool, 'failed').length === 2)
     await drop.drained()
     t.match(await drop.queue(), [{ status: 'failed', problem: 'it may not be read by the user the daemon runs as' }])
-    // The test runner's hook in the process cannot write at its end, so its exit code says nothing.
-    daemon.process.kill('SIGTERM')
-    await daemon.ended
+    await stop(t, daemon)
     t.equal(drop.lines('stop').length, 1)
   },
 )

@@ -45,7 +45,8 @@ t.test('the command is told of what was given up, and of nothing else, once', as
   const id = await drop.submit(['no@example.org', 'ann@example.org'])
   await drop.submit(['bob@example.org'])
   await drop.drop('broken', '##Nonsense\nx\n')
-  await waitFor('both', () => told(drop).length === 2 && untold(drop).length === 0, 60_000)
+  await waitFor('both', () => told(drop).length === 2 && untold(drop).length === 0)
+  await waitFor('the log', () => drop.lines('hook').length === 2)
   await drop.drained()
   const [refused, broken] = told(drop).sort((a, b) => b.recipients.length - a.recipients.length)
   t.match(refused, {

@@ -112,14 +112,19 @@ function plant(drop: TestMaildrop, directory: string, from: string, count: numbe
 }
 
 t.test('500 messages of one sender do not delay one of another, nor do 500 deferred ones', async t => {
-  const { server, drop } = await setUp(t)
+  let goOn: () => void = () => undefined
+  const submitted = new Promise<undefined>(resolve => {
+    goOn = () => resolve(undefined)
+  })
+  const { server, drop } = await setUp(t, { dot: () => (server.messages.length === 20 ? submitted : undefined) })
   plant(drop, '.', 'bulk@example.org', 500)
   plant(drop, '.deferred', 'again@example.org', 500, '1.')
   const order = (from: string): number => server.messages.findIndex(message => message.from === from)
   await drop.daemon()
-  await waitFor('some of them', () => server.messages.length > 10)
+  await waitFor('some of them', () => server.messages.length === 20)
   const before = server.messages.length
   await drop.submit(['ann@example.org'], { from: 'ann@example.org' })
+  goOn()
   const place = await waitFor('the message', () => order('ann@example.org') >= 0 && order('ann@example.org'))
   t.ok(place < 900, `it came at place ${place} of 1,001, submitted after ${before}`)
   await waitFor('all of them', () => server.messages.length === 1001, 120_000)

@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
+import { namesIn, SAMPLE, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -40,6 +40,28 @@ async function setUp(t: Test, env: Record<string, string> = {}) {
     await waitFor(`mail that was written later`, () => bodyOf(to) !== undefined)
   }
   return { server, drop, arrivals, bodyOf, laterMailIsSent }
+}
+
+/**
+ * Writes a file in pieces, which the machine may keep from coming in time; then once more, to somebody else.
+ * @param limit milliseconds between two pieces
+ * @param write writes mail to an address, and calls `pause` before each piece but the first
+ * @returns whom it was written to in time
+ */
+async function within(limit: number, write: (to: string, pause: () => void) => Promise<void>): Promise<string> {
+  for (let turn = 0; ; turn++) {
+    const to = `slow${turn}@example.org`
+    let last = performance.now()
+    let longest = 0
+    const pause = (): void => {
+      longest = Math.max(longest, performance.now() - last)
+      last = performance.now()
+    }
+    await write(to, pause)
+    pause()
+    if (longest < limit) return to
+    if (turn === 20) throw new Error(`the machine is too slow for this test: ${longest} ms between two pieces`)
+  }
 }
 
 function median(values: number[]): number {
@@ -87,17 +109,20 @@ t.test('a file is not touched while its .lck stands, and is sent whole when that
 t.test('a program that appends in place, opening the file every time, is waited for', async t => {
   const { drop, server, bodyOf } = await setUp(t)
   await drop.daemon()
-  const file = join(drop.spool, 'growing')
-  writeFileSync(file, mailTo('ann@example.org'))
   const lines = Array.from({ length: 12 }, (_, i) => `line ${i}\n`)
-  for (const line of lines) {
-    appendFileSync(file, line)
-    await sleep(150)
-  }
-  await waitFor('the message', () => bodyOf('ann@example.org'))
-  t.equal(bodyOf('ann@example.org'), lines.join('').replaceAll('\n', '\r\n'))
+  const to = await within(900, async (to, pause) => {
+    const file = join(drop.spool, to)
+    writeFileSync(file, mailTo(to))
+    for (const line of lines) {
+      pause()
+      appendFileSync(file, line)
+      await sleep(150)
+    }
+  })
+  await waitFor('the message', () => bodyOf(to))
+  t.equal(bodyOf(to), lines.join('').replaceAll('\n', '\r\n'))
   await drop.drained()
-  t.equal(server.messages.length, 1)
+  t.equal(server.recipients().filter(each => each === to).length, 1)
 })
 
 t.test('a program that writes in place and pauses is waited for while it holds the file open', async t => {
@@ -116,13 +141,16 @@ t.test('a program that writes in place and pauses is waited for while it holds t
 t.test('an envelope that is written slowly is waited for too', async t => {
   const { drop, bodyOf, laterMailIsSent } = await setUp(t)
   await drop.daemon()
-  const file = join(drop.spool, 'slow')
-  writeFileSync(file, '##To:ann@exam')
-  await laterMailIsSent()
-  appendFileSync(file, 'ple.org\n##From:\nSubject: pieces\n\nbody\n')
-  await waitFor('the message', () => bodyOf('ann@example.org'))
-  t.equal(bodyOf('ann@example.org'), 'body\r\n')
-  t.strictSame(namesIn(drop.spool, 'failed'), [])
+  const to = await within(9000, async (to, pause) => {
+    const file = join(drop.spool, to)
+    writeFileSync(file, `##To:${to.slice(0, -7)}`)
+    await laterMailIsSent()
+    pause()
+    appendFileSync(file, `${to.slice(-7)}\n##From:\nSubject: pieces\n\nbody\n`)
+  })
+  await waitFor('the message', () => bodyOf(to))
+  t.equal(bodyOf(to), 'body\r\n')
+  t.notMatch(drop.lines('unfit').join('\n'), `name=${to}`)
 })
 
 t.test('one name can be used again and again', async t => {
@@ -189,9 +217,11 @@ t.test('several spools are served, reached through a link too', async t => {
 t.test('a spool that is removed and made again is served again, and the other one all the time', async t => {
   const { drop, server } = await setUp(t)
   const other = join(drop.home, 'other')
-  await drop.daemon([], { MAILDROP_SPOOL: `${drop.spool};${other}` })
-  rmSync(drop.spool, { recursive: true })
-  writeFileSync(drop.spool, 'in the way')
+  const daemon = await drop.daemon([], { MAILDROP_SPOOL: `${drop.spool};${other}` })
+  await whileFrozen(daemon, () => {
+    rmSync(drop.spool, { recursive: true })
+    writeFileSync(drop.spool, 'in the way')
+  })
   writeFileSync(join(other, 'mail'), mailTo('ann@example.org', 'x'))
   await waitFor('mail of the other spool', () => server.messages.length === 1)
   await waitFor('the complaint', () => drop.lines('trouble').length > 0)

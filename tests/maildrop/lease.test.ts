@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import type { Child } from '../support/children.ts'
 import { claimantOf, claimed, plantClaim } from '../support/claims.ts'
 import { wrongClock } from '../support/clock.ts'
-import { namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
+import { namesIn, type TestMaildrop, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { type ScriptedServer, type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -194,7 +194,7 @@ t.test('a spool that is removed in the middle of a message: it is not sent, and 
   const id = await drop.submit(['ann@example.org'])
   await waitFor('the claim', () => claimantOf(drop.spool, id) === daemon.pid)
   await waitFor('the transfer', () => server.commands.includes('DATA'))
-  rmSync(drop.spool, { recursive: true })
+  await whileFrozen(daemon, () => rmSync(drop.spool, { recursive: true }))
   await waitFor('a new spool', () => namesIn(drop.spool).includes('failed'))
   answer()
   await waitFor('the end of the transfer', () => server.incomplete === 1)

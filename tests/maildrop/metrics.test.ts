@@ -183,10 +183,9 @@ t.test('the alarm is raised once, when mail is due and nothing moves, and ends w
 
 t.test('a stall is in the log, in the status and in the numbers until mail moves again', async t => {
   const port = await freePort()
-  const { run, server, submit, logFile } = await setUp(t)
-  const env = { MAILDROP_STALL_ALARM: '1s', MAILDROP_METRICS: `${port}` }
-  const smtp = server.port
-  await server.close()
+  const { run, submit, logFile } = await setUp(t)
+  const smtp = await freePort()
+  const env = { MAILDROP_STALL_ALARM: '1s', MAILDROP_METRICS: `${port}`, SMTP_PORT: `${smtp}` }
   t.match(await run('start_maildrop', [], env), { end: 0 })
   await submit('ann@example.org')
   const log = (event: string) =>

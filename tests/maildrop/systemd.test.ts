@@ -93,7 +93,7 @@ t.test(
     t.equal(messages().filter(each => each.includes('WATCHDOG=1')).length, 1)
     supervisor.reloading(Promise.resolve())
     await supervisor.stopping()
-    await waitFor('the end', () => messages().at(-1) === 'STOPPING=1 STATUS=finishing what has been begun', 5000)
+    await waitFor('the end', () => messages().at(-1) === 'STOPPING=1 STATUS=finishing what has been begun')
     t.ok(messages().includes('RELOADING=1'), 'what was waiting has been told before')
     t.notOk(existsSync(join(home, 'log')))
   },

@@ -111,6 +111,14 @@ export function mailsIn(spool: string): string[] {
   return names.map(name => readFileSync(join(spool, name), 'utf8'))
 }
 
+/** Does something while the daemon sees nothing. */
+export async function whileFrozen(daemon: Child, work: () => unknown): Promise<void> {
+  daemon.process.kill('SIGSTOP')
+  await waitFor('the daemon to stop', () => / T /.test(readFileSync(`/proc/${daemon.pid}/stat`, 'utf8')))
+  await work()
+  daemon.process.kill('SIGCONT')
+}
+
 export const MESSAGE = 'From: sender@example.org\r\nSubject: hello\r\nMessage-ID: <fixed@example.org>\r\n\r\nHello.\r\n'
 
 /** A mail file like the one of the original's documentation. */

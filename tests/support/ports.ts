@@ -1,15 +1,26 @@
-/** Ports on the loopback interface, for servers that cannot choose one themselves. */
+/** Ports on the loopback interface, for servers that cannot choose one themselves, or begin later. */
+import { randomInt } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 
-/** A port on 127.0.0.1 that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * Where ports are not given out: 0 means one of the ephemeral range (RFC 6335 section 6, from 32768 on with Linux), and so does
+ * every connection, so that one of those that is free now may be somebody's own in the next moment.
+ */
+const [FIRST, LAST] = [10_000, 32_000]
+
+/** A port on 127.0.0.1 that is free, and that nobody gets without asking for it. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(FIRST, LAST)
+    if (await isFree(port)) return port
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise(resolve => {
     const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
   })
 }
 
