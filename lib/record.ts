@@ -3,7 +3,7 @@
  *
  *   offset  bytes  content
  *   0       1      format, 1
- *   1       4      CRC-32, big endian: of the record with the lower half of the oid in this place, begun with the upper half
+ *   1       4      CRC-32, big endian: of the record with the lower half of the oid in this place, begun with the upper half (`seal`)
  *   5       8      serial: the tid of the transaction that wrote it, big endian
  *   13      8      serial of the revision before, big endian; 0 if there was none
  *   21      2      version of the class's state, big endian
@@ -104,10 +104,23 @@ export function roomFor(className: string): number {
   return room
 }
 
-/** The checksum of a record; that in the bytes is overwritten. */
-function checksum(oid: Oid, bytes: Buffer): number {
-  writeUInt32(bytes, oid % HIGH, 1)
-  return crc32(bytes, Math.floor(oid / HIGH))
+/**
+ * Puts a checksum into bytes that also covers the number under which they are stored: CRC-32 of the bytes with the lower half of the number
+ * in its place, begun with the upper half.
+ * @param at where its 4 bytes are
+ */
+export function seal(number: number, bytes: Buffer, at: number): void {
+  writeUInt32(bytes, number % HIGH, at)
+  writeUInt32(bytes, crc32(bytes, Math.floor(number / HIGH)), at)
+}
+
+/** Whether bytes are as they were sealed. */
+export function isSealed(number: number, bytes: Buffer, at: number): boolean {
+  const expected = readUInt32(bytes, at)
+  writeUInt32(bytes, number % HIGH, at)
+  const found = crc32(bytes, Math.floor(number / HIGH))
+  writeUInt32(bytes, expected, at)
+  return found === expected
 }
 
 function writeUInt32(bytes: Buffer, value: number, offset: number): void {
@@ -149,7 +162,7 @@ export function wholeRecord(oid: Oid, record: RecordBody, serial: Tid, previous:
   bytes[22] = version
   bytes[23] = start - HEADER
   writeName(bytes, className, start)
-  writeUInt32(bytes, checksum(oid, bytes), 1)
+  seal(oid, bytes, 1)
   return new WholeRecord(oid, bytes, start, className, version, serial, previous)
 }
 
@@ -162,10 +175,7 @@ function writeName(bytes: Buffer, name: string, end: number): void {
 export function decodeRecord(oid: Oid, bytes: Buffer): WholeRecord {
   if (bytes.length < HEADER || bytes[0] !== FORMAT || bytes.length < HEADER + bytes[23]!)
     throw corrupt(oid, 'its header is damaged')
-  const expected = readUInt32(bytes, 1)
-  const found = checksum(oid, bytes)
-  writeUInt32(bytes, expected, 1)
-  if (found !== expected) throw corrupt(oid, 'its checksum does not agree')
+  if (!isSealed(oid, bytes, 1)) throw corrupt(oid, 'its checksum does not agree')
   const start = HEADER + bytes[23]!
   const className = nameIn(bytes, HEADER, start)
   const version = bytes[21]! * 0x100 + bytes[22]!

@@ -111,6 +111,7 @@ export function directoryBlobs(directory: string): BlobStore {
       })
     },
     staged: async () => {
+      if (!existsSync(fresh)) return []
       const names = await readdir(fresh, { withFileTypes: true }).catch(() => [])
       return names.filter(each => each.isFile() && isContentId(each.name)).map(({ name }) => name)
     },

@@ -6,7 +6,7 @@ import { readUInt64, writeUInt64 } from '../record.ts'
 import { FORMAT_KEY, PACKED_KEY } from './keys.ts'
 import { BINARY, failedRead, type Level, type Operation, SYNCED, unreadable } from './level.ts'
 
-const FORMAT = 2
+const FORMAT = 3
 
 /**
  * @param create whether an empty LevelDB becomes a database

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 
 const readAt = promisify(read)
-const CHUNK = 1024 * 1024
+const CHUNK = 128 * 1024
 
 interface Held {
   readonly file: number

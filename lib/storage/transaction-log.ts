@@ -6,14 +6,14 @@ import type { Tid } from '../persistent.ts'
 import { range, transactionKey } from './keys.ts'
 import { BINARY, entriesIn, failedRead, type Level } from './level.ts'
 import type { TransactionEntry, TransactionRange } from './storage.ts'
-import { decodeTransaction, type StoredTransaction } from './transaction-record.ts'
+import { type Counters, decodeCounters, decodeTransaction, type StoredTransaction } from './transaction-record.ts'
 
 /**
- * The newest transaction on disk; undefined if there is none.
+ * Where the counters stand by the newest transaction on disk; undefined if there is none.
  * @param from one that should be there, and not far from the end; 0 if none is known. Looking onward from it is faster than from the end back
  * @throws {ObjectError} DATABASE_CORRUPT
  */
-export async function newestTransaction(level: Level, from: Tid): Promise<StoredTransaction | undefined> {
+export async function newestTransaction(level: Level, from: Tid): Promise<Counters | undefined> {
   const all = range(Buffer.from('t'))
   const onward =
     from === 0
@@ -30,7 +30,7 @@ export async function newestTransaction(level: Level, from: Tid): Promise<Stored
         .all()
         .catch(failedRead)
     )[0]
-  return row && decodeTransaction(row[0], row[1])
+  return row && decodeCounters(row[0], row[1])
 }
 
 /** Where the log belongs, and what may be missing in it. */

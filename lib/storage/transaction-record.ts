@@ -2,41 +2,44 @@
  * The record that each transaction leaves under its tid: who did what, what it wrote, and where the counters stood.
  *
  *   offset  bytes  content
- *   0       4      CRC-32 of the tid (8 bytes, big endian) and of everything from offset 4, big endian
- *   4              a state (lib/pickle.ts) with the attributes of StoredTransaction but the tid; those that are empty are left out
+ *   0       4      CRC-32, big endian: as in a record (lib/record.ts, `seal`), of the tid and everything from offset 4
+ *   4       8      tid of the transaction before, big endian; 0 if there was none
+ *   12      8      the oid that is given next, big endian
+ *   20             a state (lib/pickle.ts): `user`, `note`, `extension`, `oids`, `classes`; those that are empty are left out
  *
- * `previous` chains the transactions, so a missing one is noticed. `classes` are the names of the classes of the objects, each once, in order.
+ * The transactions are a chain, so a missing one is noticed. `classes` are the names of the classes of the objects, each once, in order.
  */
-import { crc32 } from 'node:zlib'
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { pickle, unpickle } from '../pickle.ts'
 import { isPlain } from '../pickle-values.ts'
-import { readUInt64 } from '../record.ts'
-import { transactionKey } from './keys.ts'
+import { isSealed, readUInt64, seal, writeUInt64 } from '../record.ts'
 import type { TransactionEntry } from './storage.ts'
 
-export interface StoredTransaction extends TransactionEntry {
+/** Where the counters stood after a transaction. */
+export interface Counters {
+  readonly tid: Tid
   readonly previous: Tid
   readonly nextOid: Oid
 }
 
-const CHECKSUM = 4
+export interface StoredTransaction extends TransactionEntry, Counters {}
 
-const checksum = (tid: Tid, bytes: Uint8Array): number =>
-  crc32(bytes.subarray(CHECKSUM), crc32(transactionKey(tid).subarray(1)))
+const HEADER = 20
 
 /** @throws {ObjectError} INVALID_VALUE for what cannot be stored of user, note and extension */
 export function encodeTransaction(entry: StoredTransaction): Buffer {
-  const { previous, nextOid, user, note, extension, oids, classes } = entry
-  const state: Record<string, unknown> = { previous, nextOid }
+  const { tid, previous, nextOid, user, note, extension, oids, classes } = entry
+  const state: Record<string, unknown> = {}
   if (user !== '') state.user = text('user', user)
   if (note !== '') state.note = text('note', note)
   if (Object.keys(extension).length > 0) state.extension = { ...extension }
   if (oids.length > 0) state.oids = oids
   if (classes.length > 0) state.classes = classes
-  const bytes = pickle(state, refuse, 'a transaction', CHECKSUM)
-  bytes.writeUInt32BE(checksum(entry.tid, bytes))
+  const bytes = pickle(state, refuse, 'a transaction', HEADER)
+  writeUInt64(bytes, previous, 4)
+  writeUInt64(bytes, nextOid, 12)
+  seal(tid, bytes, 0)
   return bytes
 }
 
@@ -56,26 +59,33 @@ function noReference(): never {
   throw new Error('it refers to an object')
 }
 
+/** The counters alone: they take no longer where there were many objects. @throws {ObjectError} DATABASE_CORRUPT */
+export function decodeCounters(key: Buffer, bytes: Buffer): Counters {
+  const tid = key.length === 9 ? readUInt64(key, 1) : 0
+  if (tid === 0 || bytes.length < HEADER || !isSealed(tid, bytes, 0)) throw corrupt(tid, 'its checksum does not agree')
+  const previous = readUInt64(bytes, 4)
+  const nextOid = readUInt64(bytes, 12)
+  if (!(isNumber(previous) && previous < tid && isNumber(nextOid))) throw corrupt(tid, 'it is none')
+  return { tid, previous, nextOid }
+}
+
 /** @throws {ObjectError} DATABASE_CORRUPT */
 export function decodeTransaction(key: Buffer, bytes: Buffer): StoredTransaction {
-  const tid = key.length === 9 ? readUInt64(key, 1) : 0
-  if (tid === 0 || bytes.length < CHECKSUM || checksum(tid, bytes) !== bytes.readUInt32BE())
-    throw corrupt(tid, 'its checksum does not agree')
+  const counters = decodeCounters(key, bytes)
   let found: Record<string, unknown>
   try {
-    found = unpickle(bytes, noReference, CHECKSUM)
+    found = unpickle(bytes, noReference, HEADER)
   } catch (error) {
-    throw corrupt(tid, messageOf(error))
+    throw corrupt(counters.tid, messageOf(error))
   }
-  const { previous, nextOid, user = '', note = '', extension = {}, oids = [], classes = [] } = found
+  const { user = '', note = '', extension = {}, oids = [], classes = [] } = found
   if (
-    !(isNumber(previous) && previous < tid && isNumber(nextOid)) ||
     !(typeof user === 'string' && typeof note === 'string' && isPlain(extension)) ||
     !(Array.isArray(oids) && oids.every(isNumber)) ||
     !(Array.isArray(classes) && classes.every(each => typeof each === 'string'))
   )
-    throw corrupt(tid, 'it is none')
-  return { tid, previous, nextOid, user, note, extension, oids, classes }
+    throw corrupt(counters.tid, 'it is none')
+  return { ...counters, user, note, extension, oids, classes }
 }
 
 const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0

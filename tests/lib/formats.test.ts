@@ -123,8 +123,8 @@ t.test('transactions', async t => {
   const key = transactionKey(9)
   assert.deepStrictEqual(decodeTransaction(key, sound), entry)
   const seal = (body: Uint8Array) => {
-    const bytes = Buffer.concat([Buffer.alloc(4), body])
-    bytes.writeUInt32BE(crc32(body, crc32(key.subarray(1))), 0)
+    const bytes = Buffer.concat([key.subarray(5), body])
+    bytes.writeUInt32BE(crc32(bytes), 0)
     return bytes
   }
   fc.assert(
