@@ -25,6 +25,8 @@ interface Accepted extends Part {
 }
 
 export interface GroupCommitHost {
+  /** A batch is about to be written. */
+  writing(): void
   /** A batch of so many bytes is durable. Called before the promises of its parts resolve. */
   written(parts: readonly Part[], bytes: number): void
   /** A batch could not be written; nothing that was accepted will be. @returns the error that all of it is rejected with */
@@ -77,6 +79,7 @@ export class GroupCommit {
       this.waiting = []
       this.next = undefined
       try {
+        this.host.writing()
         await batch?.write(SYNC)
         this.host.written(group, batch?.bytes ?? 0)
       } catch (error) {

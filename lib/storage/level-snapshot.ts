@@ -1,4 +1,11 @@
-/** One state of a LevelDB database, shared by all who read it; let go when the last of them has released it. */
+/**
+ * The states of a LevelDB database: the newest, and the earlier ones that somebody still reads. A state is shared by all who read it.
+ *
+ * An earlier state needs no snapshot of LevelDB's: a record names the one before it, so where an object was written since, what the state shows of it
+ * is found by following its revisions. A native snapshot is taken when a state is still read after a further write has followed, so that
+ * no long way leads back, and where more than single objects is read (`fix`). It shows the newest state then, and serves the earlier ones too.
+ * While a state is fixed, each new one gets its own: a pack removes revisions that the others need.
+ */
 import type { AbstractSnapshot } from 'abstract-level'
 import { ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
@@ -6,6 +13,7 @@ import { decodeRecord, isGone, type WholeRecord } from '../record.ts'
 import { objectKey, revisionKey } from './keys.ts'
 import { BINARY, type Level, unreadable } from './level.ts'
 import type { RecentRecords } from './recent-records.ts'
+import type { StorageSnapshot } from './storage.ts'
 import type { Suspicion } from './suspicion.ts'
 
 /** What states are read from. */
@@ -13,42 +21,50 @@ export interface Source {
   readonly level: Level
   readonly recent: RecentRecords
   readonly suspicion: Suspicion | undefined
+  /** @throws {ObjectError} DATABASE_CLOSED, DATABASE_CORRUPT if nothing may be read any more */
+  assertOpen(): void
 }
 
-export class SharedSnapshot {
-  readonly tid: Tid
-  readers = 0
-  /** Whether it is the newest state. */
-  newest = true
-  private readonly source: Source
-  private readonly snapshot: AbstractSnapshot
-  private readonly options: typeof BINARY & { snapshot: AbstractSnapshot }
+type Reading = typeof BINARY & { readonly snapshot: AbstractSnapshot }
 
-  constructor(source: Source, tid: Tid) {
+/** A native snapshot, and how many states are read from it. */
+class Native {
+  states = 0
+  readonly reading: Reading
+
+  constructor(level: Level) {
+    this.reading = { ...BINARY, snapshot: level.snapshot() }
+  }
+}
+
+export class SharedSnapshot implements StorageSnapshot {
+  readonly tid: Tid
+  /** How many writes came before it. */
+  readonly number: number
+  readers = 0
+  native: Native | undefined
+  private readonly source: Source
+  private readonly owner: CurrentState
+
+  constructor(source: Source, owner: CurrentState, tid: Tid, number: number) {
     this.source = source
+    this.owner = owner
     this.tid = tid
-    this.snapshot = source.level.snapshot()
-    this.options = { ...BINARY, snapshot: this.snapshot }
+    this.number = number
   }
 
   /** The current revision, be it that the object is gone. */
   latest(oid: Oid): WholeRecord | undefined {
     const { recent, suspicion } = this.source
+    this.source.assertOpen()
     const known = recent.asOf(oid, this.tid)
     if (known !== undefined) return known
-    const bytes = this.read(oid, objectKey(oid))
-    const record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
+    let record = this.read(oid, objectKey(oid))
     suspicion?.check(oid, record)
-    if (this.newest && record !== undefined) recent.keep(record)
+    // of a later state, or of a write that is under way
+    while (record !== undefined && record.serial > this.tid) record = this.before(oid, record)
+    if (record !== undefined && this.owner.isNewest(this)) recent.keep(record)
     return record
-  }
-
-  private read(oid: Oid, key: Buffer): Buffer | undefined {
-    try {
-      return this.source.level.getSync(key, this.options)
-    } catch (error) {
-      throw unreadable(error, `object ${oid} (key ${key.toString('hex')})`)
-    }
   }
 
   load(oid: Oid): WholeRecord | undefined {
@@ -57,70 +73,146 @@ export class SharedSnapshot {
   }
 
   *revisions(oid: Oid): Generator<WholeRecord> {
-    let record = this.latest(oid)
-    while (record !== undefined) {
-      yield record
-      const { serial, previous } = record
-      if (previous === 0) return
-      if (previous >= serial) throw disordered(oid, serial, previous)
-      const bytes = this.read(oid, revisionKey(oid, previous))
-      record = bytes === undefined ? undefined : decodeRecord(oid, bytes)
-      if (record !== undefined && record.serial !== previous) throw disordered(oid, previous, record.serial)
+    for (let record = this.latest(oid); record !== undefined; record = this.before(oid, record)) yield record
+  }
+
+  release(): void {
+    this.owner.release(this)
+  }
+
+  /** For iterators over this state; it has to be fixed. */
+  get reading(): Reading {
+    if (this.native === undefined) throw new Error('only a state that is fixed can be iterated over')
+    return this.native.reading
+  }
+
+  /** The revision before another; undefined if there was none, or a pack has removed it. */
+  private before(oid: Oid, { serial, previous }: WholeRecord): WholeRecord | undefined {
+    if (previous === 0) return undefined
+    if (previous >= serial) throw disordered(oid, serial, previous)
+    this.source.assertOpen()
+    const record = this.read(oid, revisionKey(oid, previous))
+    if (record !== undefined && record.serial !== previous) throw disordered(oid, previous, record.serial)
+    return record
+  }
+
+  private read(oid: Oid, key: Buffer): WholeRecord | undefined {
+    let bytes: Buffer | undefined
+    try {
+      bytes = this.source.level.getSync(key, this.native?.reading ?? BINARY)
+    } catch (error) {
+      throw unreadable(error, `object ${oid} (key ${key.toString('hex')})`)
     }
-  }
-
-  /** For iterators over this state. */
-  get reading(): typeof BINARY & { snapshot: AbstractSnapshot } {
-    return this.options
-  }
-
-  close(): void {
-    void this.snapshot.close()
+    return bytes === undefined ? undefined : decodeRecord(oid, bytes)
   }
 }
 
 /** The newest state of a database, and the earlier ones that somebody still reads. */
 export class CurrentState {
   private readonly source: Source
-  private shared: SharedSnapshot
+  private newest: SharedSnapshot
+  /** The earlier states that are read without a native snapshot, the oldest first. */
+  private readonly earlier = new Set<SharedSnapshot>()
+  private writing = false
+  /** How many states are fixed. */
+  private fixed = 0
   private ended = false
 
   constructor(source: Source, tid: Tid) {
     this.source = source
-    this.shared = new SharedSnapshot(source, tid)
+    this.newest = new SharedSnapshot(source, this, tid, 0)
   }
 
   get tid(): Tid {
-    return this.shared.tid
+    return this.newest.tid
+  }
+
+  isNewest(state: SharedSnapshot): boolean {
+    return state === this.newest
   }
 
   /** The current revision of an object. */
   latest(oid: Oid): WholeRecord | undefined {
-    return this.shared.latest(oid)
+    return this.newest.latest(oid)
   }
 
   /** The newest state, to be released once. */
   acquire(): SharedSnapshot {
-    this.shared.readers += 1
-    return this.shared
+    this.newest.readers += 1
+    return this.newest
   }
 
-  release(snapshot: SharedSnapshot): void {
-    snapshot.readers -= 1
-    if (snapshot.readers === 0 && snapshot !== this.shared && !this.ended) snapshot.close()
+  /**
+   * The newest state, to be iterated over and to be given back to `unfix`.
+   * @param settled waits until what is being written has been
+   */
+  async fix(settled: () => Promise<void>): Promise<SharedSnapshot> {
+    this.fixed += 1
+    try {
+      while (this.writing && this.newest.native === undefined) await settled()
+      this.hold()
+      return this.acquire()
+    } catch (error) {
+      this.fixed -= 1
+      throw error
+    }
   }
 
-  /** What is on disk now is the newest state. Nothing may be writing. */
+  unfix(state: SharedSnapshot): void {
+    this.fixed -= 1
+    this.release(state)
+  }
+
+  release(state: SharedSnapshot): void {
+    state.readers -= 1
+    if (state.readers === 0 && state !== this.newest) this.drop(state)
+  }
+
+  /** A write is about to begin. */
+  beginWrite(): void {
+    this.writing = true
+    if (this.earlier.size === 0) return
+    const [oldest] = this.earlier
+    if (this.newest.number > oldest!.number + 1) this.hold()
+  }
+
+  /** What is on disk now is the newest state. Nothing is being written. */
   advance(tid: Tid): void {
-    const before = this.shared
-    before.newest = false
-    this.shared = new SharedSnapshot(this.source, tid)
-    if (before.readers === 0) before.close()
+    this.writing = false
+    const before = this.newest
+    this.newest = new SharedSnapshot(this.source, this, tid, before.number + 1)
+    if (before.readers === 0) this.drop(before)
+    else if (before.native === undefined) this.earlier.add(before)
+    if (this.fixed > 0) this.hold()
+  }
+
+  /** A write has failed. Nothing is being written. */
+  writeFailed(): void {
+    this.writing = false
   }
 
   /** The level is about to be closed, and its snapshots with it. */
   end(): void {
     this.ended = true
+  }
+
+  /** Takes a native snapshot for the newest state and those before it. Nothing may be writing. */
+  private hold(): void {
+    const native = this.newest.native ?? new Native(this.source.level)
+    for (const state of [this.newest, ...this.earlier]) {
+      if (state.native !== undefined) continue
+      state.native = native
+      native.states += 1
+    }
+    this.earlier.clear()
+  }
+
+  private drop(state: SharedSnapshot): void {
+    this.earlier.delete(state)
+    const { native } = state
+    if (native === undefined) return
+    native.states -= 1
+    if (native.states === 0 && !this.ended) void native.reading.snapshot.close()
   }
 }
 

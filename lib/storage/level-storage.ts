@@ -6,8 +6,7 @@
  *                                 ▼
  *                               durable: one synced batch ──▶ level-snapshot.ts: the newest state
  *
- * Snapshots are shared: there is one per state of the database, taken when a batch has been written and before the next one
- * starts, and let go when the last reader has released it.
+ * Snapshots are shared: there is one per state of the database, which each batch that has been written makes a new one.
  */
 import { ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
@@ -77,8 +76,12 @@ export class LevelStorage implements Storage {
     this.witness = witness
     this.suspicion = suspicion
     this.blobs = witness === undefined ? memoryBlobs() : directoryBlobs(location)
-    this.state = new CurrentState({ level, recent: this.recent, suspicion }, last.tid)
+    this.state = new CurrentState(
+      { level, recent: this.recent, suspicion, assertOpen: () => this.assertOpen() },
+      last.tid,
+    )
     this.group = new GroupCommit(level, {
+      writing: () => this.state.beginWrite(),
       written: (parts, bytes) => this.written(parts, bytes),
       failed: cause => this.failed(cause),
     })
@@ -138,19 +141,7 @@ export class LevelStorage implements Storage {
 
   snapshot(): StorageSnapshot {
     this.assertOpen()
-    const shared = this.state.acquire()
-    return {
-      tid: shared.tid,
-      load: oid => {
-        this.assertOpen()
-        return shared.load(oid)
-      },
-      revisions: oid => {
-        this.assertOpen()
-        return shared.revisions(oid)
-      },
-      release: () => this.state.release(shared),
-    }
+    return this.state.acquire()
   }
 
   newOid(): Oid {
@@ -243,16 +234,22 @@ export class LevelStorage implements Storage {
 
   private failed(cause: unknown): ObjectError {
     this.unwritten.clear()
+    this.state.writeFailed()
     return failedWrite(this.location, cause)
   }
 
   async *records(): AsyncGenerator<RecordEntry> {
     this.assertOpen()
-    const shared = this.state.acquire()
+    const seen = this.state.acquire()
     try {
-      yield* records(this.level, shared)
+      const fixed = await this.state.fix(() => this.settled())
+      try {
+        yield* records(this.level, fixed, seen)
+      } finally {
+        this.state.unfix(fixed)
+      }
     } finally {
-      this.state.release(shared)
+      seen.release()
     }
   }
 
@@ -276,13 +273,13 @@ export class LevelStorage implements Storage {
     progress: ((records: number) => void) | undefined,
   ): Promise<{ tid: Tid; records: number }> {
     this.assertOpen()
-    const shared = this.state.acquire()
+    const fixed = await this.state.fix(() => this.settled())
     try {
-      return await copyRecords(this.level, shared, level, progress)
+      return await copyRecords(this.level, fixed, level, progress)
     } catch (error) {
       throw error instanceof ObjectError ? error : failedWrite(this.location, error)
     } finally {
-      this.state.release(shared)
+      this.state.unfix(fixed)
     }
   }
 

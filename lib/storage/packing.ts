@@ -64,7 +64,7 @@ export class Packing {
     this.referred = referred
     // what was accepted before is in the snapshot; what comes from now on tells what it refers to
     await group.settled()
-    const snapshot = state.acquire()
+    const snapshot = await state.fix(() => group.settled())
     try {
       this.packedTo = Math.max(this.packedTo, Math.min(before, snapshot.tid))
       await this.record(undefined)
@@ -84,7 +84,7 @@ export class Packing {
       throw error instanceof ObjectError ? error : failedWrite(location, error)
     } finally {
       this.referred = undefined
-      state.release(snapshot)
+      state.unfix(snapshot)
       if (level.status === 'open') {
         // a new state, in which what was swept no longer is
         await group.accept({})

@@ -1,6 +1,6 @@
 /** Going through all records of one state: to look at them, or to copy them. */
 import { messageOf, ObjectError } from '../errors.ts'
-import type { Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../persistent.ts'
 import { decodeRecord } from '../record.ts'
 import { oidOf, PACKED_KEY, range, tidOf } from './keys.ts'
 import { entriesIn, failedRead, type Level, type Operation, unreadable, writeBatch } from './level.ts'
@@ -9,11 +9,27 @@ import { databaseId } from './meta.ts'
 import type { RecordEntry } from './storage.ts'
 import { decodeTransaction } from './transaction-record.ts'
 
-/** The current records in the order of oids, then the earlier ones. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
-export async function* records(level: Level, snapshot: SharedSnapshot): AsyncGenerator<RecordEntry> {
-  for (const kind of ['o', 'r'])
-    for await (const [key, value] of entriesIn(level, { ...snapshot.reading, ...range(Buffer.from(kind)) }))
-      yield recordEntry(key, value)
+/**
+ * The current records in the order of oids, then the earlier ones.
+ * @param fixed the state that is gone through
+ * @param seen the one that is shown: that one, or an earlier one
+ * @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED
+ */
+export async function* records(level: Level, fixed: SharedSnapshot, seen: SharedSnapshot): AsyncGenerator<RecordEntry> {
+  /** The current revisions of objects that were written since. */
+  const followed = new Map<Oid, Tid>()
+  for await (const [key, value] of entriesIn(level, { ...fixed.reading, ...range(Buffer.from('o')) })) {
+    const entry = recordEntry(key, value)
+    if (entry.record === undefined || entry.record.serial <= seen.tid) yield entry
+    else {
+      const record = seen.latest(entry.oid)
+      if (record === undefined) continue
+      followed.set(entry.oid, record.serial)
+      yield { ...entry, record }
+    }
+  }
+  for await (const [key, value] of entriesIn(level, { ...fixed.reading, ...range(Buffer.from('r')) }))
+    if (tidOf(key) <= seen.tid && tidOf(key) !== followed.get(oidOf(key))) yield recordEntry(key, value)
 }
 
 /** How many records there are; looks at keys only. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */

@@ -395,6 +395,24 @@ export function storageContract(t: Test, factory: StorageFactory): void {
     return again
   })
 
+  test('a snapshot of a state that came while a pack was under way goes on showing what it did', async (t, storage) => {
+    const [root, lost] = [storage.newOid(), storage.newOid()]
+    const first = await commit(storage, [linked(root, 0, lost), linked(lost, 0)])
+    const second = await commit(storage, [linked(root, first.tid)])
+    const packing = storage.pack({ before: second.tid })
+    await nextTurn()
+    const third = await commit(storage, [linked(root, second.tid)])
+    const held = storage.snapshot()
+    t.equal(held.tid, third.tid)
+    const seen = held.load(lost)
+    t.match(await packing, { objects: 1 })
+    await commit(storage, [linked(root, third.tid)])
+    t.equal(held.load(lost)?.serial, seen?.serial)
+    t.equal(held.load(root)?.serial, third.tid)
+    held.release()
+    return undefined
+  })
+
   test('records gives every record, and copyTo a copy of one state without the outbox', async (t, storage) => {
     const [a, b] = [storage.newOid(), storage.newOid()]
     const { tid } = await commit(storage, [change(a, 0, 'a'), change(b, 0, 'b')], [['row', 'x']])

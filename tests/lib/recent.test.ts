@@ -1,4 +1,5 @@
-/** Records kept at hand: they never show a reader what its snapshot does not. */
+/** States that are read without a snapshot of LevelDB's, and records kept at hand: they never show a reader what its state does not. */
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Level } from '../../lib/storage/level.ts'
@@ -11,6 +12,8 @@ type Step =
   | { do: 'look' }
   | { do: 'leave'; reader: number }
   | { do: 'read'; reader: number; object: number }
+  | { do: 'scan' }
+  | { do: 'pack' }
 
 // places in the table are shared by objects 512 apart
 const OBJECTS = [2, 514, 3]
@@ -28,6 +31,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('look' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), reader }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('read' as const), reader, object }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('scan' as const, 'pack' as const) }) },
 )
 
 /** Has the next batch of a level fail. */
@@ -56,6 +60,14 @@ t.test(
         const readers: StorageSnapshot[] = []
         const accepted: Promise<unknown>[] = []
         let count = 0
+        let packed: Promise<unknown> | undefined
+        /** What the objects were as of a transaction. */
+        const asOf = (last: number) =>
+          new Map(
+            written
+              .toSorted((a, b) => a.tid - b.tid)
+              .flatMap(({ tid, values }) => (tid <= last ? [...values].sort() : [])),
+          )
         for (const each of steps) {
           if (each.do === 'write') {
             count += 1
@@ -85,20 +97,27 @@ t.test(
             if (each.wait) await one
           } else if (each.do === 'look') readers.push(storage.snapshot())
           else if (each.do === 'leave') readers.splice(each.reader, 1)[0]?.release()
-          else {
+          else if (each.do === 'scan') {
+            const { lastTid } = storage
+            const found = new Map<number, string>()
+            for await (const { oid, current, record } of storage.records())
+              if (current) found.set(oid, Buffer.from(record!.state).toString())
+            assert.deepEqual([...found].sort(), [...asOf(lastTid)].sort(), `all as of ${lastTid}`)
+          } else if (each.do === 'pack') {
+            await packed
+            // a write that fails may be the pack's
+            packed = storage.pack({ before: storage.lastTid, gc: false }).catch(() => undefined)
+          } else {
             const snapshot = readers[each.reader]
             if (snapshot === undefined) continue
             const oid = OBJECTS[each.object]!
-            const seen = written.filter(({ tid, values }) => tid <= snapshot.tid && values.has(oid))
-            const expected = seen
-              .toSorted((a, b) => a.tid - b.tid)
-              .at(-1)
-              ?.values.get(oid)
             const found = snapshot.load(oid)
-            if (found?.state.toString() !== expected) throw new Error(`object ${oid} as of ${snapshot.tid}`)
+            if (found?.state.toString() !== asOf(snapshot.tid).get(oid))
+              throw new Error(`object ${oid} as of ${snapshot.tid}`)
           }
         }
         await Promise.all(accepted)
+        await packed
         for (const each of readers) each.release()
         await storage.close()
       }),
