@@ -69,6 +69,8 @@ export interface Progress {
   readonly done: number
   /** How many there are in all, if that is known. */
   readonly total?: number
+  /** The total is an estimate, or the most that there can be. */
+  readonly about?: true
 }
 
 interface Described<Args, Result> {

@@ -37,16 +37,27 @@ interface Pair {
 /**
  * @param oids which objects may differ
  * @param all the nodes of BTrees too
+ * @param pause is awaited between objects
  */
-export function differences(
+export async function differences(
   oids: readonly number[],
   before: Connection,
   after: Connection,
-  { all = false }: { all?: boolean } = {},
-): ObjectChange[] {
-  const pairs = oids.map((oid): Pair => ({ oid, before: lookUp(before, oid), after: lookUp(after, oid) }))
+  { all, pause }: { readonly all: boolean; readonly pause: () => Promise<void> },
+): Promise<ObjectChange[]> {
+  const pairs: Pair[] = []
+  for (const oid of oids) {
+    await pause()
+    pairs.push({ oid, before: lookUp(before, oid), after: lookUp(after, oid) })
+  }
   const inside = all ? new Set<number>() : partsOf(pairs)
-  return pairs.flatMap(pair => (inside.has(pair.oid) ? [] : (changeOf(pair, all) ?? [])))
+  const changes: ObjectChange[] = []
+  for (const pair of pairs) {
+    await pause()
+    const change = inside.has(pair.oid) ? undefined : changeOf(pair, all)
+    if (change !== undefined) changes.push(change)
+  }
+  return changes
 }
 
 function lookUp(connection: Connection, oid: number): Persistent | undefined {

@@ -32,7 +32,12 @@ const Failure = z.object({ code: z.string().optional(), message: z.string() })
 export const Reply = z.union([
   z.object({ accepted: z.literal(true) }),
   z.object({
-    progress: z.object({ unit: z.string(), done: z.number(), total: z.number().optional() }),
+    progress: z.object({
+      unit: z.string(),
+      done: z.number(),
+      total: z.number().optional(),
+      about: z.literal(true).optional(),
+    }),
   }),
   z.object({ bytes: z.string() }),
   z.object({ error: Failure, again: z.boolean().optional() }),

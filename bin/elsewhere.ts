@@ -110,8 +110,8 @@ async function conversation(
     if (!success) throw new ObjectError('DATABASE_FAILED', `${join(directory, SOCKET)}: the answer is not understood`)
     if ('accepted' in reply) accepted = true
     else if ('progress' in reply) {
-      const { unit, done, total } = reply.progress
-      listener.progress({ unit, done, ...(total !== undefined && { total }) })
+      const { unit, done, total, about } = reply.progress
+      listener.progress({ unit, done, ...(total !== undefined && { total }), ...(about && { about }) })
     } else if ('error' in reply) {
       if (reply.again && !emitted) return undefined
       throw errorOf(reply.error)

@@ -122,9 +122,10 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
     try {
       return await carryOut(command, invocation, place, listener)
     } catch (error) {
+      const { aborted, reason } = interrupted.signal
       // that is how it ends
-      if (command.lasting && interrupted.signal.aborted) return null
-      throw error
+      if (command.lasting && aborted) return null
+      throw aborted ? reason : error
     } finally {
       await line?.end()
       process.removeListener('SIGINT', interrupt)

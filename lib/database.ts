@@ -24,7 +24,7 @@ import { type DatabaseStats, statsOf } from './stats.ts'
 import { openDirectory } from './storage/directory.ts'
 import type { Level } from './storage/level.ts'
 import { LevelStorage } from './storage/level-storage.ts'
-import type { PackOptions, PackResult, Storage } from './storage/storage.ts'
+import type { PackOptions, PackResult, RecordCounts, Storage } from './storage/storage.ts'
 import type { Transaction } from './transaction.ts'
 import { traverse } from './traversal.ts'
 import { assertUndoable, undo } from './undo.ts'
@@ -168,6 +168,7 @@ export class Database<Root extends Persistent = Persistent> {
   /**
    * Stores every object of an older version or under an older name of its class anew, so that upgrade functions and aliases can go;
    * views of the past need them until the database has been packed.
+   * @param options.progress is told how many objects were looked at; if it throws, the rest stays as it is
    * @returns how many
    */
   async upgrade(options: UpgradeOptions = {}): Promise<number> {
@@ -181,8 +182,8 @@ export class Database<Root extends Persistent = Persistent> {
     return this.readingBlobs(statsOf(this.storage, progress))
   }
 
-  /** How many records there are, current and earlier ones: what the progress of `verify`, `backup` and `stats` counts up to. */
-  async countRecords(): Promise<number> {
+  /** How many records and transactions there are: what the progress of long work counts up to. A look through all keys. */
+  async countRecords(): Promise<RecordCounts> {
     this.assertOpen()
     return this.storage.countRecords()
   }

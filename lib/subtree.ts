@@ -7,6 +7,7 @@
 import { adoptContent, Blob } from './blob.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
+import { pauses } from './pauses.ts'
 import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference, unpickle } from './pickle.ts'
@@ -55,17 +56,27 @@ export class Subtree {
     return at === member ? at.physicalPath : `${at.physicalPath} (${describe(member)})`
   }
 
-  /** Finds all members, by following their references. Loads each once. */
-  explore(outward: Outward): void {
-    for (const from of this.members)
-      pickle(
+  /**
+   * Finds all members, by following their references. Loads each once, and lets others run meanwhile.
+   * @returns about how many bytes their states have
+   */
+  async explore(outward: Outward): Promise<number> {
+    const pause = pauses()
+    let bytes = 0
+    for (const from of this.members) {
+      const state = pickle(
         this.stateOf(from),
         (object, place) => {
           if (this.reach(object, from) === undefined) outward(from, place.path, object)
+          bytes += object.constructor.name.length + REFERENCE
           return NOWHERE
         },
         describe(from),
       )
+      bytes += state.length
+      await pause()
+    }
+    return bytes
   }
 
   /** A member's attributes as they are copied: the top's are without its place. */
@@ -99,6 +110,8 @@ export class Subtree {
 
 const PLACE = ['__parent__', '__name__']
 const NOWHERE = new Reference(0, '')
+/** About how many bytes a reference has more than one that leads nowhere, besides the name of the class. */
+const REFERENCE = 2
 
 /** An object's class and oid, for messages. */
 export function describe(object: Persistent): string {

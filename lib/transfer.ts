@@ -31,6 +31,7 @@ import { crc32 } from 'node:zlib'
 import { Blob } from './blob.ts'
 import { brokenVersion } from './broken-transfer.ts'
 import { ObjectError } from './errors.ts'
+import { pauses } from './pauses.ts'
 import { asState, cellOf, type Persistent } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference } from './pickle.ts'
@@ -44,17 +45,38 @@ export const RECORD = 0x52
 export const CONTENT = 0x42
 export const TRAILER = 0x45
 const CHUNK = 64 * 1024
+/** Bytes before a body or a piece of a content, */
+const KIND_LENGTH_CRC = 9
+/** and about how many before the state of a record: these, number, version, and name of the class. */
+const RECORD_HEAD = KIND_LENGTH_CRC + 15
 /** At most so many references are named when they are why an export is refused. */
 const NAMED = 10
 
+/** How far an export is. */
+export interface ExportProgress {
+  /** Bytes of what was handed out. */
+  readonly done: number
+  /** How many there will be about. */
+  readonly total: number
+}
+
 /**
- * The file, in pieces. The whole subtree is looked through before the first one; states are loaded as they are needed.
+ * The file, in pieces. The whole subtree is looked through before the first one; states are loaded as they are needed. Others run meanwhile.
+ * @param progress is told before each piece
  * @throws {ObjectError} INVALID_REFERENCE naming the references that lead out of the subtree; UNKNOWN_CLASS for a blob of a class that is
  *   not registered; DATABASE_CORRUPT for a damaged blob
  */
-export async function* writeExport(top: Persistent): AsyncGenerator<Uint8Array, undefined> {
+export async function* writeExport(
+  top: Persistent,
+  progress?: (state: ExportProgress) => void,
+): AsyncGenerator<Uint8Array, undefined> {
   const subtree = new Subtree(top)
-  explore(subtree, top)
+  const states = await explore(subtree, top)
+  const contents = progress === undefined ? 0 : await contentsIn(subtree)
+  let done = 0
+  const pause = pauses()
+  const tell = (total = states + contents + subtree.members.length * RECORD_HEAD) =>
+    progress?.({ done, total: Math.max(done, total) })
   const hash = createHash('sha256')
   let pieces: Buffer[] = [MAGIC, uint(VERSION, 2)]
   let size = 0
@@ -69,21 +91,40 @@ export async function* writeExport(top: Persistent): AsyncGenerator<Uint8Array, 
     const body = encodeBody(subtree, member, i + 1)
     pieces.push(Buffer.of(RECORD), uint(body.length, 4), uint(crc32(body), 4), body)
     size += body.length
-    if (size >= CHUNK) yield chunk()
+    done += KIND_LENGTH_CRC + body.length
+    if (size >= CHUNK) {
+      tell()
+      yield chunk()
+    } else await pause()
     if (!(member instanceof Blob) || member.size === 0) continue
     for await (const piece of member.read() as AsyncIterable<Buffer>) {
       pieces.push(Buffer.of(CONTENT), uint(piece.length, 4), uint(crc32(piece), 4), piece)
+      done += KIND_LENGTH_CRC + piece.length
+      tell()
       yield chunk()
     }
   }
+  tell(done)
   pieces.push(Buffer.of(TRAILER), uint(subtree.members.length, 4))
   yield chunk()
   yield hash.digest()
 }
 
-function explore(subtree: Subtree, top: Persistent): void {
+/** Bytes of the blobs' contents. */
+async function contentsIn(subtree: Subtree): Promise<number> {
+  const pause = pauses()
+  let bytes = 0
+  for (const member of subtree.members) {
+    if (member instanceof Blob) bytes += member.size
+    await pause()
+  }
+  return bytes
+}
+
+/** @returns about how many bytes the states have */
+async function explore(subtree: Subtree, top: Persistent): Promise<number> {
   const outward: string[] = []
-  subtree.explore((from, path, to) => {
+  const bytes = await subtree.explore((from, path, to) => {
     outward.push(`${subtree.whereabouts(from)}, attribute ${path}, to ${to.physicalPath}`)
   })
   if (outward.length > 0) {
@@ -94,6 +135,7 @@ function explore(subtree: Subtree, top: Persistent): void {
     )
   }
   for (const member of subtree.members) assertNoUnknownBlob(subtree, member)
+  return bytes
 }
 
 /** The content of a blob whose class is not registered cannot be known to belong to it, and would be left behind. */

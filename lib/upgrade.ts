@@ -31,6 +31,7 @@ export async function upgradeAll<Root extends Persistent>(
   { user = '', note = '', progress }: UpgradeOptions,
 ): Promise<number> {
   let upgraded = 0
+  let looked = 0
   let batch: Oid[] = []
   const rewrite = async () => {
     await database.transact(
@@ -41,11 +42,11 @@ export async function upgradeAll<Root extends Persistent>(
       { user, note: note || 'upgrade of classes', attempts: 10 },
     )
     upgraded += batch.length
-    progress?.(upgraded)
     batch = []
   }
   for await (const { oid, current, record, damage } of storage.records()) {
     if (!current) break
+    progress?.(++looked)
     if (record === undefined) throw new ObjectError('DATABASE_CORRUPT', damage)
     if (isOutdated(record)) batch.push(oid)
     if (batch.length >= BATCH) await rewrite()

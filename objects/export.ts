@@ -4,17 +4,29 @@
  * An export is what the transaction sees. An import is part of the transaction: all of it is there, or nothing. So its objects are in memory
  * until the commit, about 3.5 KiB for each at its peak (200,000 of 350 bytes: 0.7 GiB); contents of blobs are not. Larger trees go in parts.
  */
-import { type ExportSource, ObjectError, type Persistent, readExport, type Staged, writeExport } from '../lib/index.ts'
+import {
+  type ExportProgress,
+  type ExportSource,
+  ObjectError,
+  type Persistent,
+  readExport,
+  type Staged,
+  writeExport,
+} from '../lib/index.ts'
 import { connectionOf } from './events.ts'
 import { Folder } from './folder.ts'
 import { checkId } from './names.ts'
 
 /**
  * The bytes of an export file with `object` and everything in it, in pieces. Its place in the tree is left out.
+ * @param options.progress is told before each piece how many bytes there were, and about how many there will be
  * @throws {ObjectError} (at the first piece) INVALID_REFERENCE naming the references that lead out of it; DATABASE_CORRUPT for a damaged blob
  */
-export function exportTree(object: Persistent): AsyncIterable<Uint8Array> {
-  return writeExport(object)
+export function exportTree(
+  object: Persistent,
+  { progress }: { readonly progress?: (state: ExportProgress) => void } = {},
+): AsyncIterable<Uint8Array> {
+  return writeExport(object, progress)
 }
 
 /**

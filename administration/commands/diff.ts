@@ -1,6 +1,7 @@
 /** `diff`: what a transaction changed, or what has changed between two moments, property by property. */
 import { ObjectError } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
+import { considerate } from '../considerate.ts'
 import { differences, type ObjectChange, type PropertyChange } from '../difference.ts'
 import { transactionOf } from '../entries.ts'
 import { cell, type Output } from '../output.ts'
@@ -27,7 +28,7 @@ export const command: TreeCommand<Args, ObjectChange[]> = {
     ['diff 1795740109259000', 'what that transaction changed'],
     ['diff 1795740109259000 now --object /shop/welcome', 'what was done to a page since'],
   ],
-  async run({ db }, { from, to, object, all }) {
+  async run({ db, signal }, { from, to, object, all }) {
     const { before, after, oids } =
       to === undefined ? await within(db, tidOf(from)) : await between(db, from, to === 'now' ? undefined : to)
     const only =
@@ -37,7 +38,7 @@ export const command: TreeCommand<Args, ObjectChange[]> = {
     const wanted = only === undefined ? oids : oids.filter(oid => oid === only)
     const [early, late] = [db.open(before), db.open(after)]
     try {
-      return differences(wanted, early, late, { all })
+      return await differences(wanted, early, late, { all, pause: considerate(signal) })
     } finally {
       early.release()
       late.release()

@@ -3,6 +3,7 @@ import { createWriteStream, existsSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import type { ExportProgress } from '../../lib/index.ts'
 import { exportTree, ObjectError } from '../../objects/index.ts'
 import type { Context, TreeCommand, Typed } from '../command.ts'
 import { bytes, cell } from '../output.ts'
@@ -47,7 +48,9 @@ export const command: TreeCommand<Args, Result> = {
   run: (context, { path, output, force }) =>
     reading(context.db, undefined, async app => {
       const object = objectAt(app, path)
-      const pieces = new Counted(exportTree(object), context)
+      const { watched } = context
+      const progress = (state: ExportProgress) => context.progress({ unit: 'bytes', ...state, about: true })
+      const pieces = new Counted(exportTree(object, watched ? { progress } : {}), context)
       if (output === null) for await (const piece of pieces) await context.emit(piece)
       else await writeFile(output, pieces, force)
       return { path: nameOf(object), file: output, bytes: pieces.bytes }
@@ -72,7 +75,6 @@ class Counted {
     for await (const piece of this.source) {
       this.context.signal.throwIfAborted()
       this.bytes += piece.length
-      this.context.progress({ unit: 'bytes', done: this.bytes })
       yield piece
     }
   }

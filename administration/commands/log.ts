@@ -28,7 +28,7 @@ export const command: TreeCommand<Args, Entry[]> = {
     ['log /shop/welcome -n 5', 'the last 5 that wrote a page'],
     ['log --note "objtree set" --since 2026-01-01', 'what was set since then'],
   ],
-  async run({ db }, { path, number, user, note, since, until }) {
+  async run({ db, signal }, { path, number, user, note, since, until }) {
     if (!Number.isSafeInteger(number) || number < 1)
       throw new ObjectError('INVALID_ARGUMENT', `--number: expected a whole number from 1, found ${number}`)
     const oid =
@@ -39,12 +39,16 @@ export const command: TreeCommand<Args, Entry[]> = {
     const upTo = boundOf(until, '--until', Number.POSITIVE_INFINITY)
     const found = await db.undoLog({
       last: number,
-      filter: entry =>
-        entry.tid > after &&
-        entry.tid <= upTo &&
-        (user === undefined || entry.user === user) &&
-        (note === undefined || entry.note.includes(note)) &&
-        (oid === undefined || entry.oids.includes(oid)),
+      filter: entry => {
+        signal.throwIfAborted()
+        return (
+          entry.tid > after &&
+          entry.tid <= upTo &&
+          (user === undefined || entry.user === user) &&
+          (note === undefined || entry.note.includes(note)) &&
+          (oid === undefined || entry.oids.includes(oid))
+        )
+      },
     })
     return found.map(entryOf)
   },

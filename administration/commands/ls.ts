@@ -1,6 +1,7 @@
 /** `ls`: a folder's children. */
 import { Folder, type Persistent } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
+import { considerate } from '../considerate.ts'
 import { cell, when } from '../output.ts'
 import { momentOf, nameOf, objectAt, reading, timeOf } from '../places.ts'
 import { titleOf, typeOf } from '../types.ts'
@@ -53,10 +54,16 @@ export const command: TreeCommand<Args, Entry[]> = {
     ['ls -l /shop', 'with sizes and times'],
     ['ls /shop --json', 'for programs'],
   ],
-  run: ({ db }, { path, at }) =>
-    reading(db, at === undefined ? undefined : momentOf(at, '--at'), app => {
+  run: ({ db, signal }, { path, at }) =>
+    reading(db, at === undefined ? undefined : momentOf(at, '--at'), async app => {
       const object = objectAt(app, path)
-      return (object instanceof Folder ? object.values() : [object]).map(entryOf)
+      const pause = considerate(signal)
+      const entries: Entry[] = []
+      for (const each of object instanceof Folder ? object.values() : [object]) {
+        await pause()
+        entries.push(entryOf(each))
+      }
+      return entries
     }),
   print(entries, out, { long }) {
     if (long)

@@ -1,8 +1,10 @@
 /** `pack`: forgets history, and removes objects that nothing refers to any more. */
+import type { PackProgress } from '../../lib/index.ts'
 import type { Moment } from '../../objects/index.ts'
-import type { Context, DryRun, TreeCommand } from '../command.ts'
+import type { Context, DryRun, Progress, TreeCommand } from '../command.ts'
 import { count, when } from '../output.ts'
 import { momentOf, timeOf } from '../places.ts'
+import { step, totals } from '../progress-total.ts'
 
 interface Args extends DryRun {
   readonly before?: string
@@ -44,11 +46,15 @@ export const command: TreeCommand<Args, Result> = {
         revisions: null,
         transactions: await countUpTo(context, moment),
       }
-    const result = await context.db.pack({
-      before: moment,
-      gc,
-      progress: ({ phase, done }) => context.progress({ unit: PHASES[phase], done }),
-    })
+    const { objects, revisions, transactions, records } = await totals(context)
+    const phases: Record<PackProgress['phase'], Omit<Progress, 'done'>> = {
+      mark: { unit: 'objects reached', ...objects, about: true },
+      sweep: { unit: 'records looked at', ...(gc ? records : revisions) },
+      forget: { unit: 'transactions looked at', ...transactions, about: true },
+      compact: { unit: 'compacting', total: 4 },
+    }
+    const progress = ({ phase, done }: PackProgress) => step(context, { ...phases[phase], done })
+    const result = await context.db.pack({ before: moment, gc, progress })
     return { ...result, before: timeOf(result.packed) }
   },
   print({ before, packed, objects, revisions, transactions }, out) {
@@ -64,8 +70,6 @@ export const command: TreeCommand<Args, Result> = {
     )
   },
 }
-
-const PHASES = { mark: 'objects reached', sweep: 'records removed', compact: 'compacting' } as const
 
 const isoOf = (moment: Moment): string => (moment instanceof Date ? moment.toISOString() : timeOf(moment))
 

@@ -1,6 +1,7 @@
 /** `tree`: a subtree, drawn. */
 import { Folder, ObjectError, type Persistent } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
+import { considerate } from '../considerate.ts'
 import { cell, type Output } from '../output.ts'
 import { momentOf, objectAt, reading } from '../places.ts'
 import { type Entry, entryOf } from './ls.ts'
@@ -16,9 +17,12 @@ interface Branch extends Entry {
   readonly children?: Branch[]
 }
 
-function branchOf(object: Persistent, depth: number): Branch {
+async function branchOf(object: Persistent, depth: number, pause: () => Promise<void>): Promise<Branch> {
+  await pause()
   if (!(object instanceof Folder) || depth <= 0) return entryOf(object)
-  return { ...entryOf(object), children: object.values().map(child => branchOf(child, depth - 1)) }
+  const children: Branch[] = []
+  for (const child of object.values()) children.push(await branchOf(child, depth - 1, pause))
+  return { ...entryOf(object), children }
 }
 
 export const command: TreeCommand<Args, Branch> = {
@@ -32,9 +36,11 @@ export const command: TreeCommand<Args, Branch> = {
     ['tree', 'everything'],
     ['tree /shop --depth 1', 'one level'],
   ],
-  run({ db }, { path, depth = Number.POSITIVE_INFINITY, at }) {
+  run({ db, signal }, { path, depth = Number.POSITIVE_INFINITY, at }) {
     if (!(depth >= 0)) throw new ObjectError('INVALID_ARGUMENT', `--depth: expected a number from 0, found ${depth}`)
-    return reading(db, at === undefined ? undefined : momentOf(at, '--at'), app => branchOf(objectAt(app, path), depth))
+    return reading(db, at === undefined ? undefined : momentOf(at, '--at'), app =>
+      branchOf(objectAt(app, path), depth, considerate(signal)),
+    )
   },
   print(branch, out) {
     out.line(`${cell(branch.path)}  ${out.style('dim', cell(branch.type))}`)

@@ -28,6 +28,7 @@ import type {
   Committed,
   PackOptions,
   PackResult,
+  RecordCounts,
   RecordEntry,
   Storage,
   StorageSnapshot,
@@ -253,7 +254,7 @@ export class LevelStorage implements Storage {
     }
   }
 
-  countRecords(): Promise<number> {
+  countRecords(): Promise<RecordCounts> {
     this.assertOpen()
     return countRecords(this.level)
   }

@@ -14,9 +14,9 @@
  * tell what they refer to, and what they refer to is marked before the next batch is decided; one that comes later
  * is refused (DANGLING_REFERENCE). Each step leaves a consistent database, so after a kill at any point the next pack does the rest.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ObjectError } from '../errors.ts'
 import { OidSet } from '../oid-set.ts'
+import { pauses } from '../pauses.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { referencesOf } from '../pickle.ts'
 import { isGone, type StoredRecord, serialOf } from '../record.ts'
@@ -48,8 +48,6 @@ export interface PackHost {
 }
 
 const BATCH = 500
-/** Milliseconds that a pack works before it lets others run. */
-const SLICE = 5
 
 /** @param at the last transaction whose history is forgotten; recorded already */
 export async function pack(
@@ -58,30 +56,24 @@ export async function pack(
   { gc = true, progress }: PackOptions,
 ): Promise<PackResult & { left: number }> {
   const marked = gc ? await mark(host, at, progress) : undefined
-  const objects = marked === undefined ? 0 : await sweepObjects(host, at, marked, progress)
-  const { revisions, taken } = await sweepRevisions(host, at, marked, progress)
-  const { removed: transactions, left } = await sweepTransactions(host, at)
+  let done = 0
+  const looked = () => progress?.({ phase: 'sweep', done: ++done })
+  const objects = marked === undefined ? 0 : await sweepObjects(host, at, marked, looked)
+  const { revisions, taken } = await sweepRevisions(host, at, marked, looked)
+  const { removed: transactions, left } = await sweepTransactions(host, at, progress)
   return { packed: at, objects: objects + taken, revisions, transactions, left }
 }
 
+const KINDS = ['o', 'r', 't', 'x']
+
 /** Gives the disk space of what was removed back. */
-export async function compact(level: Level): Promise<void> {
+export async function compact(level: Level, progress: PackOptions['progress']): Promise<void> {
   if (!('compactRange' in level)) return
   const compactor = level as unknown as { compactRange(start: Buffer, end: Buffer, options: object): Promise<void> }
-  for (const kind of ['o', 'r', 't', 'x']) {
+  for (const [done, kind] of KINDS.entries()) {
+    progress?.({ phase: 'compact', done })
     const { gte, lt } = range(Buffer.from(kind))
     await compactor.compactRange(gte, lt, BINARY)
-  }
-}
-
-/** Lets others run when the slice is over. */
-function pauses(): () => Promise<void> | undefined {
-  let since = performance.now()
-  return () => {
-    if (performance.now() - since < SLICE) return undefined
-    return nextTurn().then(() => {
-      since = performance.now()
-    })
   }
 }
 
@@ -155,12 +147,7 @@ async function mark(host: PackHost, at: Tid, progress: PackOptions['progress']):
   return marker
 }
 
-async function sweepObjects(
-  host: PackHost,
-  at: Tid,
-  marker: Marker,
-  progress: PackOptions['progress'],
-): Promise<number> {
+async function sweepObjects(host: PackHost, at: Tid, marker: Marker, looked: () => void): Promise<number> {
   let removed = 0
   let batch: StoredRecordOf[] = []
   const removeBatch = async () => {
@@ -171,10 +158,10 @@ async function sweepObjects(
     )
     batch = []
     removed += await host.remove(removals)
-    progress?.({ phase: 'sweep', done: removed })
   }
   const { snapshot } = host
   for await (const key of host.level.keys({ ...snapshot.reading, ...range(Buffer.from('o')) })) {
+    looked()
     const oid = oidOf(key)
     if (marker.marked.has(oid)) continue
     const record = snapshot.latest(oid)
@@ -202,7 +189,7 @@ async function sweepRevisions(
   host: PackHost,
   at: Tid,
   marker: Marker | undefined,
-  progress: PackOptions['progress'],
+  looked: () => void,
 ): Promise<{ revisions: number; taken: number }> {
   const { level, snapshot } = host
   let revisions = 0
@@ -214,7 +201,6 @@ async function sweepRevisions(
     revisions += operations.length
     await writeBatch(level, operations, { sync: false })
     operations = []
-    progress?.({ phase: 'sweep', done: revisions })
   }
   /** Decides on the revision in hand, knowing the one that follows it. */
   const decide = async (following: Tid | undefined) => {
@@ -228,6 +214,7 @@ async function sweepRevisions(
     }
   }
   for await (const key of level.keys({ ...snapshot.reading, ...range(Buffer.from('r')) })) {
+    looked()
     const oid = oidOf(key)
     await decide(held?.oid === oid ? tidOf(key) : undefined)
     const garbage = marker !== undefined && !marker.marked.has(oid)
@@ -240,7 +227,11 @@ async function sweepRevisions(
 }
 
 /** Removes the transactions up to the pack's time of which no revision is left. The last one always stays: it has the counters. */
-async function sweepTransactions(host: PackHost, at: Tid): Promise<{ removed: number; left: number }> {
+async function sweepTransactions(
+  host: PackHost,
+  at: Tid,
+  progress: PackOptions['progress'],
+): Promise<{ removed: number; left: number }> {
   const { level, snapshot } = host
   const pause = pauses()
   let removed = 0
@@ -253,7 +244,9 @@ async function sweepTransactions(host: PackHost, at: Tid): Promise<{ removed: nu
     operations = []
   }
   const bounds = { gte: transactionKey(0), lte: transactionKey(Math.min(at, snapshot.tid - 1)) }
+  let done = 0
   for await (const [key, value] of entriesIn(level, { ...BINARY, ...bounds })) {
+    progress?.({ phase: 'forget', done: ++done })
     const { tid, oids } = decodeTransaction(key, value)
     if (oids.some(oid => stands(level, oid, tid))) left += 1
     else operations.push([key, undefined])

@@ -12,7 +12,7 @@ import { failedRead, isClosed, type Level, writeBatch } from './level.ts'
 import type { CurrentState } from './level-snapshot.ts'
 import { type Packed, packedOperation } from './meta.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
-import type { Change, PackOptions, PackResult, TransactionEntry } from './storage.ts'
+import type { Change, PackOptions, PackProgress, PackResult, TransactionEntry } from './storage.ts'
 
 /** What a pack needs of the storage. */
 export interface PackingOwner {
@@ -62,6 +62,7 @@ export class Packing {
       throw new ObjectError('PACK_RUNNING', `${location} is being packed already; wait until that has ended`)
     const referred = new Set<Oid>()
     this.referred = referred
+    const { progress, stopped } = stoppable(options.progress)
     // what was accepted before is in the snapshot; what comes from now on tells what it refers to
     await group.settled()
     const snapshot = await state.fix(() => group.settled())
@@ -77,21 +78,22 @@ export class Packing {
         transactions: after => this.owner.transactions(after, snapshot.tid),
         remove: removals => this.remove(removals),
       }
-      const { left, ...result } = await pack(host, this.packedTo, options)
+      const { left, ...result } = await pack(host, this.packedTo, { ...options, progress })
       await this.record(left)
       return result
     } catch (error) {
-      throw error instanceof ObjectError ? error : failedWrite(location, error)
+      throw error instanceof ObjectError || stopped() ? error : failedWrite(location, error)
     } finally {
       this.referred = undefined
       state.unfix(snapshot)
       if (level.status === 'open') {
         // a new state, in which what was swept no longer is
         await group.accept({})
-        options.progress?.({ phase: 'compact', done: 0 })
-        await compact(level).catch(error => {
-          throw isClosed(error) ? failedRead(error) : failedWrite(location, error)
-        })
+        if (!stopped())
+          await compact(level, progress).catch(error => {
+            if (stopped()) throw error
+            throw isClosed(error) ? failedRead(error) : failedWrite(location, error)
+          })
       }
     }
   }
@@ -110,5 +112,21 @@ export class Packing {
     }
     await group.accept({ removed: certain.map(({ oid }) => oid) })
     return certain.length
+  }
+}
+
+/** A progress that remembers whether it threw, which is no failure of the database. */
+function stoppable(progress: PackOptions['progress']) {
+  let stopped = false
+  return {
+    progress: (state: PackProgress): void => {
+      try {
+        progress?.(state)
+      } catch (error) {
+        stopped = true
+        throw error
+      }
+    },
+    stopped: () => stopped,
   }
 }

@@ -6,7 +6,7 @@ import { oidOf, PACKED_KEY, range, tidOf } from './keys.ts'
 import { entriesIn, failedRead, type Level, type Operation, unreadable, writeBatch } from './level.ts'
 import type { SharedSnapshot } from './level-snapshot.ts'
 import { databaseId } from './meta.ts'
-import type { RecordEntry } from './storage.ts'
+import type { RecordCounts, RecordEntry } from './storage.ts'
 import { decodeTransaction } from './transaction-record.ts'
 
 /**
@@ -32,18 +32,24 @@ export async function* records(level: Level, fixed: SharedSnapshot, seen: Shared
     if (tidOf(key) <= seen.tid && tidOf(key) !== followed.get(oidOf(key))) yield recordEntry(key, value)
 }
 
-/** How many records there are; looks at keys only. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
-export async function countRecords(level: Level): Promise<number> {
+/** How many there are; looks at keys only. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_CLOSED */
+export async function countRecords(level: Level): Promise<RecordCounts> {
+  return {
+    objects: await countKeys(level, 'o'),
+    revisions: await countKeys(level, 'r'),
+    transactions: await countKeys(level, 't'),
+  }
+}
+
+async function countKeys(level: Level, kind: string): Promise<number> {
   let count = 0
-  for (const kind of ['o', 'r']) {
-    const keys = level.keys({ keyEncoding: 'buffer', ...range(Buffer.from(kind)) })
-    try {
-      for (let some = await keys.nextv(1000); some.length > 0; some = await keys.nextv(1000)) count += some.length
-    } catch (error) {
-      throw unreadable(error)
-    } finally {
-      await keys.close()
-    }
+  const keys = level.keys({ keyEncoding: 'buffer', ...range(Buffer.from(kind)) })
+  try {
+    for (let some = await keys.nextv(1000); some.length > 0; some = await keys.nextv(1000)) count += some.length
+  } catch (error) {
+    throw unreadable(error)
+  } finally {
+    await keys.close()
   }
   return count
 }

@@ -82,11 +82,29 @@ export interface TransactionRange {
   readonly reverse?: boolean
 }
 
+/**
+ * How many objects were reached of those that there are (`mark`; with gc only), how many records were looked at (`sweep`: all with gc,
+ * otherwise the earlier ones), how many transactions (`forget`: those up to the pack's time), and kinds of keys, of four (`compact`).
+ */
+export interface PackProgress {
+  readonly phase: 'mark' | 'sweep' | 'forget' | 'compact'
+  readonly done: number
+}
+
+export interface RecordCounts {
+  /** Current records, one for each object, */
+  readonly objects: number
+  /** earlier ones, */
+  readonly revisions: number
+  /** and transactions. */
+  readonly transactions: number
+}
+
 export interface PackOptions {
   /** Whether objects that nothing refers to any more are removed. Default true. */
   readonly gc?: boolean
-  /** Is told how far it is: objects marked, things removed. */
-  readonly progress?: (state: { readonly phase: 'mark' | 'sweep' | 'compact'; readonly done: number }) => void
+  /** Is told how far it is. If it throws, the pack ends there; the next one does the rest. */
+  readonly progress?: (state: PackProgress) => void
 }
 
 export interface PackResult {
@@ -128,8 +146,8 @@ export interface Storage {
   onCommit(listener: (entry: TransactionEntry) => void): () => void
   /** Every record of one state: the current ones in the order of oids, then the earlier ones. A damaged one comes without `record`. */
   records(): AsyncIterable<RecordEntry>
-  /** How many of them there are; looks at keys only. */
-  countRecords(): Promise<number>
+  /** How many there are now; looks at keys only. */
+  countRecords(): Promise<RecordCounts>
   /** A durable transaction, if it is known still. @throws {ObjectError} DATABASE_CORRUPT */
   transaction(tid: Tid): Promise<TransactionEntry | undefined>
   /** The durable transactions in a range. @throws {ObjectError} DATABASE_CORRUPT where the chain has a gap */

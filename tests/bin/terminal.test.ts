@@ -75,6 +75,12 @@ t.test('long work shows how far it is, and leaves nothing of that behind', { ski
   t.equal(code, 0)
   t.match(screen, /records \[.*\] \d+\/\d+, [\d,]+\/s, .* left/)
   t.match(screen, /\d+ objects, .*: all as they were written\n$/)
+  const exported = (await onTerminal(cwd, 'export /shop --output shop.objtree')).screen
+  t.match(exported, /bytes \[.*\] (\d+) of about \1, [\d,]+\/s, about .* left/)
+  t.match((await onTerminal(cwd, 'upgrade')).screen, /objects \[.*\] \d+\/\d+, [\d,]+\/s, .* left/)
+  const packed = (await onTerminal(cwd, 'pack --yes')).screen
+  t.match(packed, /objects reached \[.*\] \d+ of about \d+, [\d,]+\/s, about .* left/)
+  t.match(packed, /compacting \[.*\] 3\/4/)
   t.match(
     (await onTerminal(cwd, 'export /shop')).screen,
     /use --output FILE, or redirect it/,
