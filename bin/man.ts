@@ -20,7 +20,7 @@ export function manualPages(markdown: string): Map<string, string> {
     const name = `objtree-${names[i]}`
     pages.set(
       `${name}.1`,
-      `${title(name)}.SH NAME\n${text(name)} \\- ${text(summary)}\n.SH SYNOPSIS\n.B ${text(usage)}\n.SH DESCRIPTION\n${body(rest)}.SH SEE ALSO\n.BR objtree (1)\n`,
+      `${title(name)}.SH NAME\n${text(name)} \\- ${text(summary)}\n.SH SYNOPSIS\n.B ${text(usage)}\n.SH DESCRIPTION\n${headed(rest)}.SH SEE ALSO\n.BR objtree (1)\n`,
     )
   }
   return pages
@@ -28,10 +28,24 @@ export function manualPages(markdown: string): Map<string, string> {
 
 const title = (name: string): string => `.TH ${text(name.toUpperCase())} 1\n`
 
+/** What is said of a command, under the headings that manual pages have. */
+function headed(markdown: string): string {
+  return body(
+    markdown
+      .replace(/^\| \| \|$/m, '.SH OPTIONS')
+      .replace(/^```console$/m, '.SH EXAMPLES\n```console')
+      .replace(/^```ts$/m, '.SH JSON\n```ts'),
+  )
+}
+
 /** Paragraphs, lists, tables and blocks of code; nothing else is in that file. */
 function body(markdown: string): string {
   const parts = markdown.split(/^```\w*\n([\s\S]*?)^```$/m)
-  return parts.map((part, i) => (i % 2 === 1 ? `.PP\n.nf\n${lines(part)}\n.fi\n` : prose(part))).join('')
+  return parts
+    .map((part, i) => (i % 2 === 1 ? `.PP\n.nf\n${lines(part)}\n.fi\n` : prose(part)))
+    .join('')
+    .replace(/^\.PP\n/, '')
+    .replace(/^(\.SH .*\n)\.PP\n/gm, '$1')
 }
 
 function prose(markdown: string): string {
@@ -39,9 +53,10 @@ function prose(markdown: string): string {
     .split('\n')
     .filter(line => line !== '' && !/^\|[ -]*\|[ -|]*$/.test(line))
     .map(line => {
+      if (line.startsWith('.SH ')) return `${line}\n`
       const [, term, meaning] = /^\| (.*?) \| (.*) \|$/.exec(line) ?? []
       if (term !== undefined) return `.TP\n${inline(term)}\n${inline(meaning as string)}\n`
-      return line.startsWith('- ') ? `.IP \\(bu 2\n${inline(line.slice(2))}\n` : `.PP\n${inline(line)}\n`
+      return line.startsWith('- ') ? `.IP \\(bu 2\n${inline(line.slice(2))}\n` : `.PP\n${inline(line.trim())}\n`
     })
     .join('')
 }

@@ -20,7 +20,7 @@ export interface UpgradeOptions {
   readonly user?: string
   /** Kept with each of the transactions. Default 'upgrade of classes'. */
   readonly note?: string
-  /** Told after each transaction how many objects have been written anew. */
+  /** Told how many objects were looked at. If it throws, the rest stays as it is. */
   readonly progress?: (done: number) => void
 }
 

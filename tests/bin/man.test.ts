@@ -26,6 +26,7 @@ t.test('there is a page for each command, with its usage, options and examples',
     t.match(page, `\nobjtree-${name} - ${COMMANDS[name].summary}\n`)
     for (const option of Object.keys(optionsOf(command))) t.match(page, `--${option}`, `${name} --${option}`)
     for (const [line] of command.examples) t.match(page, `$ objtree ${line}`)
+    t.match(page, /\n\.SH EXAMPLES\n/)
   }
   t.match(plain(pages.get('objtree.1') ?? ''), '--require')
 })
@@ -40,7 +41,11 @@ t.test('no line of text is taken for a request', async t => {
 t.test('a formatter takes them', { skip: formatter === undefined && 'neither mandoc nor groff is here' }, async t => {
   for (const [file, page] of pages) {
     const args = formatter === 'groff' ? ['-man', '-Tutf8', '-ww'] : ['-Tutf8', '-Wwarning']
-    const { status, stderr } = spawnSync(formatter as string, args, { input: page, encoding: 'utf8' })
-    t.same([status, stderr], [0, ''], file)
+    const { error, stderr } = spawnSync(formatter as string, args, { input: page, encoding: 'utf8' })
+    // what a build makes has no date
+    const complaints = stderr
+      ?.split('\n')
+      .filter(line => line !== '' && !/missing date|see above the output/.test(line))
+    t.same([error, complaints], [undefined, []], file)
   }
 })
