@@ -29,6 +29,7 @@ export {
 } from './registry.ts'
 export type { DatabaseStats } from './stats.ts'
 export type { BlobSource } from './storage/blob-store.ts'
+export { exchange, finishExchange, freshPlace } from './storage/exchange.ts'
 export type { Level } from './storage/level.ts'
 export { lockHolder } from './storage/lock-holder.ts'
 export type { PackOptions, PackProgress, PackResult, RecordCounts } from './storage/storage.ts'

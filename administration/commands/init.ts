@@ -1,6 +1,7 @@
 /** `init`: a new database. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { finishExchange } from '../../lib/index.ts'
 import { ObjectError, openDatabase } from '../../objects/index.ts'
 import type { DirectoryCommand } from '../command.ts'
 
@@ -19,6 +20,7 @@ export const command: DirectoryCommand<object, Result> = {
     ['--db data/other init', 'create one in data/other'],
   ],
   async run({ directory }) {
+    finishExchange(directory)
     const created = !existsSync(join(directory, 'CURRENT'))
     try {
       const database = await openDatabase(directory, { socket: false })

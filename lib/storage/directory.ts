@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { Level as LevelDirectory } from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import { damagedTable, RECOVERY } from './damage.ts'
+import { finishExchange } from './exchange.ts'
 import type { Level } from './level.ts'
 import { lockHolder } from './lock-holder.ts'
 import { Witness } from './witness.ts'
@@ -27,6 +28,11 @@ export async function openDirectory(
   directory: string,
   { create, salvage = false }: { create: boolean; salvage?: boolean },
 ): Promise<{ level: Level; witness: Witness }> {
+  try {
+    finishExchange(directory)
+  } catch (error) {
+    throw openFailure(directory, error)
+  }
   if (!create && !existsSync(directory))
     throw new ObjectError(
       'NOT_FOUND',

@@ -1,8 +1,9 @@
 /** Looking after a database: export, import, pack, verify, backup, restore, upgrade, stats and watch. */
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { freshPlace } from '../../lib/index.ts'
 import { launchProgram, PROJECT } from '../support/children.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { objtreeUser } from '../support/objtree.ts'
@@ -118,6 +119,47 @@ t.test('restore does not exchange a database that is in use', async t => {
   await child.ended
   await ok(['restore', 'copy'])
   t.equal(await ok(['ls']), '', 'but one that is damaged and free is')
+})
+
+t.test('a restore that was killed between its two renames is completed by whoever comes next', async t => {
+  const { ok, cwd } = await objtreeUser(t)
+  await ok(['add', 'Folder', '/f', 'title=then'])
+  await ok(['backup', 'copy'])
+  await ok(['set', '/f', 'title=now'])
+  const data = join(cwd, 'data', 'objects')
+  const killed = async () => {
+    await rm(freshPlace(data), { recursive: true, force: true })
+    await cp(join(cwd, 'copy'), freshPlace(data), { recursive: true })
+    const aside = `${data}.before`
+    await rm(aside, { recursive: true, force: true })
+    await writeFile(join(freshPlace(data), 'REPLACES'), aside)
+    await rename(data, aside)
+  }
+  for (const next of [['show', '/f'], ['init'], ['restore', 'copy', '--dry-run'], ['--db', data, 'ls']]) {
+    await killed()
+    await ok(next)
+    t.match(await ok(['show', '/f']), /^title +string +then$/m, next.join(' '))
+    t.notOk(existsSync(freshPlace(data)))
+    await ok(['set', '/f', 'title=now'])
+  }
+  await cp(join(cwd, 'copy'), freshPlace(data), { recursive: true })
+  await writeFile(join(freshPlace(data), 'REPLACES'), join(cwd, 'nowhere'))
+  await rename(data, `${data}.moved`)
+  await ok(['init'])
+  t.equal(await ok(['ls']), '', 'what was left before the first rename counts for nothing')
+})
+
+t.test('of a damaged database that was replaced the way to what is left of it is told', async t => {
+  const { ok, json, cwd } = await objtreeUser(t)
+  await ok(['add', 'Folder', '/f', 'title=then'])
+  await ok(['backup', 'copy'])
+  const data = join(cwd, 'data', 'objects')
+  await rename(join(data, 'CURRENT'), join(data, 'CURRENT.away'))
+  const said = await ok(['restore', 'copy'])
+  const line = /^what can be read of it becomes a database with: objtree (--db \S+ salvage) DIRECTORY$/m.exec(said)
+  await ok([...line![1]!.split(' '), 'salvaged'])
+  t.match(await ok(['--db', 'salvaged', 'show', '/f']), /^title +string +then$/m)
+  t.match(await json(['restore', 'copy']), { damaged: false })
 })
 
 t.test('restore publishes the mail that the old database has committed', async t => {
