@@ -62,7 +62,7 @@ export function systemCode(error: unknown): string | undefined {
 /** Whether what the file system refused concerns one file and not all: a bad block, say, or a file that may not be moved. */
 export function concernsOneFile(error: unknown): boolean {
   const system = systemCode(error instanceof MaildropError ? error.cause : error)
-  return ['EIO', 'ESTALE', 'EBADMSG', 'EUCLEAN', 'EPERM'].includes(system ?? '')
+  return ['EIO', 'ESTALE', 'EBADMSG', 'EUCLEAN', 'EPERM', 'EBUSY'].includes(system ?? '')
 }
 
 /** What the file system refused, as a MaildropError that says what to do about it. */

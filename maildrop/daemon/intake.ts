@@ -152,7 +152,12 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     arrived.delete(name)
     if (found.kind === 'locked') return complainOfLock(name)
     if (found.kind === 'nothing') return undefined
-    return found.kind === 'ready' ? { kind: 'mail', mail: found.mail } : found
+    if (found.kind === 'stuck') return leave(name, new Error(found.problem))
+    if (found.kind === 'unfit') return found
+    const problem = problemOfOwner(spool, found.mail.owner)
+    if (problem === undefined) return { kind: 'mail', mail: found.mail }
+    closeSync(found.mail.fd)
+    return { kind: 'unfit', problem }
   }
 
   /** A `.lck` is never removed here: who wrote it may be slow, and half a message must not go. */
@@ -219,7 +224,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
 
   const lookAtDeferred = (name: string): Candidate | undefined => {
     const found = inspect(deferredDir(spool), name, true)
-    if (found.kind === 'nothing' || found.kind === 'locked') return undefined
+    if (found.kind === 'nothing' || found.kind === 'locked' || found.kind === 'stuck') return undefined
     const content: Candidate['content'] =
       found.kind === 'ready'
         ? { kind: 'mail', mail: found.mail }
@@ -228,7 +233,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   }
 
   /** Said once; the file is looked at again with every scan. */
-  const leave = (name: string, error: unknown): void => {
+  const leave = (name: string, error: unknown): undefined => {
     if (!stuck.has(name)) log.line('stuck', { spool, name, text: messageOf(error) })
     stuck.add(name)
   }
@@ -319,6 +324,13 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       clearTimeout(settling)
     },
   }
+}
+
+/** A file belongs to the user of the daemon, to the owner of the spool, or to root; any other could make anybody's mail ours. */
+function problemOfOwner(spool: string, owner: number): string | undefined {
+  const own = process.geteuid?.()
+  if (own === undefined || owner === own || owner === 0 || owner === statSync(spool).uid) return undefined
+  return `it belongs to user ${owner}, the daemon runs as user ${own}; change its owner and retry it, if it is to be sent`
 }
 
 /** Whether there is such an entry, of any kind; false as well if that cannot be told. */

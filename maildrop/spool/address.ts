@@ -36,40 +36,94 @@ export function checkAddress(role: 'sender' | 'recipient', address: string): voi
 }
 
 /**
- * Splits a list such as `ann@example.org, "B, Bob" <bob@example.org>` at its commas and takes the address of each item:
- * the item itself, or what stands in angle brackets at its end. Empty items and duplicates are dropped.
- * @returns the addresses, or a problem in words; comments and groups of RFC 5322 are problems
+ * Takes the addresses out of a list such as `ann@example.org, "B, Bob" <bob@example.org> (on leave), Team: eve@example.org;`
+ * (RFC 5322 section 3.4): groups are their members, display names and comments are dropped, and so are duplicates.
+ * @returns the addresses, or a problem in words
  */
 export function parseAddressList(text: string): { addresses: string[] } | { problem: string } {
+  const items = itemsOf(text)
+  if ('problem' in items) return items
   const addresses = new Set<string>()
-  for (const item of splitAtCommas(text)) {
-    if (item === '') continue
-    const address = /^(?:"(?:[^"\\]|\\.)*"|[^"<>()]*)\s*<([^<>]*)>$/.exec(item)?.[1]?.trim() ?? item
-    const problem = addressProblem(address)
-    if (problem !== undefined) return { problem: `address ${JSON.stringify(address)} cannot be used: ${problem}` }
-    addresses.add(address)
+  for (const item of items) {
+    const problem = addressProblem(item)
+    if (problem !== undefined) return { problem: `address ${shown(item)} cannot be used: ${problem}` }
+    addresses.add(item)
   }
   return { addresses: [...addresses] }
 }
 
-function splitAtCommas(text: string): string[] {
+/** What stands between the commas: what is in angle brackets, or else all of it, without comments. Each character is looked at once. */
+function itemsOf(text: string): string[] | { readonly problem: string } {
   const items: string[] = []
-  let start = 0
-  let quoted = false
-  let bracketed = false
-  for (let i = 0; i < text.length; i++) {
-    const char = text[i]
-    if (quoted) {
-      if (char === '\\') i++
-      else if (char === '"') quoted = false
-    } else if (char === '"') quoted = true
-    else if (char === '<') bracketed = true
-    else if (char === '>') bracketed = false
-    else if (char === ',' && !bracketed) {
-      items.push(text.slice(start, i).trim())
-      start = i + 1
+  let plain = ''
+  let angle: string | undefined
+  let place: 'plain' | 'angle' | 'behind' = 'plain'
+  let group: 'none' | 'open' | 'ended' = 'none'
+  let depth = 0
+  let until = ''
+
+  const add = (chars: string): void => {
+    if (place === 'angle') angle += chars
+    else plain += chars
+  }
+  const endItem = (): void => {
+    const item = (angle ?? plain).trim()
+    if (item !== '' || angle !== undefined) items.push(item)
+    plain = ''
+    angle = undefined
+    place = 'plain'
+  }
+
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at] as string
+    const isEscaped = char === '\\' && (depth > 0 || until === '"')
+    const chars = isEscaped ? text.slice(at, at + 2) : char
+    if (isEscaped) at += 1
+    if (depth > 0) {
+      if (char === '(') depth += 1
+      else if (char === ')') depth -= 1
+    } else if (until !== '') {
+      add(chars)
+      if (char === until) until = ''
+    } else if (char === '(') {
+      depth = 1
+      add(' ')
+    } else if (char === ',' && place !== 'angle') {
+      endItem()
+      if (group === 'ended') group = 'none'
+    } else if (char === ':' && place !== 'angle') {
+      if (group !== 'none' || place === 'behind' || plain.trim() === '') return misplaced(text, at)
+      group = 'open'
+      plain = ''
+    } else if (char === ';' && place !== 'angle') {
+      if (group !== 'open') return misplaced(text, at)
+      endItem()
+      group = 'ended'
+    } else if (char === '>' && place === 'angle') place = 'behind'
+    else if (char === ' ' || char === '\t') add(char)
+    else if (place === 'behind' || group === 'ended') return misplaced(text, at)
+    else if (char === '<' && place === 'plain') {
+      place = 'angle'
+      angle = ''
+    } else {
+      if (char === '"') until = '"'
+      if (char === '[') until = ']'
+      add(char)
     }
   }
-  items.push(text.slice(start).trim())
+  const open = depth > 0 ? 'a comment' : place === 'angle' ? 'a <' : until === '"' ? 'a quoted text' : ''
+  if (open !== '' || group === 'open') return { problem: `${open || 'a group'} is not closed in ${shown(text)}` }
+  endItem()
   return items
 }
+
+function misplaced(text: string, at: number): { readonly problem: string } {
+  return { problem: `${shown(text.slice(0, at + 1))} ends with a ${text[at]} out of place` }
+}
+
+/** Quoted, and no more of it than helps. */
+function shown(text: string): string {
+  return JSON.stringify(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text)
+}
+
+const MOST_SHOWN = 200

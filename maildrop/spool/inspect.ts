@@ -14,6 +14,8 @@ import { type Envelope, MAX_ENVELOPE_BYTES, parseMailHead } from './format.ts'
 export interface ReadyMail {
   readonly fd: number
   readonly inode: number
+  /** The user it belongs to. */
+  readonly owner: number
   /** When it came to be where it is, in milliseconds since 1970: a rename counts, an old time stamp does not. */
   readonly written: number
   /** Size of the file in bytes. */
@@ -30,7 +32,7 @@ export interface ReadyMail {
 
 export type Inspection =
   | { readonly kind: 'ready'; readonly mail: ReadyMail }
-  /** There is no such file (any more), or it is a directory. */
+  /** There is no such file (any more). */
   | { readonly kind: 'nothing' }
   /** A `.lck` file stands beside it. */
   | { readonly kind: 'locked' }
@@ -38,6 +40,8 @@ export type Inspection =
   | { readonly kind: 'unsettled'; readonly inode: number; readonly mark: string; readonly problem: string | undefined }
   /** It cannot become mail. */
   | { readonly kind: 'unfit'; readonly problem: string }
+  /** It cannot become mail, and cannot be moved. */
+  | { readonly kind: 'stuck'; readonly problem: string }
 
 /**
  * @param settled true if the caller has seen the file unchanged for long enough
@@ -53,8 +57,8 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
   }
   let keep = false
   try {
-    const { ino, size, mtimeMs, ctimeMs, isFile, isDirectory } = statOf(fd)
-    if (isDirectory) return { kind: 'nothing' }
+    const { ino, uid, size, mtimeMs, ctimeMs, isFile, isDirectory } = statOf(fd)
+    if (isDirectory) return lookAtDirectory(path, `${ino}:${mtimeMs}`)
     if (!isFile) return { kind: 'unfit', problem: 'it is not a regular file' }
     if (existsSync(`${path}.lck`)) return { kind: 'locked' }
     const bytes = readStart(fd, size)
@@ -66,10 +70,26 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
     if (!head.measured && !settled) return { ...unsettled, problem: undefined }
     keep = true
     const { id, envelope, start, notBefore } = head
-    return { kind: 'ready', mail: { fd, inode: ino, written: ctimeMs, size, bytes, start, id, envelope, notBefore } }
+    return {
+      kind: 'ready',
+      mail: { fd, inode: ino, owner: uid, written: ctimeMs, size, bytes, start, id, envelope, notBefore },
+    }
   } finally {
     if (!keep) closeSync(fd)
   }
+}
+
+/** A program may just be filling it, and would find it gone; to move it, one has to be allowed to write to it. */
+function lookAtDirectory(path: string, mark: string): Inspection {
+  try {
+    accessSync(path, constants.W_OK)
+  } catch {
+    return {
+      kind: 'stuck',
+      problem: `${path} is a directory, not mail, and may not be moved by the user the daemon runs as`,
+    }
+  }
+  return { kind: 'unsettled', inode: 0, mark, problem: 'it is a directory, and mail is a file' }
 }
 
 function unopened(error: unknown, directory: string): Inspection {
@@ -96,8 +116,8 @@ function unopened(error: unknown, directory: string): Inspection {
 
 function statOf(fd: number) {
   const stat = fstatSync(fd)
-  const { ino, size, mtimeMs, ctimeMs } = stat
-  return { ino, size, mtimeMs, ctimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
+  const { ino, uid, size, mtimeMs, ctimeMs } = stat
+  return { ino, uid, size, mtimeMs, ctimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
 }
 
 /** Reads the beginning of a file; shorter if the file is being cut meanwhile, which the parser then sees. */

@@ -48,9 +48,12 @@ export async function ensureSpool(spool: string): Promise<void> {
   }
 }
 
+/** `lost+found` is there where the spool is a file system of its own. */
+const NEVER_MAIL = new Set(['failed', 'hold', 'lost+found'])
+
 /** True if a directory entry of the spool can be mail by its name. */
 export function canBeMail(name: string): boolean {
-  return !name.startsWith('.') && !name.endsWith('.lck') && name !== 'failed' && name !== 'hold'
+  return !name.startsWith('.') && !name.endsWith('.lck') && !NEVER_MAIL.has(name)
 }
 
 /** A message in `.deferred`. */

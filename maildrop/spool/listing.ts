@@ -164,7 +164,7 @@ function places(spool: string): Map<string, MailPlace> {
   for (const place of deferredPlaces(spool)) found.set(place.id, place)
   for (const claimed of listClaims(spool)) found.set(claimed.id, { status: 'active', ...claimed })
   for (const place of [...deferredPlaces(spool), ...heldPlaces(spool)]) found.set(place.id, place)
-  for (const name of names(failedDir(spool))) {
+  for (const name of names(failedDir(spool), true)) {
     const isReason = name.endsWith('.json')
     if (!isReason) found.set(`failed/${name}`, { status: 'failed', directory: failedDir(spool), name, id: name })
   }
@@ -190,7 +190,7 @@ async function describe(
 ): Promise<QueuedMail | undefined> {
   const path = join(directory, name)
   const stat = lstatSync(path, { throwIfNoEntry: false })
-  if (stat === undefined || stat.isDirectory()) return undefined
+  if (stat === undefined || (stat.isDirectory() && status !== 'failed')) return undefined
   const known = await knownState(spool, status === 'failed' ? `${path}.json` : undefined, id).catch(messageOf)
   const read = typeof known === 'object' ? { state: known } : readMail(directory, name, id)
   const { state } = read
@@ -236,16 +236,18 @@ function readMail(
     case 'unsettled':
       return { problem: found.problem ?? 'it is still being written' }
     case 'unfit':
+    case 'stuck':
       return { problem: found.problem }
     case 'nothing':
       return {}
   }
 }
 
-function names(directory: string): string[] {
+/** @param all whether directories are among them, which are put aside like other files */
+function names(directory: string, all = false): string[] {
   try {
     return readdirSync(directory, { withFileTypes: true })
-      .filter(entry => !entry.isDirectory())
+      .filter(entry => all || !entry.isDirectory())
       .map(entry => entry.name)
       .sort()
   } catch (error) {

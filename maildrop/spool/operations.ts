@@ -11,7 +11,7 @@
  * moment the process dies at: a failed message is claimed before its state is written, and a claim of a dead process is
  * taken back by any daemon.
  */
-import { closeSync, existsSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
+import { closeSync, existsSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { moveClaim, openClaims } from './claim.ts'
@@ -100,8 +100,9 @@ const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
     refuse(mail, { active: ACTIVE })
     if (isNew(mail) && existsSync(`${mail.path}.lck`)) throw locked(mail)
     try {
-      unlinkSync(mail.path)
+      remove(mail)
     } catch (error) {
+      if (error instanceof MaildropError) throw error
       throw systemCode(error) === 'ENOENT' ? busy(mail) : spoolError('remove', mail.path, error)
     }
     await forget(mail)
@@ -160,6 +161,18 @@ function idOf(mail: MailRef): string {
 /** True if the message is where its writer put it. */
 function isNew(mail: MailRef): boolean {
   return dirname(mail.path) === mail.spool
+}
+
+/** What is in a directory that was put aside nobody has looked at. */
+function remove(mail: MailRef): void {
+  if (!lstatSync(mail.path).isDirectory()) return void unlinkSync(mail.path)
+  try {
+    rmdirSync(mail.path)
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error
+    const text = `message ${mail.id} is a directory with something in it: look at ${mail.path}, and remove that yourself`
+    throw new MaildropError('WRONG_STATE', text, { path: mail.path })
+  }
 }
 
 function refuse(mail: MailRef, reasons: Partial<Record<QueuedMail['status'], string>>): void {

@@ -1,6 +1,15 @@
 /** Whatever lies in the spool: what is mail is sent, what is not is put aside with its reason, once, and the neighbours flow. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, renameSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -41,9 +50,11 @@ const UNFIT: Record<string, [Drop, RegExp]> = {
   'folded ##To': [`##To:eve@example.org,\n  mallory@example.org\n${MAIL}`, /which cannot be folded/],
   'line separator in an address': [to('eve\u2028@example.org'), /a control character, a line break/],
   'blank in an address': [to('eve smith@example.org'), /expected local@domain/],
-  'group in ##To': [to('Team: eve@example.org, mallory@example.org;'), /expected local@domain/],
-  'comment in ##To': [to('eve@example.org (Eve)'), /expected local@domain/],
+  'open group in ##To': [to('Team: eve@example.org, mallory@example.org'), /a group is not closed/],
+  'open comment in ##To': [to('eve@example.org (Eve'), /a comment is not closed/],
+  'empty group in ##To': [to('undisclosed-recipients:;'), /##To names no recipient/],
   'command in ##To': [to('eve@example.org> SIZE=1'), /expected local@domain/],
+  'blanks in ##To': [to(`eve${' '.repeat(900_000)}@example.org`), /a…" cannot be used|expected local|longer than/],
   'too long an address': [to(`${'e'.repeat(320)}@example.org`), /longer than 320 bytes/],
   'two senders': ['##To:eve@example.org\n##From:a@example.org,b@example.org\n\nx\n', /more than one sender/],
   'two envelopes': [`##To:eve@example.org\n##From:\n${SAMPLE}`, /there are two ##to lines/],
@@ -60,6 +71,22 @@ const UNFIT: Record<string, [Drop, RegExp]> = {
   'link to nothing': [path => symlinkSync('nowhere', path), /symbolic link/],
   'link to itself': [path => symlinkSync('link-to-itself', path), /symbolic link/],
   'link to something endless': [path => symlinkSync('/dev/zero', path), /symbolic link/],
+  directory: [
+    path => {
+      mkdirSync(path)
+      writeFileSync(join(path, 'inside'), to('eve@example.org'))
+    },
+    /it is a directory, and mail is a file/,
+  ],
+  ...(process.getuid?.() === 0 && {
+    'somebody else owns it': [
+      (path: string) => {
+        writeFileSync(path, to('eve@example.org'))
+        chownSync(path, 54321, 54321)
+      },
+      /it belongs to user 54321, the daemon runs as user 0/,
+    ] satisfies [Drop, RegExp],
+  }),
   FIFO: [path => execFileSync('mkfifo', [path]), /not a regular file/],
   socket: [
     async (path, t) => {
@@ -75,6 +102,14 @@ const UNFIT: Record<string, [Drop, RegExp]> = {
 const FIT: Record<string, [Drop, string[]]> = {
   CRLF: [to('crlf@example.org').replaceAll('\n', '\r\n'), ['crlf@example.org']],
   duplicates: [to('dup@example.org, <dup@example.org>,"D" <dup@example.org>'), ['dup@example.org']],
+  groups: [
+    to('Team: g1@example.org, "G" <g2@example.org>;, g3@example.org'),
+    ['g1@example.org', 'g2@example.org', 'g3@example.org'],
+  ],
+  comments: [
+    to('c1@example.org (C (one), <eve@example.org>), (two)c2@example.org'),
+    ['c1@example.org', 'c2@example.org'],
+  ],
   'names and quotes': [to('"N, N" <n1@example.org>,"n 2"@example.org'), ['n1@example.org', '"n 2"@example.org']],
   Bcc: [
     `##To:b1@example.org,b2@example.org\n##From:\nBcc: b2@example.org\nSubject: x\n\nx\n`,
@@ -100,8 +135,7 @@ t.test('each file that is none is put aside once, with its reason, and each that
   const server = await startSmtpScript({ extensions: ['PIPELINING', '8BITMIME', 'SMTPUTF8'] })
   t.teardown(() => server.close())
   const drop = testMaildrop(t, server.port, { MAILDROP_CONNECTIONS: '1', MAILDROP_INTERVAL: '1' })
-  mkdirSync(join(drop.spool, 'directory'), { recursive: true })
-  writeFileSync(join(drop.spool, 'directory', 'inside'), to('eve@example.org'))
+  mkdirSync(join(drop.spool, 'lost+found'), { recursive: true })
   const put = async (name: string, what: Drop): Promise<void> => {
     if (typeof what === 'function') await what(join(drop.spool, name), t)
     else await drop.drop(name, what)
@@ -134,8 +168,9 @@ t.test('each file that is none is put aside once, with its reason, and each that
     t.match(failed.find(mail => mail.id === id)?.problem, reason, title)
   }
   const left = namesIn(drop.spool).filter(name => !name.startsWith('.'))
-  t.strictSame(left, ['directory', 'failed'])
-  t.strictSame(namesIn(drop.spool, 'directory'), ['inside'], 'directories are left alone')
+  t.strictSame(left, ['failed', 'lost+found'])
+  const directory = failed.find(({ problem }) => problem?.includes('it is a directory'))
+  t.strictSame(namesIn(drop.spool, 'failed', directory?.id ?? ''), ['inside'], 'what is in a directory stays in it')
   t.match(readFileSync(join(drop.home, 'secret'), 'utf8'), /eve/, 'a link is put aside, not followed')
   daemon.process.kill('SIGTERM')
   t.match(await daemon.ended, { end: 0, stderr: '' })

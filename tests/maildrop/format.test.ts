@@ -114,6 +114,41 @@ t.test('## lines count only at the top: a body cannot replace the envelope', asy
   t.equal(measured.message.toString(), body, 'with ##Length even a message that begins with ## is kept')
 })
 
+t.test('address lists are read as RFC 5322 means them', async t => {
+  const read = (list: string): unknown => {
+    const text = Buffer.from(`##To:${list}\n##From:\n\nx`)
+    const head = parseMailHead(text, text.length)
+    return head.kind === 'mail' ? head.envelope.to.join(' ') : `${'problem' in head && head.problem}`
+  }
+  for (const [list, expected] of Object.entries({
+    'a@b.org,c@d.org': 'a@b.org c@d.org',
+    'Team: a@b.org, "C; c" <c@d.org>; , e@f.org': 'a@b.org c@d.org e@f.org',
+    'nobody:;, a@b.org': 'a@b.org',
+    'One:a@b.org;,Two:c@d.org;': 'a@b.org c@d.org',
+    '(x)a@b.org(y \\) (z)), <c@d.org> (d)': 'a@b.org c@d.org',
+    'x@y.org <a@b.org>': 'a@b.org',
+    '"a(b"@c.org, "a\\"<:;,"@c.org': '"a(b"@c.org "a\\"<:;,"@c.org',
+    'a@[IPv6:::1]': 'a@[IPv6:::1]',
+  }))
+    t.equal(read(list), expected, list)
+  for (const [list, problem] of Object.entries({
+    'a@b.org; c@d.org': '##To: "a@b.org;" ends with a ; out of place',
+    ': a@b.org;': '##To: ":" ends with a : out of place',
+    'One: Two: a@b.org;;': '##To: "One: Two:" ends with a : out of place',
+    'One: a@b.org; c@d.org': '##To: "One: a@b.org; c" ends with a c out of place',
+    '<a@b.org> c@d.org': '##To: "<a@b.org> c" ends with a c out of place',
+    '<a@b.org': '##To: a < is not closed in "<a@b.org"',
+    'a@b.org (x': '##To: a comment is not closed in "a@b.org (x"',
+    '"a@b.org': '##To: a quoted text is not closed in "\\"a@b.org"',
+    'a(x)b@c.org': '##To: address "a b@c.org" cannot be used: expected local@domain',
+    '<>': '##To: address "" cannot be used: it is empty',
+    '<@x.org:a@b.org>': '##To: address "@x.org:a@b.org" cannot be used: expected local@domain',
+  }))
+    t.equal(read(list), problem, list)
+  for (const piece of [' ', '<', '(', '"', '[', ':', ';', 'a:;', '\\', '("', '<"'])
+    t.ok(`${read(`a${piece.repeat(250_000)}b@c.org`)}`.length < 600, `many ${piece}`)
+})
+
 t.test('what is wrong is said in words, and whether more bytes could mend it', async t => {
   const incomplete = {
     '': 'there is no ##To line at the top',

@@ -1,5 +1,5 @@
 /** What an administrator does to messages: with a daemon and without, against races and deaths at the wrong moment. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { MaildropError } from '../../maildrop/errors.ts'
@@ -215,4 +215,21 @@ t.test('a retry that dies before it has written the state forgets nobody who has
   t.match(JSON.parse(readFileSync(join(drop.spool, 'failed', `${id}.json`), 'utf8')), {
     recipients: [{ status: 'sent' }, { status: 'failed' }],
   })
+})
+
+t.test('a directory that was put aside is deleted only when it is empty', async t => {
+  const { drop, act, statusOf } = await setUp(t)
+  const directory = join(drop.spool, 'failed', 'x1')
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, 'inside'), SAMPLE)
+  await rejects(
+    t,
+    act('delete', 'x1'),
+    'WRONG_STATE',
+    /a directory with something in it: look at .*x1, and remove that/,
+  )
+  t.equal(await statusOf('x1'), 'failed')
+  unlinkSync(join(directory, 'inside'))
+  await act('delete', 'x1')
+  t.equal(await statusOf('x1'), undefined)
 })
