@@ -111,8 +111,11 @@ export class LevelStorage implements Storage {
     { create, witness }: { create: boolean; witness?: Witness | undefined },
   ): Promise<LevelStorage> {
     await level.open()
+    // looked for in another thread meanwhile; what is no object database is refused as such
+    const newest = newestTransaction(level, witness?.tid ?? 0)
+    newest.catch(() => undefined)
     const id = await databaseId(level, location, create)
-    const last = (await newestTransaction(level, witness?.tid ?? 0)) ?? { tid: 0, nextOid: 1 }
+    const last = (await newest) ?? { tid: 0, nextOid: 1 }
     const packed = readPacked(level)
     if (witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
     const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined

@@ -39,13 +39,14 @@ export class TableChecks {
     return true
   }
 
-  /** Compares the newest tables at once, up to that many bytes and the table in which they end. @returns those that are not as they were */
+  /** Compares the newest table at once, and others as long as all have no more than that many bytes. @returns those that are not as they were */
   newest(bytes: number): string[] {
     const damaged: string[] = []
     let seen = 0
     for (const name of this.names.sort().reverse()) {
-      if (seen >= bytes) break
-      seen += this.held.get(name)!.size
+      const { size } = this.held.get(name)!
+      if (seen > 0 && seen + size > bytes) break
+      seen += size
       if (!this.compare(name)) damaged.push(name)
     }
     return damaged

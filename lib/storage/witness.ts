@@ -25,7 +25,7 @@ const COMMITTED = 'COMMITTED'
 const TABLES = 'TABLES'
 /** Bytes of writes after which LevelDB certainly has moved what was before from its log to tables. */
 const LOG_BYTES = 10 * 1024 * 1024
-/** Bytes of tables that are checked before anything is read. */
+/** Bytes of tables that are checked before anything is read: as many as take no longer than LevelDB takes to open. */
 const CHECKED_FIRST = 4 * 1024 * 1024
 
 interface Tables {
