@@ -41,8 +41,9 @@ export class StateWriter implements Place {
   private owner: unknown
   /** Where the bytes of the state in hand begin, its room included. */
   private start = 0
-  /** The inner values met so far: the first one, and all if there are more. */
+  /** The inner values met so far: the first two, and all if there are more. */
   private first: object | undefined
+  private second: object | undefined
   private seen: Set<object> | undefined
   /** In a graph: the number of each node, and what is still to be written of each. */
   private graph: Map<object, number> | undefined
@@ -68,6 +69,7 @@ export class StateWriter implements Place {
       this.wholeGraph(state)
     } finally {
       this.first = undefined
+      this.second = undefined
       this.seen = undefined
       this.graph = undefined
       this.pending.length = 0
@@ -88,6 +90,7 @@ export class StateWriter implements Place {
 
   private begin(room: number): void {
     this.first = undefined
+    this.second = undefined
     this.seen = undefined
     this.trail.length = 0
     this.start = at
@@ -200,13 +203,18 @@ export class StateWriter implements Place {
     this.number(number)
   }
 
-  /** Most states have one inner value, or none. */
+  /** Most states have no more than two inner values. */
   private meet(value: object): void {
     if (this.first === undefined) {
       this.first = value
       return
     }
-    this.seen ??= new Set([this.first])
+    if (this.second === undefined) {
+      if (value === this.first) throw SHARED
+      this.second = value
+      return
+    }
+    this.seen ??= new Set([this.first, this.second])
     if (this.seen.has(value)) throw SHARED
     this.seen.add(value)
   }

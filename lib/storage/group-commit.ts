@@ -12,11 +12,11 @@ import type { TransactionEntry } from './storage.ts'
 /** What a part of a batch does: that of a transaction, or of a pack that removes objects. */
 export interface Part {
   /** The transaction. */
-  readonly entry?: TransactionEntry
+  readonly entry?: TransactionEntry | undefined
   /** The objects' new revisions. */
-  readonly records?: readonly WholeRecord[]
+  readonly records?: readonly WholeRecord[] | undefined
   /** The objects that are removed. */
-  readonly removed?: readonly Oid[]
+  readonly removed?: readonly Oid[] | undefined
 }
 
 interface Accepted extends Part {
@@ -54,9 +54,9 @@ export class GroupCommit {
   }
 
   /** Accepts what was put into the batch. @returns when it is durable */
-  accept(part: Part): Promise<void> {
+  accept({ entry, records, removed }: Part): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.waiting.push({ ...part, resolve, reject })
+      this.waiting.push({ entry, records, removed, resolve, reject })
       this.writing ??= this.write()
     })
   }
