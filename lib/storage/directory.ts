@@ -52,7 +52,8 @@ export async function openDirectory(
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
   const witness = new Witness(directory)
-  if (salvage) witness.checkNewest()
+  const early = salvage || witness.merges
+  if (early) witness.checkNewest()
   openHere.add(real)
   try {
     // LevelDB would delete what is not in its list
@@ -69,8 +70,9 @@ export async function openDirectory(
       return opened(directory, false)
     })
     // LevelDB opens in another thread meanwhile
-    if (!salvage) witness.checkNewest()
+    if (!early) witness.checkNewest()
     const level = await opening
+    witness.opened()
     level.once('closed', () => openHere.delete(real))
     // LevelDB would read on without a word, or end the process
     if (!salvage && witness.damaged.length > 0) await level.close()

@@ -5,19 +5,32 @@
  * CURRENT names the manifest, a log of version edits (LevelDB's log_format.md and version_edit.cc): blocks of 32 KiB; records of
  * checksum (4), length (2), type (1: whole, 2 first, 3 middle, 4 last part), content. Only what is needed of the edits is understood.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const BLOCK = 32 * 1024
 const HEADER = 7
+/** LevelDB has so many levels. */
+const LEVELS = 7
+/** It merges the first level when that has so many tables, or another when it has more than 10, 100 ... MiB. */
+const MERGED_FROM = 4
+const HALF_A_LOG = 2 * 1024 * 1024
 
 /** @returns the names of the table files; undefined if the manifest cannot be understood */
 export function liveTables(directory: string): Set<string> | undefined {
   return listedTables(directory)?.live
 }
 
-/** @returns the live table files, and those that the manifest has dropped; undefined if it cannot be understood */
-export function listedTables(directory: string): { live: Set<string>; dropped: Set<string> } | undefined {
+export interface Listed {
+  readonly live: Set<string>
+  /** Those that the manifest has dropped. */
+  readonly dropped: Set<string>
+  /** How many live tables each level has, and how many bytes they have. */
+  readonly levels: readonly { readonly tables: number; readonly bytes: number }[]
+}
+
+/** @returns undefined if the manifest cannot be understood */
+export function listedTables(directory: string): Listed | undefined {
   try {
     const manifest = readFileSync(join(directory, 'CURRENT'), 'utf8').trim()
     if (!/^MANIFEST-\d+$/.test(manifest)) return undefined
@@ -28,14 +41,35 @@ export function listedTables(directory: string): { live: Set<string>; dropped: S
 }
 
 /** What the bytes of a manifest say. Throws if they cannot be understood. */
-export function tablesIn(manifest: Buffer): { live: Set<string>; dropped: Set<string> } {
-  const live = new Set<number>()
+export function tablesIn(manifest: Buffer): Listed {
+  const live = new Map<number, Table>()
   const dropped = new Set<number>()
   for (const edit of records(manifest)) applyEdit(edit, live, dropped)
-  return { live: names(live), dropped: names(dropped) }
+  const levels = Array.from({ length: LEVELS }, () => ({ tables: 0, bytes: 0 }))
+  for (const { level, bytes } of live.values()) {
+    levels[level]!.tables += 1
+    levels[level]!.bytes += bytes
+  }
+  return { live: names(live.keys()), dropped: names(dropped), levels }
 }
 
-const names = (numbers: ReadonlySet<number>): Set<string> =>
+/**
+ * Whether LevelDB may begin to merge tables as soon as it has opened the directory (db/version_set.cc: Finalize). Each log becomes a table
+ * of the first level, or more where it is long.
+ */
+export function mergesAtOpening(directory: string, { levels }: Listed): boolean {
+  let first = levels[0]!.tables
+  for (const name of readdirSync(directory))
+    if (name.endsWith('.log')) first += Math.ceil(statSync(join(directory, name)).size / HALF_A_LOG)
+  return first >= MERGED_FROM || levels.some(({ bytes }, level) => level > 0 && bytes >= 10 ** level * 1024 * 1024)
+}
+
+interface Table {
+  readonly level: number
+  readonly bytes: number
+}
+
+const names = (numbers: Iterable<number>): Set<string> =>
   new Set(Array.from(numbers, number => `${String(number).padStart(6, '0')}.ldb`))
 
 /** The complete records of a log. */
@@ -59,7 +93,7 @@ function* records(log: Buffer): Generator<Buffer> {
   }
 }
 
-function applyEdit(edit: Buffer, live: Set<number>, dropped: Set<number>): void {
+function applyEdit(edit: Buffer, live: Map<number, Table>, dropped: Set<number>): void {
   let at = 0
   const drop = (table: number) => {
     live.delete(table)
@@ -98,13 +132,14 @@ function applyEdit(edit: Buffer, live: Set<number>, dropped: Set<number>): void 
         number()
         drop(number())
         break
-      case 7:
-        number()
-        live.add(number())
-        number()
+      case 7: {
+        const level = number()
+        if (level >= LEVELS) throw new Error(`unknown edit: a table of level ${level}`)
+        live.set(number(), { level, bytes: number() })
         text()
         text()
         break
+      }
       default:
         throw new Error(`unknown edit ${tag}`)
     }

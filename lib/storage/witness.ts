@@ -7,8 +7,8 @@
  *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
  *               never changed. Its checksum is taken when the database is closed, and now and then while it is open.
  *
- * At open the sizes of all tables are compared, and, while LevelDB opens, the checksums of the newest; the others follow in the background, so
- * that a large database opens at once.
+ * At open the sizes of all tables are compared, and, while LevelDB opens (or before, if it is about to merge some: it ends the process where it
+ * meets keys in disorder), the checksums of the newest; the others follow in the background, so that a large database opens at once.
  *
  * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
  */
@@ -18,7 +18,7 @@ import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
-import { listedTables, liveTables } from './manifest.ts'
+import { listedTables, liveTables, mergesAtOpening } from './manifest.ts'
 import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
 
 const COMMITTED = 'COMMITTED'
@@ -42,6 +42,8 @@ export class Witness {
   readonly damaged: string[]
   /** Whether LevelDB's manifest has lost tables that it had not dropped; LevelDB would delete them when it opens. */
   readonly unlisted: boolean
+  /** Whether LevelDB may read tables whole, and put what it reads into others, as soon as it opens. */
+  readonly merges: boolean
   /** Tables whose contents are still to be checked. */
   private readonly checks = new TableChecks()
   private working = false
@@ -72,6 +74,7 @@ export class Witness {
         listed !== undefined && !listed.live.has(name) && !listed.dropped.has(name) && isThere(join(directory, name)),
     )
     if (this.unlisted) this.condemn('MANIFEST')
+    this.merges = listed !== undefined && mergesAtOpening(directory, listed)
     for (const [name, [size, checksum]] of Object.entries(tables))
       if (!this.checks.hold(name, join(directory, name), size, checksum)) this.condemn(name)
   }
@@ -81,12 +84,24 @@ export class Witness {
     for (const name of this.checks.newest(CHECKED_FIRST)) this.condemn(name)
   }
 
+  /**
+   * LevelDB has opened the directory. What is damaged is noted, so that it is refused the next time too: LevelDB may put the content of a
+   * damaged table into a new one, and remove it.
+   */
+  opened(): void {
+    if (this.damaged.length === 0) return
+    try {
+      this.writeTables()
+    } catch (error) {
+      this.complain(error)
+    }
+  }
+
   /** @param last the last transaction that is there. To be called when LevelDB has opened (and so locked) the directory: from here on files are written. */
   begin(last: Tid): void {
     const path = join(this.directory, COMMITTED)
     closeSync(openSync(path, 'a', 0o600))
     this.file = openSync(path, 'r+')
-    if (this.damaged.length > 0) this.writeTables()
     // opening has moved LevelDB's log to tables
     this.marked = last
     this.next = last

@@ -1,9 +1,10 @@
 /** Damage to any file of the directory: never a wrong answer, never a commit that is missing in silence; the rest stays readable. */
 import { randomBytes } from 'node:crypto'
-import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import t from 'tap'
 import { Blob, type Connection, type Database, ObjectError } from '../../lib/index.ts'
+import { listedTables, liveTables, mergesAtOpening } from '../../lib/storage/manifest.ts'
 import { launch } from '../support/children.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
 import { directory } from '../support/program.ts'
@@ -15,10 +16,10 @@ const ROUNDS = 600
 const BLOB = 'a content '.repeat(50)
 
 /** A database of several tables, a log and a blob, with the newest revision of some objects in each. @returns what its objects say, by commit */
-async function build(home: string): Promise<{ labels: string[]; notes: string[] }> {
+async function build(home: string, rounds = 6): Promise<{ labels: string[]; notes: string[] }> {
   const labels = Array.from({ length: OBJECTS }, (_, i) => `item ${i}`)
   const notes: string[] = []
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < rounds; round++) {
     const db = await openTestDatabase(home)
     await db.transact(
       root => {
@@ -144,7 +145,7 @@ t.test('a damaged table is named and refused; salvage reads what is certain, and
   const home = await directory(t)
   const sound = join(home, 'sound')
   const { labels } = await build(sound)
-  const tables = readdirSync(sound).filter(name => name.endsWith('.ldb'))
+  const tables = [...liveTables(sound)!]
   const outcomes = { right: 0, refused: 0, died: 0 }
   for (const table of tables) {
     const pick = random(Number.parseInt(table, 10))
@@ -172,6 +173,25 @@ t.test('a damaged table is named and refused; salvage reads what is certain, and
   }
   t.comment(JSON.stringify(outcomes))
   t.ok(outcomes.right > outcomes.refused, 'most of it can be read')
+})
+
+t.test('a damaged table is found before LevelDB merges it with others, or ends at what it finds there', async t => {
+  const home = await directory(t)
+  const sound = join(home, 'sound')
+  await build(sound, 7)
+  t.ok(mergesAtOpening(sound, listedTables(sound)!), 'the next opening makes the fourth table of the first level')
+  const copy = join(home, 'copy')
+  for (const table of liveTables(sound)!)
+    for (const part of [0.2, 0.5]) {
+      rmSync(copy, { recursive: true, force: true })
+      cpSync(sound, copy, { recursive: true })
+      const bytes = readFileSync(join(copy, table))
+      bytes[Math.floor(bytes.length * part)]! ^= 1
+      writeFileSync(join(copy, table), bytes)
+      for (let turn = 0; turn < 2; turn++)
+        await t.rejects(openTestDatabase(copy), { code: 'DATABASE_CORRUPT', message: new RegExp(table) })
+      t.ok(existsSync(join(copy, table)), `${table} is still there`)
+    }
 })
 
 t.test(
