@@ -6,11 +6,13 @@
  */
 import {
   BTree,
+  type Connection,
   type Container,
   copyOf,
   ObjectError,
   Persistent,
   type PersistentClass,
+  parents,
   physicalPath,
   type Range,
   registerClass,
@@ -174,8 +176,9 @@ export class Folder extends Persistent implements Container {
         'INVALID_ARGUMENT',
         `${physicalPath(object)} is in the tree already; use move() to put it into ${this.physicalPath}`,
       )
-    for (let at: Persistent | undefined = this; at !== undefined; at = at.__parent__ as Persistent | undefined)
-      if (at === object) throw new ObjectError('INVALID_ARGUMENT', `${this.physicalPath} cannot be put into itself`)
+    const around = [this, ...parents(this)] as Persistent[]
+    if (around.includes(object))
+      throw new ObjectError('INVALID_ARGUMENT', `${this.physicalPath} cannot be put into itself`)
     if (this.has(id))
       throw new ObjectError(
         'DUPLICATE_ID',
@@ -184,6 +187,9 @@ export class Folder extends Persistent implements Container {
     this.children.set(id, object)
     object.__parent__ = this
     object.__name__ = id
+    // were one of these put into the object meanwhile, both would be cut off from the tree
+    if (object instanceof Folder && object._p_jar !== undefined)
+      for (const each of around) (each._p_jar as Connection | undefined)?.readCurrent(each)
   }
 
   /** Takes a child out, and nobody hears of it. */

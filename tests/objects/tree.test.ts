@@ -126,6 +126,25 @@ t.test('rename and move change the place, or nothing at all', async t => {
   t.equal(a.get('b'), b)
 })
 
+t.test('of two folders that are put into each other at the same time one stays where it is', async t => {
+  const db = await openDatabase(newLevel())
+  await db.transact(app => {
+    app.create('/one/in', new Folder(), { parents: true })
+    app.create('/two/in', new Folder(), { parents: true })
+  })
+  const [first, second] = [db.open(), db.open()]
+  first.root.move('one', first.root.traverse('/two/in', Folder))
+  second.root.move('two', second.root.traverse('/one/in', Folder))
+  await first.transaction.commit()
+  t.equal(await codeOf(() => second.transaction.commit()), 'READ_CONFLICT')
+  await second.transaction.abort()
+  t.equal(second.root.traverse('/two/in/one/in').physicalPath, '/two/in/one/in')
+  t.equal(await codeOf(() => second.root.move('two', second.root.traverse('/two/in/one', Folder))), 'INVALID_ARGUMENT')
+  await second.transaction.abort()
+  for (const each of [first, second]) each.close()
+  await db.close()
+})
+
 t.test('a name is acquired from the nearest container outward', async t => {
   const db = await openDatabase(newLevel())
   await db.transact(app => {
