@@ -74,7 +74,7 @@ async function session(
     },
   })
   Object.defineProperty(server.context, 'app', { get: () => connection.root, enumerable: true, configurable: true })
-  completePaths(server, connection)
+  completeTree(server, connection)
   const display = server.displayPrompt.bind(server)
   server.displayPrompt = preserve => {
     if (!terminal) return void feed()
@@ -93,15 +93,20 @@ async function committed(connection: Connection<Application>, user: string, note
   await transaction.commit()
 }
 
-/** A string that begins with a slash is a path in the tree; all else is completed as Node does. */
-function completePaths(server: REPLServer, connection: Connection<Application>): void {
+/**
+ * A string that begins with a slash is a path in the tree, and what `app.traverse("/path")` gives has properties, which Node does not look for
+ * behind a call; all else is completed as Node does.
+ */
+function completeTree(server: REPLServer, connection: Connection<Application>): void {
   type Completer = (line: string, done: (error: Error | null, found: [string[], string]) => void) => void
   const target = server as unknown as { completer: Completer }
   const usual = target.completer
   target.completer = (line, done) => {
     const path = /["'`](\/[^"'`]*)$/.exec(line)?.[1]
-    if (path === undefined) return usual.call(server, line, done)
-    done(null, [pathsFrom(connection.root, path), path])
+    if (path !== undefined) return done(null, [pathsFrom(connection.root, path), path])
+    const [, object, name] = /\bapp\.traverse\(["'`](\/[^"'`]*)["'`]\)\.([\w$]*)$/.exec(line) ?? []
+    if (object === undefined || name === undefined) return usual.call(server, line, done)
+    done(null, [namesOf(connection.root, object).filter(each => each.startsWith(name)), name])
   }
 }
 
@@ -114,6 +119,19 @@ function pathsFrom(app: Application, path: string): string[] {
       folder.entries(),
       ([id, object]) => `${parent}${id}${object instanceof Folder ? '/' : ''}`,
     ).filter(each => each.startsWith(path))
+  } catch {
+    return []
+  }
+}
+
+/** The properties and methods of the object at a path, but those that are for the inside. */
+function namesOf(app: Application, path: string): string[] {
+  try {
+    const names = new Set<string>()
+    for (let at: object = app.traverse(path); at !== Object.prototype; at = Object.getPrototypeOf(at))
+      for (const name of Reflect.ownKeys(at))
+        if (typeof name === 'string' && name !== 'constructor' && !name.startsWith('_')) names.add(name)
+    return [...names].sort()
   } catch {
     return []
   }

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { escaped, lastWord } from '../../bin/words.ts'
 import { launch } from '../support/children.ts'
+import { needs, programProblem } from '../support/peers.ts'
 import { directory, program, TOP } from '../support/program.ts'
-import { hasProgram, terminal } from '../support/terminal.ts'
+import { terminal } from '../support/terminal.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const PATH = `${join(TOP, 'bin')}:${process.env.PATH}`
@@ -73,7 +74,7 @@ t.test('a line is cut into words as shells do it', async t => {
   t.equal(escaped("/a b'c$(d)"), "/a\\ b\\'c\\$\\(d\\)")
 })
 
-t.test('bash completes', { skip: !hasProgram('script') && 'no script' }, async t => {
+t.test('bash completes', needs(programProblem('script')), async t => {
   const { cwd } = await shop(t)
   const bash = terminal(t, 'bash --norc --noprofile -i', { cwd, env: { PATH } })
   bash.type('stty cols 200; source <(objtree completion bash); PS1=READY; echo is-"ready"\n')
@@ -91,7 +92,7 @@ t.test('bash completes', { skip: !hasProgram('script') && 'no script' }, async t
   bash.type('\nexit\n')
 })
 
-t.test('zsh completes', { skip: !(hasProgram('script') && hasProgram('zsh')) && 'no zsh' }, async t => {
+t.test('zsh completes', needs(programProblem('script') ?? programProblem('zsh')), async t => {
   const { cwd } = await shop(t)
   const zsh = terminal(t, 'zsh -f -i', { cwd, env: { PATH } })
   zsh.type(
@@ -109,7 +110,7 @@ t.test('zsh completes', { skip: !(hasProgram('script') && hasProgram('zsh')) && 
   zsh.type('\nexit\n')
 })
 
-t.test('fish completes', { skip: !hasProgram('fish') && 'no fish' }, async t => {
+t.test('fish completes', needs(programProblem('fish')), async t => {
   const { cwd } = await shop(t)
   const complete = async (line: string) =>
     (await program(cwd, 'fish', ['-c', `objtree completion fish | source; complete -C '${line}'`], { PATH })).stdout

@@ -6,6 +6,7 @@ import t from 'tap'
 import { COMMANDS, type CommandName, loadCommand } from '../../administration/commands/index.ts'
 import { manualPages } from '../../bin/man.ts'
 import { optionsOf } from '../../bin/usage.ts'
+import { needs } from '../support/peers.ts'
 import { TOP } from '../support/program.ts'
 
 const pages = manualPages(readFileSync(join(TOP, 'docs/objtree.md'), 'utf8'))
@@ -38,14 +39,18 @@ t.test('no line of text is taken for a request', async t => {
       if (/^[.']/.test(line)) t.ok(requests.has(line.split(' ')[0] as string), `${file}: ${line}`)
 })
 
-t.test('a formatter takes them', { skip: formatter === undefined && 'neither mandoc nor groff is here' }, async t => {
-  for (const [file, page] of pages) {
-    const args = formatter === 'groff' ? ['-man', '-Tutf8', '-ww'] : ['-Tutf8', '-Wwarning']
-    const { error, stderr } = spawnSync(formatter as string, args, { input: page, encoding: 'utf8' })
-    // what a build makes has no date
-    const complaints = stderr
-      ?.split('\n')
-      .filter(line => line !== '' && !/missing date|see above the output/.test(line))
-    t.same([error, complaints], [undefined, []], file)
-  }
-})
+t.test(
+  'a formatter takes them',
+  needs(formatter === undefined ? 'neither mandoc nor groff is here' : undefined),
+  async t => {
+    for (const [file, page] of pages) {
+      const args = formatter === 'groff' ? ['-man', '-Tutf8', '-ww'] : ['-Tutf8', '-Wwarning']
+      const { error, stderr } = spawnSync(formatter as string, args, { input: page, encoding: 'utf8' })
+      // what a build makes has no date
+      const complaints = stderr
+        ?.split('\n')
+        .filter(line => line !== '' && !/missing date|see above the output/.test(line))
+      t.same([error, complaints], [undefined, []], file)
+    }
+  },
+)

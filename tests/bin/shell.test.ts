@@ -69,9 +69,21 @@ t.test('at a terminal', { skip: !hasProgram('script') && 'no script' }, async t 
   await shell.shows(/"\/shop\/$/)
   shell.type('ins\t')
   await shell.shows(/inside\/$/)
-  shell.type('").title = "new"\n')
+  shell.type('").tit\t')
+  await shell.shows(/"\)\.title$/)
+  shell.type(' = "new"\n')
   await shell.shows(/'new'\nobjtree \(changed\)> $/)
   t.match(await objtree(['ls', '/shop']), { code: 0, stdout: 'inside\tFolder\t\n' }, 'others work meanwhile')
+  for (const [typed, completed] of [
+    ['app.physi', 'app.physicalPath'],
+    ['app.traver', 'app.traverse'],
+    ['connection.hasCh', 'connection.hasChanges'],
+    ['MaildropHo', 'MaildropHost'],
+  ] as const) {
+    shell.type(`${typed}\t`)
+    await shell.shows(new RegExp(`${completed}$`))
+    shell.type('\u0015')
+  }
   shell.type('.exit\n')
   await shell.shows(/\[c\]ommit, \[d\]iscard, or \[s\]tay\? $/)
   shell.type('s\n')

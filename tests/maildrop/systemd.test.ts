@@ -8,6 +8,7 @@ import { openLog } from '../../maildrop/daemon/log.ts'
 import { openSupervisor } from '../../maildrop/daemon/systemd.ts'
 import { launchProgram, PROJECT } from '../support/children.ts'
 import { testMaildrop } from '../support/maildrop.ts'
+import { needs, programProblem } from '../support/peers.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -132,7 +133,7 @@ t.test('without systemd nothing is done', async t => {
   t.pass()
 })
 
-t.test('systemd finds nothing wrong with the unit', { skip: missing('systemd-analyze') }, async t => {
+t.test('systemd finds nothing wrong with the unit', needs(programProblem('systemd-analyze')), async t => {
   const { status, stderr, stdout } = spawnSync(
     'systemd-analyze',
     ['verify', join(PROJECT, 'maildrop', 'maildrop.service')],
