@@ -18,21 +18,25 @@ export async function fit(message: Outgoing, abilities: Abilities): Promise<Outg
   if (event !== undefined) return { event }
   const seen = await look(message)
   const isEightBit = seen.eightBit && !abilities.eightBit
-  if (!isEightBit && !seen.tooLong) return message
+  const size = message.size + seen.missing
+  const larger = tooLarge(size, abilities)
+  if (larger !== undefined) return { event: larger }
+  const asItIs = seen.missing === 0 ? message : { ...message, size }
+  if (!isEightBit && !seen.tooLong) return asItIs
   const plan = await planRewriting(message.peek(), isEightBit)
   if ('problem' in plan) {
     // Most servers take longer lines than they have to, so that what cannot be changed is tried as it is.
-    if (!isEightBit) return message
+    if (!isEightBit) return asItIs
     return { event: unfit('5.6.3', `the server takes only 7-bit text (no 8BITMIME), and ${plan.problem}`) }
   }
-  if (plan.encodings.size === 0) return message
-  let size = 0
-  for await (const piece of rewritten(message.peek(), plan)) size += (piece as Buffer).length
-  const grown = tooLarge(size, abilities)
+  if (plan.encodings.size === 0) return asItIs
+  let longer = 0
+  for await (const piece of rewritten(message.peek(), plan)) longer += (piece as Buffer).length
+  const grown = tooLarge(longer, abilities)
   if (grown !== undefined) return { event: grown }
   return {
     ...message,
-    size,
+    size: longer,
     peek: () => rewritten(message.peek(), plan),
     scan: visit => scanStream(rewritten(message.peek(), plan), visit),
     open: progress => rewritten(message.open(progress), plan),

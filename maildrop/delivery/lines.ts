@@ -1,4 +1,4 @@
-/** Looks at a message piece by piece: whether it has text of 8 bits, and lines that are too long. */
+/** Looks at a message piece by piece: whether it has text of 8 bits, lines that are too long, and lines that end otherwise than by CRLF. */
 
 export interface Lines {
   look(piece: Buffer): void
@@ -6,6 +6,8 @@ export interface Lines {
   readonly eightBit: boolean
   /** A line of more than 998 bytes, without its end, has been seen (RFC 5322 section 2.1.1). */
   readonly tooLong: boolean
+  /** Bytes that are added when every line is ended by CRLF, but for lines that a bare CR ends. */
+  readonly missing: number
 }
 
 const LONGEST = 998
@@ -17,6 +19,8 @@ export function lineWatch(): Lines {
   let tooLong = false
   /** Bytes since the last line end. */
   let length = 0
+  let missing = 0
+  let last = LF
   return {
     look(piece) {
       eightBit ||= hasEightBit(piece)
@@ -28,12 +32,18 @@ export function lineWatch(): Lines {
         if (end < piece.length) length = 0
         from = end + 1
       }
+      for (let at = piece.indexOf(LF); at !== -1; at = piece.indexOf(LF, at + 1))
+        if ((at === 0 ? last : piece[at - 1]) !== CR) missing += 1
+      last = piece.at(-1) ?? last
     },
     get eightBit() {
       return eightBit
     },
     get tooLong() {
       return tooLong
+    },
+    get missing() {
+      return last === LF ? missing : missing + 2
     },
   }
 }

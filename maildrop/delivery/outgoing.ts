@@ -25,7 +25,7 @@ export interface Outgoing {
   readonly id: string
   /** True if this is not its first transaction: it may have been delivered already. */
   readonly repeated: boolean
-  /** Bytes to be sent, before line endings are normalised. */
+  /** Bytes to be sent; from `fit` on with the line ends that are sent (RFC 1870 section 3). */
   readonly size: number
   /** The Message-ID as it is sent, where there is one. */
   readonly messageId: string | undefined

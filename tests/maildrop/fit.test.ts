@@ -54,6 +54,16 @@ t.test('a message that is larger than the server takes fails before anything is 
   }
 })
 
+t.test('the size that is declared is the size that is sent, whatever ends the lines (RFC 1870)', async t => {
+  const large = Buffer.from(`Subject: x\n\n${'y'.repeat(99)}\n`.repeat(3000))
+  for (const text of ['Subject: x\n\n.\nbody\n', 'Subject: x\r\n\r\nbody', 'a: b\r\n\nbody\n\r\n\n', large]) {
+    const { server, received } = await send(t, ['SIZE 10000000'], Buffer.from(text))
+    t.match(server.messages[0]?.parameters.mail, new RegExp(`\\bSIZE=${received?.length}\\b`))
+  }
+  const { report } = await send(t, [`SIZE ${large.length + 1}`], large)
+  t.match(report.end, { stage: 'local', enhanced: '5.3.4' })
+})
+
 t.test('text of 8 bits goes as it is where that is offered', async t => {
   const message = `${HEADER}Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGrüße\n`
   const { server, received } = await send(t, ['8BITMIME'], message)
