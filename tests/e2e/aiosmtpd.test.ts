@@ -69,6 +69,7 @@ t.test('each recipient gets its own answer, and the message once', peer, async t
   await waitFor('the deferred one', () => namesIn(drop.spool, '.deferred').length === 1)
   makeDue(drop.spool)
   await drop.drained()
+  await waitFor('both', () => taken().length === 2)
   t.match(taken(), [{ to: ['ann@example.org'] }, { to: ['later@example.org'] }])
   t.match(
     ['sent', 'fail-recipient', 'defer-recipient'].map(verdict => drop.lines(verdict).length),
