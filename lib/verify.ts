@@ -4,7 +4,7 @@
  * - no file was found damaged when the database was opened, or in the background since;
  * - every record, current or earlier, agrees with its checksum, and its state can be decoded;
  * - the transactions form a chain; each one that was not packed has left what it says it wrote, and every revision belongs to one;
- * - every reference leads to an object; every object that has a `__parent__` is found there under its name;
+ * - every reference leads to an object; every one that is in use and has a `__parent__` is found there under its name;
  * - every content of a blob is there and agrees with its checksum, and is known to belong to it;
  * - every outbox row agrees with its checksum.
  *
@@ -12,10 +12,11 @@
  */
 import { BLOB_ROWS } from './blob.ts'
 import { contentOfRow } from './blob-care.ts'
+import { Broken } from './broken.ts'
 import type { Connection } from './connection.ts'
 import { messageOf, ObjectError } from './errors.ts'
 import { OidSet } from './oid-set.ts'
-import type { Oid, Persistent, Tid } from './persistent.ts'
+import { type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
 import { referencesOf } from './pickle.ts'
 import { isGone } from './record.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
@@ -159,26 +160,45 @@ async function verifyOutbox(storage: Storage, report: Report): Promise<void> {
       report({ kind: 'outbox', message: `the outbox row ${key} is damaged: it names no content of a blob` })
 }
 
-/** That containers and what is in them agree. Reads with the application's classes. */
+/**
+ * That containers and what is in them agree. Reads with the application's classes. What was taken out of its container without being changed,
+ * since its class is not registered, says still where it was.
+ */
 async function verifyParents(storage: Storage, open: () => Connection, report: Report): Promise<void> {
   const connection = open()
+  const misplaced = new Map<Oid, string>()
   try {
     for await (const { oid, current, record } of storage.records()) {
       if (!current || record === undefined || isGone(record)) continue
-      const { __parent__: parent, __name__: name } = connection.get(oid)
-      if (parent === undefined || name === undefined || !isContainer(parent)) continue
+      const object = connection.get(oid)
+      const { __parent__: parent, __name__: name } = object
+      if (object instanceof Broken || parent === undefined || name === undefined || !isContainer(parent)) continue
       const found = parent.get(name) as Persistent | undefined
-      if (found?._p_oid !== oid)
+      if (found?._p_oid !== oid) misplaced.set(oid, name)
+    }
+    const reachable = misplaced.size === 0 ? new OidSet() : reachableIn(connection)
+    for (const [oid, name] of misplaced)
+      if (reachable.has(oid))
         report({
           kind: 'parent',
           oid,
           message: `object ${oid} says it is '${name}' of a container that has something else there`,
         })
-    }
   } catch (error) {
     if (!(error instanceof ObjectError)) throw error
     report({ kind: 'parent', message: error.message })
   } finally {
     connection.close()
   }
+}
+
+/** What a pack would keep. */
+function reachableIn(connection: Connection): OidSet {
+  const found = new OidSet()
+  const pending = [ROOT_OID]
+  for (let oid = pending.pop(); oid !== undefined; oid = pending.pop()) {
+    const record = found.add(oid) ? connection.seen(oid) : undefined
+    if (record !== undefined) pending.push(...referencesOf(record.state))
+  }
+  return found
 }

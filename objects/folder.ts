@@ -5,6 +5,7 @@
  * add or remove different children do not conflict. A child knows its folder and its name; it can be in one folder only.
  */
 import {
+  Broken,
   BTree,
   type Connection,
   type Container,
@@ -63,7 +64,7 @@ export class Folder extends Persistent implements Container {
   }
 
   /**
-   * Takes the child out of the folder.
+   * Takes the child out of the folder. One of an unknown class can be taken out as well; it stays as it is, and can be put back only here.
    * @returns the child
    * @throws {ObjectError} NOT_FOUND
    */
@@ -86,11 +87,16 @@ export class Folder extends Persistent implements Container {
 
   /**
    * Puts the child into another folder.
-   * @throws {ObjectError} NOT_FOUND, INVALID_ID, DUPLICATE_ID, INVALID_ARGUMENT (into itself); on failure nothing has changed
+   * @throws {ObjectError} NOT_FOUND, INVALID_ID, DUPLICATE_ID, INVALID_ARGUMENT (into itself), UNKNOWN_CLASS; on failure nothing has changed
    */
   move(id: string, folder: Folder, newId: string = id): void {
     const child = this.child(id)
     if (folder === this && newId === id) return
+    if (isFixed(child))
+      throw new ObjectError(
+        'UNKNOWN_CLASS',
+        `${child.physicalPath} cannot be moved: its class '${child._p_className}' is not registered; register it first`,
+      )
     const oldPath = child.physicalPath
     this.take(id)
     try {
@@ -171,7 +177,9 @@ export class Folder extends Persistent implements Container {
     checkId(id)
     if (!(object instanceof Persistent))
       throw new ObjectError('WRONG_TYPE', `'${id}' in ${this.physicalPath}: expected a Persistent object`)
-    if (object.__parent__ !== undefined)
+    // what cannot be changed says still where it was
+    const returns = isFixed(object) && object.__parent__ === this && object.__name__ === id
+    if (object.__parent__ !== undefined && !returns)
       throw new ObjectError(
         'INVALID_ARGUMENT',
         `${physicalPath(object)} is in the tree already; use move() to put it into ${this.physicalPath}`,
@@ -185,6 +193,7 @@ export class Folder extends Persistent implements Container {
         `${this.physicalPath} has an object '${id}' already; choose another name or delete that one`,
       )
     this.children.set(id, object)
+    if (returns) return
     object.__parent__ = this
     object.__name__ = id
     // were one of these put into the object meanwhile, both would be cut off from the tree
@@ -196,6 +205,7 @@ export class Folder extends Persistent implements Container {
   protected take(id: string): Persistent {
     const child = this.child(id)
     this.children.delete(id)
+    if (isFixed(child)) return child
     child.__parent__ = undefined
     child.__name__ = undefined
     return child
@@ -227,6 +237,9 @@ function step(at: Persistent, name: string, path: string, parents: boolean): Per
     )
   return at.add(name, new Folder())
 }
+
+/** Whether an object is stored as it is for good: its class is not registered. */
+const isFixed = (object: Persistent): object is Broken => object instanceof Broken && object._p_jar !== undefined
 
 function notAFolder(at: Persistent, path: string): ObjectError {
   return new ObjectError(

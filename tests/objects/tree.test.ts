@@ -1,6 +1,7 @@
 /** The tree: folders, paths, names, acquisition. */
 import fc from 'fast-check'
 import t from 'tap'
+import { unregisterClass } from '../../lib/registry.ts'
 import {
   Application,
   BTree,
@@ -14,6 +15,7 @@ import {
   type Properties,
   registerClass,
   setProperty,
+  subscribe,
 } from '../../objects/index.ts'
 import { codeOf, newLevel } from '../support/database.ts'
 
@@ -142,6 +144,42 @@ t.test('of two folders that are put into each other at the same time one stays w
   t.equal(await codeOf(() => second.root.move('two', second.root.traverse('/two/in/one', Folder))), 'INVALID_ARGUMENT')
   await second.transaction.abort()
   for (const each of [first, second]) each.close()
+  await db.close()
+})
+
+t.test('an object of an unknown class can be deleted, and nothing else', async t => {
+  class Lost extends Order {}
+  registerClass('tests.Lost', Lost)
+  const db = await openDatabase(newLevel())
+  await db.transact(app => void app.create('/in/lost', new Lost(), { parents: true }))
+  unregisterClass('tests.Lost')
+  await db.transact(async app => {
+    const folder = app.traverse('/in', Folder)
+    t.equal(await codeOf(() => folder.rename('lost', 'found')), 'UNKNOWN_CLASS')
+    t.equal(await codeOf(() => folder.move('lost', app)), 'UNKNOWN_CLASS')
+    t.same([folder.ids(), app.ids()], [['lost'], ['in']], 'nothing has changed')
+    const lost = folder.delete('lost')
+    t.equal(folder.size, 0)
+    t.equal(await codeOf(() => app.add('lost', lost)), 'INVALID_ARGUMENT')
+    folder.add('lost', lost)
+    t.equal(app.traverse('/in/lost'), lost)
+  })
+  const stop = subscribe(db, () => {
+    throw new Error('no')
+  })
+  await db.transact(async app => {
+    const folder = app.traverse('/in', Folder)
+    t.equal(await codeOf(() => folder.delete('lost')), 'Error: no')
+    t.ok(folder.has('lost'), 'it is taken back')
+  })
+  stop()
+  await db.transact(app => void app.traverse('/in', Folder).delete('lost'))
+  registerClass('tests.Lost', Lost)
+  t.match(await db.verify(), { ok: true }, 'what is no longer in use may say where it was')
+  await db.undo((await db.undoLog({ last: 1 }))[0]!.tid)
+  t.equal(await db.transact(app => app.traverse('/in/lost', Lost).physicalPath), '/in/lost')
+  await db.transact(app => void app.traverse('/in', Folder).delete('lost'))
+  t.match(await db.pack(), { objects: 1 })
   await db.close()
 })
 
