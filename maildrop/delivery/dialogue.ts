@@ -6,6 +6,7 @@
  * in its log of the transaction, where secrets are masked; nothing of that is kept but the commands' verbs and the extensions.
  */
 import SMTPConnection, { type SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection'
+import { openAlarm } from './alarm.ts'
 import type { Deadlines } from './deadlines.ts'
 
 export interface Dialogue {
@@ -33,13 +34,11 @@ export type Done<T> = (error?: Error | null, value?: T) => void
 
 /** What nodemailer logs, as far as it is of interest. */
 interface Entry {
-  readonly tnx?: string
+  readonly tnx?: string | undefined
   /** Bytes that the server sent in the clear behind its answer to STARTTLS. */
-  readonly discarded?: number
+  readonly discarded?: number | undefined
 }
 
-/** What a timer can wait for, in milliseconds. */
-const LONGEST = 2 ** 31 - 1
 const GREETING = 'greeting'
 /** The answer that a server gives to STARTTLS by negotiating TLS. */
 export const HANDSHAKE = 'handshake'
@@ -50,40 +49,31 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
   const unanswered = [GREETING]
   let extensions = ''
   let finish: ((error: Error) => void) | undefined
-  let stageTimer: NodeJS.Timeout | undefined
-  let wholeTimer: NodeJS.Timeout | undefined
 
   const end = (why: unknown): void => {
     const failed = finish
     connection.close()
     failed?.(why instanceof Error ? why : new Error(String(why)))
   }
+  const stage = openAlarm()
+  const whole = openAlarm()
   const arm = (limit: number, text: string): void => {
-    clearTimeout(stageTimer)
-    if (!connection.destroyed) stageTimer = setTimeout(() => end(`${text} within ${seconds(limit)}`), limit)
+    if (!connection.destroyed) stage.set(limit, () => end(`${text} within ${seconds(limit)}`))
   }
-  const armWhole = (wanted: number, what: string): void => {
-    const limit = Math.min(wanted, LONGEST)
-    clearTimeout(wholeTimer)
-    if (!connection.destroyed) wholeTimer = setTimeout(() => end(`${what} took more than ${seconds(limit)}`), limit)
-  }
-  const disarm = (): void => {
-    clearTimeout(stageTimer)
-    clearTimeout(wholeTimer)
+  const armWhole = (limit: number, what: string): void => {
+    if (!connection.destroyed) whole.set(limit, () => end(`${what} took more than ${seconds(limit)}`))
   }
   const awaitNext = (): void => {
     const [next] = unanswered
-    if (next === undefined) clearTimeout(stageTimer)
+    if (next === undefined) stage.clear()
     else if (next === HANDSHAKE) arm(deadlines.command, 'no TLS handshake')
     else arm(next === 'DATA' ? deadlines.data : deadlines.command, `no complete answer to ${next}`)
   }
-  const awaitConnection = (): void => {
-    clearTimeout(stageTimer)
-    stageTimer = setTimeout(() => {
+  const awaitConnection = (): void =>
+    stage.set(deadlines.connect, () => {
       if (connection.stage !== 'connected') end(`no connection within ${seconds(deadlines.connect)}`)
       else arm(deadlines.greeting, 'no complete greeting')
-    }, deadlines.connect)
-  }
+    })
 
   const asked = (command: string): void => {
     const verb = command === '.' ? MESSAGE : (VERB.exec(command)?.[0] ?? 'AUTH')
@@ -97,7 +87,9 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     if (verb === 'STARTTLS' && reply.startsWith('2')) unanswered.push(HANDSHAKE)
     awaitNext()
   }
-  const debug = ({ tnx, discarded }: Entry, text = ''): void => {
+  const debug = (entry: Entry | string = '', text = ''): void => {
+    if (typeof entry === 'string') return
+    const { tnx, discarded } = entry
     if (tnx === 'client') asked(text)
     else if (tnx === 'server') answered(text)
     else if (discarded !== undefined)
@@ -115,13 +107,15 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     socketTimeout: 2 * Math.max(deadlines.dot, deadlines.opening),
     socketCloseTimeout: 1000,
     maxResponseSize: 64 * 1024,
-    logger: { debug },
     transactionLog: true,
   })
-  finishReplies(connection)
+  // In the place of nodemailer's own, which copies every entry.
+  connection.logger = { trace: debug, debug, info: debug, warn: debug, error: debug, fatal: debug }
+  readAtOnce(connection)
   connection.on('error', error => finish?.(error))
   connection.once('end', () => {
-    disarm()
+    stage.close()
+    whole.close()
     // Behind nodemailer's own callbacks, which know more.
     setImmediate(() => finish?.(new Error('the server closed the connection')))
   })
@@ -137,7 +131,8 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
         const done: Done<never> = (error, value) => {
           if (finish !== done) return
           finish = undefined
-          disarm()
+          stage.clear()
+          whole.clear()
           if (error) reject(error)
           else resolve(value as never)
         }
@@ -152,7 +147,7 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     },
     piece: () => arm(deadlines.piece, 'no more of the message was taken'),
     dot() {
-      clearTimeout(wholeTimer)
+      whole.clear()
       arm(deadlines.dot, 'no complete answer to the message')
     },
     end,
@@ -160,18 +155,26 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
 }
 
 /**
- * nodemailer reads the replies to pipelined commands one per turn of the event loop, and forgets those that are left when
- * the connection closes: a 421 or 554 behind them would be lost. Its handler waits here until all have been read.
+ * nodemailer reads one of the replies that have come per turn of the event loop, none while the last of them is incomplete,
+ * and forgets those that are left when the connection closes: a 421 or 554 behind others would be lost. Here each is read
+ * as soon as it is complete.
  */
-function finishReplies(connection: SMTPConnection): void {
-  const inside = connection as unknown as { _onClose(): void; readonly _responseQueue: readonly string[] }
-  const close = inside._onClose.bind(connection)
-  const closeBehind = (unread: number): void => {
-    const { length } = inside._responseQueue
-    if (length === 0 || length === unread) close()
-    else setImmediate(closeBehind, length)
+function readAtOnce(connection: SMTPConnection): void {
+  const inside = connection as unknown as {
+    _onSocketData(chunk: Buffer): void
+    _processResponse(): void
+    readonly _responseQueue: readonly string[]
+    readonly _responsePartial: boolean
   }
-  inside._onClose = () => closeBehind(Number.POSITIVE_INFINITY)
+  const complete = (): number => inside._responseQueue.length - (inside._responsePartial ? 1 : 0)
+  const take = inside._onSocketData
+  inside._onSocketData = chunk => {
+    take(chunk)
+    for (let left = complete(); left > 0; left = complete()) {
+      inside._processResponse()
+      if (complete() >= left) return
+    }
+  }
 }
 
 function seconds(ms: number): string {
