@@ -52,6 +52,7 @@ function signed(message: Outgoing, field: Buffer): Outgoing {
     peek: () => prefixed(message.peek()),
     scan: visit => scanStream(prefixed(message.peek()), visit),
     open: progress => prefixed(message.open(progress)),
+    small: undefined,
   }
 }
 

@@ -40,6 +40,7 @@ export async function fit(message: Outgoing, abilities: Abilities): Promise<Outg
     peek: () => rewritten(message.peek(), plan),
     scan: visit => scanStream(rewritten(message.peek(), plan), visit),
     open: progress => rewritten(message.open(progress), plan),
+    small: undefined,
   }
 }
 

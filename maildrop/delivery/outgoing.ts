@@ -35,6 +35,14 @@ export interface Outgoing {
   scan(visit: (piece: Buffer) => void): Promise<void>
   /** The message's bytes, to be sent, once: behind the last of them `beforeDot` has been called. */
   open(progress?: Progress): Readable
+  /** The bytes of a small message, which needs no stream; `ready` has to be called before any of them is sent. */
+  readonly small: Small | undefined
+}
+
+export interface Small {
+  readonly bytes: Buffer
+  /** Does what `beforeDot` does, and tells that all is on its way. Throws if nothing may be sent. */
+  ready(progress: Progress): void
 }
 
 /** What of a mail file is sent. */
@@ -73,6 +81,18 @@ export function outgoing(
     peek: () => streamOf(mail, start, {}),
     scan: visit => scanFile(mail, start, visit),
     open: progress => streamOf(mail, start, { beforeDot: options.beforeDot, progress }),
+    small: mail.size > mail.bytes.length || start.length > CHUNK ? undefined : smallOf(start, options.beforeDot),
+  }
+}
+
+function smallOf(bytes: Buffer, beforeDot: () => void): Small {
+  return {
+    bytes,
+    ready(progress) {
+      progress.piece()
+      beforeDot()
+      progress.dot()
+    },
   }
 }
 

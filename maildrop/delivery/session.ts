@@ -8,6 +8,8 @@
  * Promises: every wait ends by a deadline; after an error that leaves the dialogue in doubt the session is closed and says
  * so (`usable`).
  */
+import { EventEmitter } from 'node:events'
+import type { Readable, Writable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { SMTPConnectionEnvelope } from 'nodemailer/lib/smtp-connection'
@@ -21,7 +23,7 @@ import { eventOf, type Failure } from './failure.ts'
 import { fit } from './fit.ts'
 import { openingDialogue } from './opening.ts'
 import { type Event, parseReply, type Stage } from './outcome.ts'
-import type { Outgoing } from './outgoing.ts'
+import type { Outgoing, Progress } from './outgoing.ts'
 import type { Passwords } from './password.ts'
 import { wireEnvelope } from './wire-envelope.ts'
 
@@ -121,7 +123,9 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
       let end: Event
       try {
         const reply = await dialogue.step<string>('the envelope', deadlines.envelope, done =>
-          connection.send(envelope, message.open(transfer), (error, info) => done(error, info?.response)),
+          connection.send(envelope, contentOf(message, transfer, connection), (error, info) =>
+            done(error, info?.response),
+          ),
         )
         end = { stage: 'dot', ...parseReply(reply) }
       } catch (error) {
@@ -163,6 +167,36 @@ function newTransfer(dialogue: Dialogue, size: number) {
       dialogue.dot()
     },
   }
+}
+
+/**
+ * What nodemailer sends, with its dots stuffed: a stream, or for a small message something that stands in for one and gives all
+ * at once, so that the message and the final dot are one packet.
+ */
+function contentOf(message: Outgoing, transfer: Progress, connection: SMTPConnection): Readable {
+  const { small } = message
+  if (small === undefined) return message.open(transfer)
+  const content = Object.assign(new EventEmitter(), {
+    pipe(stuffing: Writable) {
+      try {
+        small.ready(transfer)
+      } catch (error) {
+        content.emit('error', error)
+        return
+      }
+      const socket = connection._socket
+      if (!socket) return
+      socket.cork()
+      const uncork = (): void => {
+        stuffing.off('end', uncork).off('pause', uncork)
+        socket.uncork()
+      }
+      // It pauses when the socket has enough for now.
+      stuffing.on('end', uncork).on('pause', uncork).end(small.bytes)
+    },
+    destroy() {},
+  })
+  return content as unknown as Readable
 }
 
 /** After a refusal the transaction is reset (RFC 5321 section 4.1.1.5); false if the connection is of no more use. */

@@ -74,7 +74,7 @@ for (const count of [2, 4]) {
     const itsMessageIsTaken = () => strike.victim && server.recipients().includes(strike.to ?? '')
     await waitFor('the message of the frozen daemon', itsMessageIsTaken, 120_000)
     freeze.victim?.process.kill('SIGCONT')
-    await waitFor('the message that it had begun, without a final dot', () => server.incomplete === 1)
+    await waitFor('the message that it had begun, without an end', () => server.incomplete === 1)
 
     strike = { from: 1500, signal: 'SIGKILL' }
     await submit(1000, 2000)

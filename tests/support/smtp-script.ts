@@ -5,7 +5,7 @@
  *     server.port … server.messages … await server.close()
  *
  * `messages` holds what was accepted, as it came over the wire with dots unstuffed: a message counts when its final dot has
- * been read and the answer is positive or `drop-after-dot`. `incomplete` counts the others of which some bytes came. The
+ * been read and the answer is positive or `drop-after-dot`. `incomplete` counts the others that were waited for. The
  * server is strict: it reads nothing but CRLF as a line end, and notes under `violations` what RFC 5321 forbids a client.
  *
  * TLS: `STARTTLS` among `extensions` is offered and done, with the certificate of tests/support/tls for localhost and
@@ -64,7 +64,7 @@ export interface AcceptedMessage extends Transaction {
 export interface ScriptedServer {
   readonly port: number
   readonly messages: AcceptedMessage[]
-  /** Messages of which some bytes came, but not the end, or which were refused at the end. */
+  /** Messages that did not come after the answer to DATA, or not to their end, or were refused there. */
   readonly incomplete: number
   /** The commands that came, in order. */
   readonly commands: string[]
@@ -294,7 +294,7 @@ function converse(socket: Socket, server: ScriptedServer, notes: Notes, isSecure
   }
   socket.on('data', onData)
   socket.once('close', () => {
-    if (body !== undefined && bodySize + rest.length > 2) notes.incomplete()
+    if (body !== undefined) notes.incomplete()
   })
   if (!greeted) void answer(server.script.greeting?.(), '220 script ESMTP')
 }
