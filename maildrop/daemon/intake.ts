@@ -68,6 +68,8 @@ const OLD_LOCK = 3_600_000
 
 /** Names looked at in one go before other work gets its turn. */
 const AT_ONCE = 200
+/** Names of which the notification is still to come; more only if notifications have been lost. */
+const MAX_LEAVING = 1000
 /** While there is new mail, every so many-th turn is one of deferred mail that is due. */
 const DEFERRED_TURN = 4
 
@@ -84,6 +86,8 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const unsettled = new Map<string, Watched>()
   /** Names that came by a rename: a file written in place would have been reported as changed too. */
   const arrived = new Set<string>()
+  /** Names that have been handed out: one notification for each tells only that it has been claimed. */
+  const leaving = new Set<string>()
   /** Files whose `.lck` has been complained of. */
   const locked = new Set<string>()
   /** Files that could be neither read nor moved. */
@@ -110,8 +114,8 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       if (event === 'change') return void arrived.delete(name)
       if (isDamaged(name)) return scanNew()
       const mail = name.endsWith('.lck') ? name.slice(0, -4) : name
-      // What is claimed is notified as well.
-      if (!canBeMail(mail) || !isThere(join(spool, mail))) return
+      // What another daemon claims is notified as well.
+      if (leaving.delete(name) || !canBeMail(mail) || !isThere(join(spool, mail))) return
       arrived.add(mail)
       enqueue(mail)
       if (fresh.size > 0) onWork()
@@ -246,7 +250,9 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
       if (name === undefined) return undefined
       try {
         const found = isNew ? lookAtNew(name) : lookAtDeferred(name)
-        if (found !== undefined) return found
+        if (found === undefined) continue
+        if (isNew && leaving.size < MAX_LEAVING) leaving.add(name)
+        return found
       } catch (error) {
         if (!concernsOneFile(error)) {
           queue.putBack(name)
@@ -266,6 +272,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     }
   }
   const readNew = (): void => {
+    leaving.clear()
     const names = readdirSync(spool)
     if (names.some(isDamaged)) {
       for (const { id, name } of renameDamaged(spool)) {
@@ -301,11 +308,13 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     },
     putBack(candidate) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
+      leaving.delete(candidate.name)
       const queue = candidate.directory === spool ? fresh : due
       queue.putBack(candidate.name)
     },
     leave(candidate, error) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
+      leaving.delete(candidate.name)
       leave(candidate.name, error)
     },
     scan,

@@ -90,7 +90,8 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
   if (name !== undefined) log.line('named', { id, name })
   const fresh = newState({ ...mail, id, ...(name === undefined ? {} : { name }) })
   try {
-    const known = await readState(candidate.spool, id)
+    // Of a new file nothing is known, or it would have got another id.
+    const known = candidate.deferredId === undefined ? undefined : await readState(candidate.spool, id)
     const state = known ?? fresh
     return { claim, mail, state, pending: waitingRecipients(state), known: known !== undefined, origin }
   } catch (error) {
