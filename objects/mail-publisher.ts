@@ -8,11 +8,13 @@
  *      released          –                   published   (renamed; directory synced)
  *      –                 –                   published
  *
- * Mails wait in a queue and go through these steps many at a time, so that the syncs are shared. A mail is in one place at a time: in the
+ * Nothing of this is done before the page has returned. Mails wait in a queue and go through the steps many at a time, so that the syncs are shared:
+ * the first after a pause goes at once, those that come on its heels are gathered. A mail is in one place at a time: in the
  * queue, in the batch at work, or among those to be tried again, which are read back from their rows. What could not be published
  * when the process ends is published when the database is opened again.
  */
 import { channel } from 'node:diagnostics_channel'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from '../lib/index.ts'
 import { discardHeld, ensureSpool, listHeld, releaseHeld, syncHeld, syncSpool, writeHeld } from '../maildrop/index.ts'
 import { MAIL_ROWS, type MailRow, mailKey, mailRow, type OutgoingMail, readMailRow } from './outgoing-mail.ts'
@@ -25,6 +27,10 @@ export type PublishStep = 'committed' | 'held' | 'released' | 'renamed' | 'done'
 const SPOOL_ROWS = 'spool/'
 /** Mails that go through the steps together. */
 const BATCH = 64
+/** Milliseconds from one batch to the next, unless that is full earlier. */
+const GATHERING = 10
+/** Files that are written at a time. Commits, too, need a thread of Node's pool, which has four, to get to the disk. */
+const LANES = 2
 /** Mails beyond this number of bytes in the queue are read back from their rows when their turn comes. */
 const QUEUE_BYTES = 32 * 1024 * 1024
 /** Milliseconds to the next attempt after one, two, three failures in a row; the last one repeats. */
@@ -41,6 +47,11 @@ export class MailPublisher {
   private queuedBytes = 0
   private again: string[] = []
   private running: Promise<void> | undefined
+  /** How many wait for the queue to be empty. */
+  private waiting = 0
+  /** Ends the gathering. */
+  private hurry: (() => void) | undefined
+  private lastBatch = Number.NEGATIVE_INFINITY
   private failures = 0
   private timer: NodeJS.Timeout | undefined
   private closed = false
@@ -76,7 +87,10 @@ export class MailPublisher {
 
   /** Waits until everything that can be published now has been. */
   async settled(): Promise<void> {
+    this.waiting += 1
+    this.hurry?.()
     while (this.running !== undefined) await this.running
+    this.waiting -= 1
   }
 
   /** Publishes what an earlier process left, and removes its held files that no transaction stands for. */
@@ -102,6 +116,7 @@ export class MailPublisher {
 
   private start(): void {
     if (this.queue.length === 0 || this.closed) return
+    if (this.queue.length >= BATCH) this.hurry?.()
     this.running ??= this.drain().finally(() => {
       this.running = undefined
       this.start()
@@ -110,6 +125,7 @@ export class MailPublisher {
 
   private async drain(): Promise<void> {
     while (this.queue.length > 0) {
+      await this.gather()
       const batch = this.queue.splice(0, BATCH)
       for (const mail of batch) this.queuedBytes -= 'bytes' in mail ? (mail.bytes?.length ?? 0) : 0
       try {
@@ -122,7 +138,21 @@ export class MailPublisher {
       } catch (error) {
         this.tryAgain(batch, error)
       }
+      this.lastBatch = performance.now()
     }
+  }
+
+  /** Waits until the pages that have just committed have returned, and for more mail if there was some a moment ago. */
+  private async gather(): Promise<void> {
+    const pause = this.lastBatch + GATHERING - performance.now()
+    if (pause <= 0 || this.waiting > 0 || this.queue.length >= BATCH) return await nextTurn()
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>(resolve => {
+      this.hurry = resolve
+      timer = setTimeout(resolve, pause)
+    })
+    clearTimeout(timer)
+    this.hurry = undefined
   }
 
   private async rowsOf(batch: readonly Queued[]): Promise<MailRow[]> {
@@ -174,11 +204,16 @@ export class MailPublisher {
 
   /** Does a step for all; those for which it failed are tried again later, the others are returned. */
   private async each(rows: readonly MailRow[], step: (row: MailRow) => Promise<unknown>): Promise<MailRow[]> {
-    const results = await Promise.allSettled(rows.map(step))
-    const failed = rows.filter((_, i) => results[i]?.status === 'rejected')
-    const failure = results.find(result => result.status === 'rejected')
-    if (failure !== undefined) this.tryAgain(failed, failure.reason)
-    return rows.filter((_, i) => results[i]?.status === 'fulfilled')
+    const failures = new Map<MailRow, unknown>()
+    const left = rows.values()
+    const lane = async () => {
+      for (const row of left) await step(row).catch(error => failures.set(row, error))
+    }
+    await Promise.all(Array.from({ length: LANES }, lane))
+    if (failures.size === 0) return [...rows]
+    const [error] = failures.values()
+    this.tryAgain([...failures.keys()], error)
+    return rows.filter(row => !failures.has(row))
   }
 
   private tryAgain(mails: readonly Queued[], error: unknown): void {

@@ -9,8 +9,10 @@
  * Errors are MaildropErrors that name the path: SPOOL_FULL, SPOOL_DENIED, SPOOL_FAILED. A failed `writeHeld` leaves
  * nothing behind, and every step may be repeated.
  */
-import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { closeSync, fsync, open, rename, write } from 'node:fs'
+import { readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { spoolError, systemCode } from '../errors.ts'
 import { spoolStep } from '../steps.ts'
 import { checkMailId } from './id.ts'
@@ -24,14 +26,16 @@ import { syncDirectory } from './sync.ts'
  */
 export async function writeHeld(spool: string, id: string, bytes: Uint8Array): Promise<void> {
   const path = heldPath(spool, id)
-  let file: FileHandle | undefined
+  let file: number | undefined
   try {
     file = await createHeld(spool, path)
-    await file.writeFile(bytes)
-    await file.sync()
-    await file.close()
+    try {
+      for (let at = 0; at < bytes.length; ) at += (await writeTo(file, bytes, at)).bytesWritten
+      await syncFile(file)
+    } finally {
+      closeSync(file)
+    }
   } catch (error) {
-    await file?.close().catch(() => undefined)
     if (file !== undefined) await unlink(path).catch(() => undefined)
     throw spoolError('write', path, error)
   }
@@ -51,7 +55,7 @@ export async function syncHeld(spool: string): Promise<void> {
 export async function releaseHeld(spool: string, id: string): Promise<boolean> {
   const path = heldPath(spool, id)
   try {
-    await rename(path, join(spool, id))
+    await renameFile(path, join(spool, id))
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw spoolError('publish', path, error)
     await stat(heldDir(spool)).catch(missing => {
@@ -104,12 +108,18 @@ function heldPath(spool: string, id: string): string {
   return join(heldDir(spool), id)
 }
 
-async function createHeld(spool: string, path: string): Promise<FileHandle> {
+async function createHeld(spool: string, path: string): Promise<number> {
   try {
-    return await open(path, 'w', 0o600)
+    return await openFile(path, 'w', 0o600)
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
     await ensureSpool(spool)
-    return await open(path, 'w', 0o600)
+    return await openFile(path, 'w', 0o600)
   }
 }
+
+// What is done for each mail costs half of what it does with node:fs/promises.
+const openFile = promisify(open)
+const writeTo = promisify(write)
+const syncFile = promisify(fsync)
+const renameFile = promisify(rename)

@@ -1,4 +1,5 @@
 /** The mail host in the tree: mail leaves if and only if its transaction commits. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,6 +8,7 @@ import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
 import { outboxKey } from '../../lib/storage/keys.ts'
 import { type Application, type Database, MaildropHost, openDatabase } from '../../objects/index.ts'
+import { PUBLISH_CHANNEL } from '../../objects/mail-publisher.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
 import { mailKey, mailRow } from '../../objects/outgoing-mail.ts'
 import { codeOf, newLevel } from '../support/database.ts'
@@ -55,6 +57,27 @@ t.test('a committed message is in the spool, with its envelope and its id', asyn
   t.match(mail, `Message-ID: ${id}\r\n`)
   t.equal((await simpleParser(mail!.slice(mail!.indexOf('From: ')))).subject, 'Grüße')
   t.match(mail, /\r\n\r\nThe text\.\r\n$/)
+})
+
+t.test('a page returns before anything is done about its mail, and mail of many pages shares its steps', async t => {
+  const { db, spool, mails } = await place(t)
+  const renamed: number[] = []
+  const note = (message: unknown) => {
+    const { step, ids } = message as { step: string; ids: string[] }
+    if (step === 'renamed') renamed.push(ids.length)
+  }
+  subscribe(PUBLISH_CHANNEL, note)
+  t.teardown(() => unsubscribe(PUBLISH_CHANNEL, note))
+  await db.transact(app => host(app).send(MESSAGE))
+  t.notOk(existsSync(spool))
+  t.equal((await mails()).length, 1)
+  await Promise.all(Array.from({ length: 100 }, () => db.transact(app => host(app).send(MESSAGE))))
+  t.equal((await mails()).length, 101)
+  t.equal(
+    renamed.reduce((sum, count) => sum + count),
+    101,
+  )
+  t.ok(renamed.length < 50, `${renamed}`)
 })
 
 t.test('simpleSend takes recipient, sender, subject and text', async t => {
