@@ -67,7 +67,8 @@ t.test(
     t.comment(`${repeated.length} of ${expected.size} were sent again`)
     t.strictSame(server.violations, [])
     t.strictSame(namesIn(drop.spool, 'failed'), [])
-    t.strictSame(namesIn(drop.spool, '.state'), [])
+    // a message goes before its state does: a daemon that dies in between leaves one, which goes when it is old
+    t.ok(namesIn(drop.spool, '.state').length <= STRIKES.length, 'no more states are left than daemons died')
     t.strictSame(namesIn(drop.spool, '.deferred'), [])
   },
 )
