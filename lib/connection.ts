@@ -23,7 +23,7 @@ import { classNamed } from './registry.ts'
 import { Savepoints, type Undo } from './savepoints.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
-import type { Change, Storage, StorageSnapshot } from './storage/storage.ts'
+import type { Change, Committed, Storage, StorageSnapshot } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
 export interface ConnectionOptions extends CacheLimits {
@@ -49,14 +49,15 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly past: Tid | undefined
   private readonly readOnly: boolean
   private readonly objects: ObjectCache
-  private readonly changed = new Set<Cell>()
+  /** An object stands here again where its mark was taken back meanwhile. */
+  private changed: Cell[] = []
   private readonly touched = new Set<Cell>()
   private readonly overlay = new Map<Oid, OverlayEntry>()
   private readonly savepoints = new Savepoints<OverlayEntry>()
   /** Objects that the transaction relies on (readCurrent). */
   private readonly relied = new Set<Cell>()
   /** Objects that got their oid in this transaction. */
-  private readonly added = new Set<Cell>()
+  private added: Cell[] = []
   private readonly invalidations = new Invalidations()
   private readonly writer = new ObjectWriter(this, (object, where) => this.adopt(object, where))
   private readonly stopListening: () => void
@@ -100,7 +101,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       store: tx => this.store(tx),
       discard: () => this.discard(),
       savepoint: () => this.savepoint(),
-      ended: () => this.renew(),
+      ended: tx => this.renew(tx.tid),
     })
     return this.current
   }
@@ -155,7 +156,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /** Whether there is anything that would be lost without a commit. */
   hasChanges(): boolean {
     for (const cell of this.touched) this.examine(cell)
-    return this.changed.size > 0 || this.overlay.size > 0 || this.current?.isJoined === true
+    return this.changed.length > 0 || this.overlay.size > 0 || this.current?.isJoined === true
   }
 
   /**
@@ -205,7 +206,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     cell.oid = this.storage.newOid()
     cell.jar = this
     this.objects.add(cell)
-    this.added.add(cell)
+    this.added.push(cell)
   }
 
   storeBroken(cell: Cell, record: RecordBody, references: readonly Oid[]): void {
@@ -241,7 +242,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         `${cell} cannot be changed while its transaction is being committed; await the commit first`,
       )
     this.savepoints.remember(cell)
-    this.changed.add(cell)
+    this.changed.push(cell)
   }
 
   touch(cell: Cell): void {
@@ -261,29 +262,36 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   // --- the transaction
 
-  private async store(tx: Transaction): Promise<void> {
+  private store(tx: Transaction): Promise<void> | undefined {
     this.flush()
-    if (this.overlay.size === 0 && tx.outbox.size === 0) return
+    if (this.overlay.size === 0 && tx.outbox.size === 0) return undefined
     this.storing = true
-    try {
-      const { tid, merged } = await this.storage.commit({
-        changes: [...this.overlay.values()],
-        reads: this.relied.size === 0 ? NO_READS : new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
-        outbox: tx.outbox,
-        user: tx.user,
-        note: tx.note,
-        extension: tx.extension,
-        merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
-      })
-      tx.tid = tid
-      for (const { cell } of this.overlay.values()) {
-        cell.serial = tid
-        if (merged.has(cell.oid)) cell.ghostify()
-      }
-    } finally {
-      this.storing = false
+    const stored = this.storage.commit({
+      changes: [...this.overlay.values()],
+      reads: this.relied.size === 0 ? NO_READS : new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
+      outbox: tx.outbox,
+      user: tx.user,
+      note: tx.note,
+      extension: tx.extension,
+      merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
+    })
+    return stored.then(
+      committed => this.committed(tx, committed),
+      error => {
+        this.storing = false
+        throw error
+      },
+    )
+  }
+
+  private committed(tx: Transaction, { tid, merged }: Committed): void {
+    this.storing = false
+    tx.tid = tid
+    for (const { cell } of this.overlay.values()) {
+      cell.serial = tid
+      if (merged.has(cell.oid)) cell.ghostify()
     }
-    this.added.clear()
+    this.added = []
     this.forget()
   }
 
@@ -336,7 +344,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   /** Puts objects back to what the overlay or the database has of them; those new to both become free again. */
   private revert(cells: Set<Cell>): void {
-    this.changed.clear()
+    this.changed = []
     this.touched.clear()
     for (const cell of cells) {
       if (cell.serial !== 0 || this.overlay.has(cell.oid)) {
@@ -344,21 +352,24 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         continue
       }
       this.objects.delete(cell.oid)
-      this.added.delete(cell)
       cell.jar = undefined
       cell.oid = 0
       cell.changed = false
     }
+    this.added = this.added.filter(cell => cell.jar !== undefined)
   }
 
-  /** Begins a new view: the next snapshot, without the objects that others have changed. */
-  private renew(): void {
+  /**
+   * Begins a new view: the next snapshot, without the objects that others have changed.
+   * @param own the connection's own transaction
+   */
+  private renew(own?: Tid): void {
     this.current = undefined
     if (this.closed || this.past !== undefined) return
     const before = this.snapshot
     this.snapshot = this.view()
     before.release()
-    this.invalidations.take((oid, tid) => {
+    this.invalidations.take(own, (oid, tid) => {
       const cell = this.objects.get(oid)
       if (cell === undefined || cell.serial === tid) return
       cell.ghostify()
@@ -382,7 +393,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         if (!cell.watched) this.follow(cell)
       }
     }
-    this.changed.clear()
+    this.changed = []
   }
 
   /** Enters an object whose inner values may be known outside in the list of touched ones. */
@@ -408,7 +419,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     cell.oid = this.storage.newOid()
     cell.changed = true
     this.objects.add(cell)
-    this.added.add(cell)
+    this.added.push(cell)
     return cell
   }
 

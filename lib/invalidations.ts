@@ -9,22 +9,26 @@ import type { TransactionEntry } from './storage/storage.ts'
 const MOST_UNSEEN = 1000
 
 export class Invalidations {
-  private readonly unseen: TransactionEntry[] = []
+  private unseen: TransactionEntry[] = []
   private readonly outdated = new Map<Oid, Tid>()
 
   note(entry: TransactionEntry): void {
     if (this.unseen.push(entry) > MOST_UNSEEN) this.sortOut()
   }
 
-  /** Tells of each object that was written, once, with the newest transaction that wrote it; and forgets them. */
-  take(tell: (oid: Oid, tid: Tid) => void): void {
-    this.sortOut()
+  /**
+   * Tells of each object that was written, once, with the newest transaction that wrote it; and forgets them.
+   * @param own a transaction of which nothing has to be told
+   */
+  take(own: Tid | undefined, tell: (oid: Oid, tid: Tid) => void): void {
+    this.sortOut(own)
+    if (this.outdated.size === 0) return
     for (const [oid, tid] of this.outdated) tell(oid, tid)
     this.outdated.clear()
   }
 
-  private sortOut(): void {
-    for (const { tid, oids } of this.unseen) for (const oid of oids) this.outdated.set(oid, tid)
-    this.unseen.length = 0
+  private sortOut(own?: Tid): void {
+    for (const { tid, oids } of this.unseen) if (tid !== own) for (const oid of oids) this.outdated.set(oid, tid)
+    this.unseen = []
   }
 }

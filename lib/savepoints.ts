@@ -63,6 +63,6 @@ export class Savepoints<Entry> {
   }
 
   clear(): void {
-    this.undos.length = 0
+    if (this.undos.length > 0) this.undos.length = 0
   }
 }

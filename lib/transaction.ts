@@ -35,8 +35,8 @@ export interface Savepoint {
 
 /** The connection's part in its transaction. */
 export interface TransactionOwner {
-  /** Stores what the connection changed, and the outbox rows. */
-  store(tx: Transaction): Promise<void>
+  /** Stores what the connection changed, and the outbox rows. @returns nothing where there is nothing to store */
+  store(tx: Transaction): Promise<void> | undefined
   discard(): void
   savepoint(): Savepoint
   /** The transaction is over; `committed` tells how. */
@@ -140,10 +140,10 @@ export class Transaction {
     if (this.begun) throw new ObjectError('TRANSACTION_FAILED', 'commit: the transaction is being committed already')
     this.begun = true
     try {
-      for (const hook of this.before.commit) await hook()
+      if (this.before.commit.length > 0) await this.runBeforeCommit()
       this.assertOpen('commit')
       this.state = 'committing'
-      for (const manager of this.ordered()) await manager.prepare?.(this)
+      if (this.managers.length > 0) await this.prepare()
       if (this.abandoned)
         throw new ObjectError('TRANSACTION_FAILED', 'commit: the transaction was aborted while it was being committed')
       this.storing = this.owner.store(this)
@@ -155,9 +155,9 @@ export class Transaction {
       throw error
     }
     this.state = 'committed'
-    for (const manager of this.ordered()) await quietly('finish of a data manager', () => manager.finish?.(this))
+    if (this.managers.length > 0) await this.finish()
     this.owner.ended(this)
-    await this.runAfterCommit(true)
+    if (this.afterCommitHooks.length > 0) await this.runAfterCommit(true)
   }
 
   /**
@@ -216,6 +216,18 @@ export class Transaction {
     this.managers.splice(this.managers.indexOf(manager), 1)
     for (const [role, each] of this.byRole) if (each === manager) this.byRole.delete(role)
     void quietly('abort of a data manager', () => manager.abort?.(this))
+  }
+
+  private async runBeforeCommit(): Promise<void> {
+    for (const hook of this.before.commit) await hook()
+  }
+
+  private async prepare(): Promise<void> {
+    for (const manager of this.ordered()) await manager.prepare?.(this)
+  }
+
+  private async finish(): Promise<void> {
+    for (const manager of this.ordered()) await quietly('finish of a data manager', () => manager.finish?.(this))
   }
 
   private ordered(): DataManager[] {

@@ -8,46 +8,49 @@ import type { Oid, Tid } from '../persistent.ts'
 import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
 import type { Change, Commit } from './storage.ts'
 
-/** An object's new revision, and the one that it follows. */
-export interface Write {
-  readonly oid: Oid
-  readonly record: RecordBody
-  readonly before: WholeRecord | undefined
+/** What is to be written, change by change. */
+export interface Decision {
+  readonly bodies: readonly RecordBody[]
+  /** The revisions that they follow. */
+  readonly befores: readonly (WholeRecord | undefined)[]
+  /** The objects that were merged. */
+  readonly merged: ReadonlySet<Oid>
 }
 
 /**
  * @param latest gives the current revision, durable or accepted
  * @param removed the objects that no transaction may refer to any more
- * @returns what is to be written, and which objects were merged
  * @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE; what `merge` throws
  */
 export function decide(
   { changes, reads, merge }: Commit,
   latest: (oid: Oid) => WholeRecord | undefined,
   removed: OidSet,
-): { writes: Write[]; merged: Set<Oid> } {
+): Decision {
   for (const [oid, serial] of reads) {
     const found = latest(oid)
     if (found === undefined || found.serial !== serial) throw readConflict(oid, serial, found)
   }
-  const writes: Write[] = []
+  const bodies: RecordBody[] = []
+  const befores: (WholeRecord | undefined)[] = []
   const merged = new Set<Oid>()
   for (const change of changes) {
     const { oid, serial, record, references } = change
     for (const other of references)
       if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other)
     const before = serial === 0 ? undefined : latest(oid)
+    befores.push(before)
     if (before?.serial === serial || serial === 0) {
-      writes.push({ oid, record, before })
+      bodies.push(record)
       continue
     }
     if (before === undefined || isGone(before)) throw conflict(change, before)
     const result = merge(change, before)
     if (result === undefined) throw conflict(change, before)
-    writes.push({ oid, record: result, before })
+    bodies.push(result)
     merged.add(oid)
   }
-  return { writes, merged }
+  return { bodies, befores, merged }
 }
 
 function conflict({ oid, serial, record }: Change, committed: WholeRecord | undefined): ObjectError {

@@ -20,7 +20,8 @@ export interface Part {
 }
 
 interface Accepted extends Part {
-  resolve(): void
+  readonly result: unknown
+  resolve(result: unknown): void
   reject(error: unknown): void
 }
 
@@ -53,17 +54,17 @@ export class GroupCommit {
     return this.next
   }
 
-  /** Accepts what was put into the batch. @returns when it is durable */
-  accept({ entry, records, removed }: Part): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ entry, records, removed, resolve, reject })
+  /** Accepts what was put into the batch. @returns `result`, when it is durable */
+  accept<Result>({ entry, records, removed }: Part, result: Result): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      this.waiting.push({ entry, records, removed, result, resolve: resolve as (result: unknown) => void, reject })
       this.writing ??= this.write()
     })
   }
 
   /** Waits until all that was accepted so far is durable, or has failed. */
   async settled(): Promise<void> {
-    if (this.writing !== undefined) await this.accept({}).catch(() => undefined)
+    if (this.writing !== undefined) await this.accept({}, undefined).catch(() => undefined)
   }
 
   /** Waits until nothing is being written. It may never be so, unless new writes are held back. */
@@ -90,7 +91,7 @@ export class GroupCommit {
         for (const each of failed) each.reject(failure)
         continue
       }
-      for (const each of group) each.resolve()
+      for (const each of group) each.resolve(each.result)
     }
     this.writing = undefined
   }

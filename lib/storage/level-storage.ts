@@ -59,7 +59,7 @@ export class LevelStorage implements Storage {
   private readonly witness: Witness | undefined
   private readonly suspicion: Suspicion | undefined
   private readonly listeners = new Set<(entry: TransactionEntry) => void>()
-  /** What accepted transactions that are not yet durable have written. */
+  /** What accepted transactions that are not yet durable have changed. New objects nobody else knows yet. */
   private readonly unwritten = new Map<Oid, WholeRecord>()
   private readonly recent = new RecentRecords()
   private lastAccepted: Tid
@@ -158,7 +158,12 @@ export class LevelStorage implements Storage {
   }
 
   commit(commit: Commit): Promise<Committed> {
-    return this.gate === undefined ? this.accept(commit) : this.gate.then(() => this.commit(commit))
+    if (this.gate !== undefined) return this.gate.then(() => this.commit(commit))
+    try {
+      return this.accept(commit)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async commitAtRest(plan: () => Promise<Commit>): Promise<Committed> {
@@ -179,13 +184,13 @@ export class LevelStorage implements Storage {
     return await accepted
   }
 
-  /** Decides, and has what was decided written. */
-  private async accept(commit: Commit): Promise<Committed> {
+  /** Decides, and has what was decided written. Throws what refuses the transaction. */
+  private accept(commit: Commit): Promise<Committed> {
     this.assertWritable()
-    const { writes, merged } = decide(commit, oid => this.latest(oid), this.packing.removed)
+    const { bodies, befores, merged } = decide(commit, oid => this.latest(oid), this.packing.removed)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
     const classes = new Set<string>()
-    for (const { record } of writes) if (!isGone(record)) classes.add(record.className)
+    for (const body of bodies) if (!isGone(body)) classes.add(body.className)
     const entry: StoredTransaction = {
       tid,
       previous: this.lastAccepted,
@@ -193,7 +198,7 @@ export class LevelStorage implements Storage {
       user: commit.user,
       note: commit.note,
       extension: commit.extension,
-      oids: writes.map(({ oid }) => oid),
+      oids: commit.changes.map(({ oid }) => oid),
       classes: [...classes].sort(),
     }
     // the last that may refuse the transaction; from here on it is accepted
@@ -202,18 +207,20 @@ export class LevelStorage implements Storage {
     const { batch } = this.group
     batch.put(transactionKey(tid), row)
     for (const each of rows) batch.add(each)
-    const records = writes.map(({ oid, record, before }) => {
-      const stored = wholeRecord(oid, record, tid, before?.serial ?? 0)
-      if (before !== undefined) batch.put(revisionKey(oid, before.serial), before.bytes)
+    const records = entry.oids.map((oid, i) => {
+      const before = befores[i]
+      const stored = wholeRecord(oid, bodies[i]!, tid, before?.serial ?? 0)
       batch.put(objectKey(oid), stored.bytes)
-      this.unwritten.set(oid, stored)
-      this.packing.written(oid, record)
+      if (before !== undefined) {
+        batch.put(revisionKey(oid, before.serial), before.bytes)
+        this.unwritten.set(oid, stored)
+      }
+      this.packing.written(oid, stored)
       return stored
     })
     this.lastAccepted = tid
     this.packing.accepted(commit.changes)
-    await this.group.accept({ entry, records })
-    return { tid, merged }
+    return this.group.accept({ entry, records }, { tid, merged })
   }
 
   /** The current revision, durable or accepted. */
@@ -226,7 +233,7 @@ export class LevelStorage implements Storage {
     for (const { entry, records = [], removed = [] } of parts) {
       if (entry !== undefined) last = entry.tid
       for (const record of records) {
-        if (this.unwritten.get(record.oid) === record) this.unwritten.delete(record.oid)
+        if (record.previous !== 0 && this.unwritten.get(record.oid) === record) this.unwritten.delete(record.oid)
         this.recent.keep(record)
       }
       for (const oid of removed) this.recent.forget(oid)

@@ -49,12 +49,13 @@ export class Batch {
   }
 
   /** Writes all of it, if nothing of it was refused. @throws what went wrong */
-  async write({ sync }: { sync: boolean }): Promise<void> {
-    if (this.failure !== undefined) {
-      await this.batch.close()
-      throw this.failure.error
-    }
-    return this.batch.write(sync ? SYNCED : {})
+  write({ sync }: { sync: boolean }): Promise<void> {
+    return this.failure === undefined ? this.batch.write(sync ? SYNCED : {}) : this.refuse(this.failure.error)
+  }
+
+  private async refuse(error: unknown): Promise<never> {
+    await this.batch.close()
+    throw error
   }
 }
 

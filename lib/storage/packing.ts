@@ -88,7 +88,7 @@ export class Packing {
       state.unfix(snapshot)
       if (level.status === 'open') {
         // a new state, in which what was swept no longer is
-        await group.accept({})
+        await group.accept({}, undefined)
         if (!stopped())
           await compact(level, progress).catch(error => {
             if (stopped()) throw error
@@ -110,7 +110,7 @@ export class Packing {
       this.removed.add(oid)
       for (const operation of operations) group.batch.add(operation)
     }
-    await group.accept({ removed: certain.map(({ oid }) => oid) })
+    await group.accept({ removed: certain.map(({ oid }) => oid) }, undefined)
     return certain.length
   }
 }
