@@ -76,4 +76,6 @@ t.test('a family that is not there is refused, with those that are', async t => 
   const { end, stderr } = await launch(t, 'tests/bench/db/database.ts', ['--only=speed']).ended
   t.equal(end, 2)
   t.match(stderr, /^bench:db: there is no family 'speed'; there are commits, bulk, loads, [^\n]+\n$/)
+  const asked = await launch(t, 'tests/bench/db/database.ts', ['--help']).ended
+  t.match(asked, { end: 0, stderr: '', stdout: /--only FAMILY.*--peers .*\nfamilies: commits, .*zodb\n$/ })
 })

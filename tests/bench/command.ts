@@ -5,6 +5,7 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from '
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { messageOf } from '../../lib/errors.ts'
 import { latencies, median } from './measure.ts'
 import { type Row, reached, table } from './report.ts'
 
@@ -17,24 +18,41 @@ export interface Bench {
   atEnd(close: () => void): void
 }
 
+function parsed(command: string, usage: string, extra: Readonly<Record<string, string>>): object {
+  try {
+    return parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+        only: { type: 'string', default: '' },
+        ...Object.fromEntries(
+          Object.entries(extra).map(([name, value]) => [name, { type: 'string', default: value } as const]),
+        ),
+      },
+    }).values
+  } catch (error) {
+    console.error(`${command}: ${messageOf(error)}\n${usage}`)
+    process.exit(2)
+  }
+}
+
 /** @param extra names of options that take a value, with their defaults */
 export function openBench<Extra extends Readonly<Record<string, string>>>(
   command: string,
   families: readonly string[],
   extra: Extra,
 ) {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-      only: { type: 'string', default: families.join() },
-      ...Object.fromEntries(
-        Object.entries(extra).map(([name, value]) => [name, { type: 'string', default: value } as const]),
-      ),
-    },
-  })
-  const { quick, json, only } = values as { quick: boolean; json: boolean; only: string }
-  const chosen = only.split(',')
+  const usage = `npm run ${command} -- [--quick] [--json] [--only FAMILY,...]${Object.keys(extra)
+    .map(name => ` [--${name} ...]`)
+    .join('')}\nfamilies: ${families.join(', ')}`
+  const values = parsed(command, usage, extra)
+  const { quick, json, only, help } = values as { quick: boolean; json: boolean; only: string; help: boolean }
+  if (help) {
+    console.log(usage)
+    process.exit()
+  }
+  const chosen = only === '' ? families : only.split(',')
   for (const name of chosen) {
     if (families.includes(name)) continue
     console.error(`${command}: there is no family '${name}'; there are ${families.join(', ')}`)

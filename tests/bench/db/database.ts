@@ -6,7 +6,7 @@
  *
  *   --quick   small sizes, some 20 seconds
  *   --json    one line of JSON instead of the table
- *   --only    commits, bulk, loads, reads, conflicts, memory, size, pack
+ *   --only    commits, bulk, loads, reads, conflicts, memory, size, pack, zodb
  *   --peers   where lmdb and better-sqlite3 are installed; default here. They are not among the project's packages, since building one
  *             takes a minute:  npm install --prefix /tmp/peers lmdb better-sqlite3
  *
@@ -23,8 +23,9 @@ import { findPeers } from './peers.ts'
 import { reads } from './reads.ts'
 import type { Family } from './setting.ts'
 import { size } from './size.ts'
+import { zodb } from './zodb.ts'
 
-const FAMILIES: Record<string, Family> = { commits, bulk, loads, reads, conflicts, memory, size, pack }
+const FAMILIES: Record<string, Family> = { commits, bulk, loads, reads, conflicts, memory, size, pack, zodb }
 
 const { bench, chosen, options, say, add, finish } = openBench('bench:db', Object.keys(FAMILIES), {
   peers: process.cwd(),
