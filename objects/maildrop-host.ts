@@ -172,16 +172,17 @@ export class MaildropHost extends Persistent implements MailHost {
 
   private sender(): Sender {
     const connection = connectionOf(this)
+    const config = this.config()
     return {
       connection,
-      config: this.config(),
-      spool: this.config().spools[0],
+      config,
+      spool: config.spools[0],
       transactional: this.transactional,
       maxRecipients: numberOf(this, 'maxRecipients') || undefined,
       maxSize: numberOf(this, 'maxSize') || undefined,
       keyAge: numberOf(this, 'keyAge'),
       keyOwner: () => connection.add(this),
-      name: this.physicalPath,
+      name: () => this.physicalPath,
     }
   }
 

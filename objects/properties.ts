@@ -18,12 +18,17 @@ export interface PropertySpec {
 
 export type Properties = Readonly<Record<string, PropertySpec>>
 
+const declared = new WeakMap<object, Properties>()
+
 /** The properties that an object's class declares, its parents' first. */
 export function propertiesOf(object: Persistent): Properties {
+  const known = declared.get(object.constructor)
+  if (known !== undefined) return known
   const found: Record<string, PropertySpec> = {}
   for (let at: unknown = object.constructor; typeof at === 'function'; at = Object.getPrototypeOf(at))
     for (const [name, spec] of Object.entries((at as { properties?: Properties }).properties ?? {}))
       found[name] ??= spec
+  declared.set(object.constructor, found)
   return found
 }
 

@@ -29,7 +29,7 @@ export interface Sender {
   /** Whose keys they are. */
   keyOwner(): string | number
   /** For people: a path, or a server. */
-  readonly name: string
+  name(): string
 }
 
 const DAY = 86_400_000
@@ -83,17 +83,24 @@ async function enqueue(
     const id = nameMail(newId, messageId, database.id)
     return { id, spool, bytes: formatMailFile({ id, ...envelope, notBefore }, content) }
   })
-  const messageId = Promise.all([composed, mail]).then(([{ messageId }]) => messageId)
-  // what goes wrong is told by `mail`
-  messageId.catch(() => undefined)
-  delivery?.add(mail, keyed && { ...keyed, messageId })
+  delivery?.add(mail, keyed && { ...keyed, messageId: messageIdOf(composed, mail) })
   const { id, bytes } = await mail
   if (delivery === undefined) {
     await ensureSpool(spool)
     await submit(spool, id, bytes!)
   }
-  return await messageId
+  return (await composed).messageId
 }
+
+/** The Message-ID, once the mail is there. */
+function messageIdOf(composed: Promise<ComposedMessage>, mail: Promise<unknown>): Promise<string> {
+  const messageId = Promise.all([composed, mail]).then(([{ messageId }]) => messageId)
+  // what goes wrong is told by `mail`
+  messageId.catch(() => undefined)
+  return messageId
+}
+
+let composer: Promise<typeof import('../maildrop/compose/index.ts')> | undefined
 
 async function compose(
   { maxRecipients, maxSize }: Sender,
@@ -101,18 +108,18 @@ async function compose(
   options: SendOptions,
   id: string,
 ): Promise<ComposedMessage> {
-  const [contents, { composeMessage }] = await Promise.all([
-    withContents(message),
-    import('../maildrop/compose/index.ts'),
-  ])
-  return await composeMessage(contents, { ...options, maxRecipients, maxSize, id })
+  const contents = withContents(message)
+  // even of a module that is there, an import takes 20 µs
+  composer ??= import('../maildrop/compose/index.ts')
+  const [read, { composeMessage }] = await Promise.all([contents, composer])
+  return await composeMessage(read, { ...options, maxRecipients, maxSize, id })
 }
 
 function keyedBy({ connection, transactional, keyAge, keyOwner, name }: Sender, key: string): Keyed {
   if (!transactional)
     throw new ObjectError(
       'INVALID_ARGUMENT',
-      `key: ${name} is not transactional, so it cannot remember what it sent; use a mail host that is, or leave the key out`,
+      `key: ${name()} is not transactional, so it cannot remember what it sent; use a mail host that is, or leave the key out`,
     )
   const keyName = nameOfKey(keyOwner(), key)
   const until = Date.now() + keyAge * DAY

@@ -44,7 +44,7 @@ export function smarthost(context: object | undefined, server: RelayName): Compo
     maxSize: undefined,
     keyAge: KEY_AGE,
     keyOwner: () => name,
-    name,
+    name: () => name,
   }
   return {
     isMailHost: true,
