@@ -309,7 +309,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   private forget(): void {
     this.overlay.clear()
-    this.relied.clear()
+    if (this.relied.size > 0) this.relied.clear()
     this.savepoints.clear()
   }
 

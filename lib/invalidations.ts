@@ -10,7 +10,7 @@ const MOST_UNSEEN = 1000
 
 export class Invalidations {
   private unseen: TransactionEntry[] = []
-  private readonly outdated = new Map<Oid, Tid>()
+  private outdated: Map<Oid, Tid> | undefined
 
   note(entry: TransactionEntry): void {
     if (this.unseen.push(entry) > MOST_UNSEEN) this.sortOut()
@@ -22,13 +22,17 @@ export class Invalidations {
    */
   take(own: Tid | undefined, tell: (oid: Oid, tid: Tid) => void): void {
     this.sortOut(own)
-    if (this.outdated.size === 0) return
+    if (this.outdated === undefined) return
     for (const [oid, tid] of this.outdated) tell(oid, tid)
-    this.outdated.clear()
+    this.outdated = undefined
   }
 
   private sortOut(own?: Tid): void {
-    for (const { tid, oids } of this.unseen) if (tid !== own) for (const oid of oids) this.outdated.set(oid, tid)
+    for (const { tid, oids } of this.unseen) {
+      if (tid === own) continue
+      this.outdated ??= new Map()
+      for (const oid of oids) this.outdated.set(oid, tid)
+    }
     this.unseen = []
   }
 }

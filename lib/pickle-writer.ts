@@ -50,6 +50,8 @@ export class StateWriter implements Place {
   private readonly pending: { readonly value: object; readonly trail: readonly Step[] }[] = []
   /** What leads to the value in hand. */
   private trail: Step[] = []
+  /** How many steps of the trail count. It stays as long as it was: making it shorter would cost its memory. */
+  private depth = 0
 
   /**
    * @param room bytes to leave free in front
@@ -72,14 +74,14 @@ export class StateWriter implements Place {
       this.second = undefined
       this.seen = undefined
       this.graph = undefined
-      this.pending.length = 0
-      this.trail.length = 0
+      if (this.pending.length > 0) this.pending.length = 0
     }
     return slab.subarray(this.start, at)
   }
 
   get path(): string {
     return this.trail
+      .slice(0, this.depth)
       .map((each, i) => {
         if (typeof each === 'number') return `[${each}]`
         const step = typeof each === 'string' ? each : each()
@@ -92,7 +94,7 @@ export class StateWriter implements Place {
     this.first = undefined
     this.second = undefined
     this.seen = undefined
-    this.trail.length = 0
+    this.depth = 0
     this.start = at
     this.need(room)
     at += room
@@ -137,6 +139,7 @@ export class StateWriter implements Place {
     at += 5
     for (const { value, trail } of this.pending) {
       this.trail = [...trail]
+      this.depth = trail.length
       this.content(value)
     }
     slab.writeUInt32BE(this.pending.length, this.start + count)
@@ -170,14 +173,14 @@ export class StateWriter implements Place {
       this.byte(0xc0)
       return
     }
-    this.trail.push(step)
+    this.trail[this.depth++] = step
     if (typeof value !== 'object') throw this.refuse(this.path, `a ${typeof value}`)
-    if (this.trail.length > MAX_DEPTH) {
+    if (this.depth > MAX_DEPTH) {
       const [first] = this.trail
       throw this.refuse(typeof first === 'string' ? first : this.path, `values nested more than ${MAX_DEPTH} deep`)
     }
     this.object(value)
-    this.trail.pop()
+    this.depth -= 1
   }
 
   private object(value: object): void {
@@ -196,7 +199,7 @@ export class StateWriter implements Place {
     }
     let number = this.graph.get(value)
     if (number === undefined) {
-      number = this.pending.push({ value, trail: [...this.trail] }) - 1
+      number = this.pending.push({ value, trail: this.trail.slice(0, this.depth) }) - 1
       this.graph.set(value, number)
     }
     this.special('node', 1)

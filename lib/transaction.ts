@@ -66,7 +66,7 @@ export class Transaction {
   private storing: Promise<void> | undefined
   private readonly owner: TransactionOwner
   private readonly managers: DataManager[] = []
-  private readonly byRole = new Map<unknown, DataManager>()
+  private byRole: Map<unknown, DataManager> | undefined
   private readonly before: Record<'commit' | 'abort', Hook[]> = { commit: [], abort: [] }
   private readonly afterCommitHooks: ((committed: boolean) => void | Promise<void>)[] = []
   private readonly afterAbortHooks: Hook[] = []
@@ -98,6 +98,7 @@ export class Transaction {
    */
   joined<M extends DataManager>(role: unknown, action: string, make: () => M): M {
     if (this.state !== 'doomed') this.assertOpen(action)
+    this.byRole ??= new Map()
     const known = this.byRole.get(role)
     if (known !== undefined) return known as M
     const manager = make()
@@ -214,7 +215,7 @@ export class Transaction {
   /** A data manager that joined after the savepoint has nothing left to do. */
   private leave(manager: DataManager): void {
     this.managers.splice(this.managers.indexOf(manager), 1)
-    for (const [role, each] of this.byRole) if (each === manager) this.byRole.delete(role)
+    for (const [role, each] of this.byRole ?? []) if (each === manager) this.byRole?.delete(role)
     void quietly('abort of a data manager', () => manager.abort?.(this))
   }
 

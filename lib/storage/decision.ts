@@ -33,7 +33,7 @@ export function decide(
   }
   const bodies: RecordBody[] = []
   const befores: (WholeRecord | undefined)[] = []
-  const merged = new Set<Oid>()
+  let merged: Set<Oid> | undefined
   for (const change of changes) {
     const { oid, serial, record, references } = change
     for (const other of references)
@@ -48,10 +48,13 @@ export function decide(
     const result = merge(change, before)
     if (result === undefined) throw conflict(change, before)
     bodies.push(result)
+    merged ??= new Set()
     merged.add(oid)
   }
-  return { bodies, befores, merged }
+  return { bodies, befores, merged: merged ?? NONE }
 }
+
+const NONE: ReadonlySet<Oid> = new Set()
 
 function conflict({ oid, serial, record }: Change, committed: WholeRecord | undefined): ObjectError {
   const now =
