@@ -23,7 +23,7 @@ import { classNamed } from './registry.ts'
 import { Savepoints, type Undo } from './savepoints.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
-import type { Change, Committed, Storage, StorageSnapshot } from './storage/storage.ts'
+import type { Change, Committed, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
 export interface ConnectionOptions extends CacheLimits {
@@ -60,7 +60,6 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private added: Cell[] = []
   private readonly invalidations = new Invalidations()
   private readonly writer = new ObjectWriter(this, (object, where) => this.adopt(object, where))
-  private readonly stopListening: () => void
   private readonly resolve = (reference: Reference): Persistent => this.ghost(reference)
   private snapshot: StorageSnapshot
   private current: Transaction | undefined
@@ -74,8 +73,6 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.objects = new ObjectCache(options)
     this.readOnly = past !== undefined || (options.readOnly ?? false)
     this.snapshot = this.view()
-    this.stopListening =
-      past !== undefined ? () => undefined : storage.onCommit(entry => this.invalidations.note(entry))
   }
 
   private view(): StorageSnapshot {
@@ -173,9 +170,13 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   release(): void {
     if (this.closed) return
     this.closed = true
-    this.stopListening()
     this.snapshot.release()
     this.database.released(this)
+  }
+
+  /** A transaction has become durable. */
+  note(entry: TransactionEntry): void {
+    if (this.past === undefined) this.invalidations.note(entry)
   }
 
   /** What the connection sees stored of an object, whatever its transaction has changed. */

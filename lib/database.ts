@@ -84,6 +84,9 @@ export class Database<Root extends Persistent = Persistent> {
     this.outbox = storage
     this.location = storage.location
     this.id = storage.id
+    storage.onCommit(entry => {
+      for (const each of this.connections) each.note(entry)
+    })
   }
 
   /**
