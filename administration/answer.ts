@@ -9,6 +9,7 @@ import { type Application, type Database, ObjectError } from '../objects/index.t
 import { mailSystemOf } from '../objects/mail-system.ts'
 import type { Context, TreeCommand } from './command.ts'
 import { isCommand, loadCommand } from './commands/index.ts'
+import { failureOf } from './failures.ts'
 import { type LineTooLong, lineCutter } from './lines.ts'
 import { MAX_REQUEST, parsed, partReply, type Reply, Request } from './wire.ts'
 
@@ -22,6 +23,8 @@ export interface Served {
 
 /** Milliseconds in which the command has to be said. */
 const PATIENCE = 30_000
+/** Characters that the beginning of a conversation about the storage has at most. */
+const MAX_GREETING = 2000
 /** Milliseconds between two reports of progress. */
 const PROGRESS = 100
 /** Milliseconds in which the mail of a command should be in the spool. */
@@ -37,30 +40,57 @@ export async function answer(socket: Socket, served: Served): Promise<void> {
     if (!socket.write(`${JSON.stringify(reply)}\n`)) await once(socket, 'drain', { signal: gone.signal })
   }
   try {
-    const line = await request(socket)
-    if (line !== undefined) {
-      const answered = reply(line, served, gone.signal, send).then(send)
-      served.working.set(socket, answered)
-      await answered
+    const asked = await request(socket)
+    if (asked === undefined) return
+    if (asksForStorage(asked.line)) {
+      const { serveStorage } = await import('./remote/session.ts')
+      const busy = (work: Promise<unknown>) => void working(socket, served, work)
+      const session = serveStorage(socket, { database: served.database, onward: asked.onward, busy })
+      // it listens already
+      await send({ accepted: true })
+      return await session
     }
+    await working(socket, served, reply(asked.line, served, gone.signal, send).then(send))
   } catch {
     // nobody is there any more to be told
   } finally {
-    served.working.delete(socket)
     socket.end()
   }
 }
 
+/** Has the closing of the database wait for that. */
+async function working(socket: Socket, { working }: Served, work: Promise<unknown>): Promise<void> {
+  const all = Promise.allSettled([working.get(socket), work])
+  working.set(socket, all)
+  await all
+  if (working.get(socket) === all) working.delete(socket)
+}
+
+function asksForStorage(line: string | LineTooLong): boolean {
+  if (typeof line !== 'string' || line.length > MAX_GREETING) return false
+  const request = Request.safeParse(parsed(line))
+  return request.success && request.data.command === 'storage'
+}
+
+interface Asked {
+  readonly line: string | LineTooLong
+  /** Has what comes from now on handed over. */
+  onward(take: (piece: Buffer) => void): void
+}
+
 /** The first line; undefined if there is none. What comes after it ends the connection; what is too long is dropped, and then answered. */
-function request(socket: Socket): Promise<string | LineTooLong | undefined> {
+function request(socket: Socket): Promise<Asked | undefined> {
   return new Promise(resolve => {
     let said = false
+    const onward = (next: (piece: Buffer) => void) => {
+      take = next
+    }
     let take = lineCutter(line => {
       if (said) return void socket.destroy()
       said = true
       take = () => socket.destroy()
       socket.setTimeout(0)
-      resolve(line)
+      resolve({ line, onward })
     }, MAX_REQUEST)
     socket.setTimeout(PATIENCE, () => socket.destroy())
     socket.on('close', () => resolve(undefined))
@@ -69,7 +99,7 @@ function request(socket: Socket): Promise<string | LineTooLong | undefined> {
         take(piece)
       } catch (error) {
         take = () => undefined
-        resolve(error as LineTooLong)
+        resolve({ line: error as LineTooLong, onward })
       }
     })
   })
@@ -99,7 +129,7 @@ async function reply(
     await Promise.race([mailSystemOf(database).publisher.settled(), delay(PUBLISHING, undefined, { ref: false })])
     return { result: result ?? null }
   } catch (error) {
-    return { error: failure(error), ...(closing.aborted && { again: true }) }
+    return { error: failureOf(error), ...(closing.aborted && { again: true }) }
   }
 }
 
@@ -129,10 +159,4 @@ function reporter(send: (reply: Reply) => Promise<void>): Context['progress'] {
     last = performance.now()
     send({ progress }).catch(() => undefined)
   }
-}
-
-function failure(error: unknown): { code?: string; message: string } {
-  if (!(error instanceof Error)) return { message: String(error) }
-  const { code } = error as { code?: unknown }
-  return { ...(typeof code === 'string' && { code }), message: error.message }
 }

@@ -9,6 +9,8 @@
  *       {"error":{"code":"NOT_FOUND","message":"…"}}    failed: nothing was changed
  *       {"error":{…},"again":true}                      not carried out, because the database is being closed; ask whoever opens it next
  *
+ * The command `storage` is none: it begins a conversation of its own (remote/protocol.ts).
+ *
  * Who closes the connection wants no more: a transaction that is not committed yet is aborted. Only processes of the user who owns the
  * socket can connect to it. The first number is the version of all this.
  */

@@ -10,9 +10,10 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Invocation, Listener } from '../administration/command.ts'
+import { errorOf } from '../administration/failures.ts'
 import { lineCutter } from '../administration/lines.ts'
 import { SOCKET, shortPath } from '../administration/socket-path.ts'
-import { type Application, type Database, ERROR_CODES, type ErrorCode, ObjectError } from '../objects/index.ts'
+import { type Application, type Database, ObjectError } from '../objects/index.ts'
 
 /** Milliseconds to wait for a process that has the database open and does not answer: it may be opening or closing it. */
 const PATIENCE = 5000
@@ -141,9 +142,4 @@ async function* linesOf(socket: Socket): AsyncGenerator<string> {
     // a connection that broke ends as one that was closed
     if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
   }
-}
-
-function errorOf({ code, message }: { code?: string | undefined; message: string }): Error {
-  if (code !== undefined && Object.hasOwn(ERROR_CODES, code)) return new ObjectError(code as ErrorCode, message)
-  return Object.assign(new Error(message), code !== undefined && { code })
 }

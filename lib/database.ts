@@ -67,7 +67,8 @@ export class Database<Root extends Persistent = Persistent> {
   /** Random name given to the database when it was created: 16 hexadecimal digits. */
   readonly id: string
   readonly outbox: Outbox
-  private readonly storage: Storage
+  /** For those who serve it to another process. */
+  readonly storage: Storage
   private readonly closers: (() => Promise<void>)[] = []
   /** Those that are open: a pack leaves them the contents of blobs that they see. */
   private readonly connections = new Set<Connection<Root>>()

@@ -59,9 +59,12 @@ export class MailDelivery implements DataManager {
   async prepare(tx: Transaction): Promise<void> {
     this.ready = (await Promise.all(this.entries.map(({ mail }) => mail))).filter(mail => mail !== undefined)
     for (const { keyed, failed } of this.entries) if (keyed && !failed) keyed.enter(await keyed.messageId)
-    const large = this.ready.filter(({ bytes }) => bytes !== undefined && bytes.length > LARGE_MAIL)
+    const { publisher } = this.system
+    // who publishes elsewhere does not know, if the connection breaks, whether a held file is needed: its rows have everything
+    const isLarge = ({ bytes }: OutgoingMail) => publisher.publishes && bytes !== undefined && bytes.length > LARGE_MAIL
+    const large = this.ready.filter(isLarge)
     for (const mail of large) {
-      await this.system.publisher.recordSpool(mail.spool)
+      await publisher.recordSpool(mail.spool)
       this.held.push(mail)
       await writeHeld(mail.spool, mail.id, mail.bytes!)
     }

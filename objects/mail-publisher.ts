@@ -42,6 +42,7 @@ const steps = channel(PUBLISH_CHANNEL)
 type Queued = OutgoingMail | { readonly id: string }
 
 export class MailPublisher {
+  readonly publishes: boolean
   private readonly database: Database
   private queue: Queued[] = []
   private queuedBytes = 0
@@ -57,13 +58,16 @@ export class MailPublisher {
   private closed = false
   private readonly recordedSpools = new Set<string>()
 
-  constructor(database: Database) {
+  /** @param publishes whether it is done here; otherwise by the process that has the database open, of which this one is a guest */
+  constructor(database: Database, publishes = true) {
     this.database = database
+    this.publishes = publishes
     database.beforeClose(() => this.close())
   }
 
   /** Takes over mails whose rows have just become durable. */
   publish(mails: readonly OutgoingMail[]): void {
+    if (!this.publishes) return
     report('committed', mails)
     for (const mail of mails) {
       const size = mail.bytes?.length ?? 0
@@ -71,6 +75,12 @@ export class MailPublisher {
       if (keep) this.queuedBytes += size
       this.queue.push(keep ? mail : { id: mail.id })
     }
+    this.start()
+  }
+
+  /** Takes over the mails among rows that a guest has just committed. */
+  publishRows(keys: readonly string[]): void {
+    for (const key of keys) if (key.startsWith(MAIL_ROWS)) this.queue.push({ id: key.slice(MAIL_ROWS.length) })
     this.start()
   }
 

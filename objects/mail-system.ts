@@ -26,16 +26,18 @@ const systems = new WeakMap<Database, MailSystem>()
 /**
  * @param configFile the usual configuration file; by default the one that the daemon would find
  * @param files the others, by key
+ * @param options.publishes false if another process has the database open and publishes what is committed
  */
 export function createMailSystem(
   database: Database,
   configFile?: string,
   files: ReadonlyMap<string, string> = allowedConfigs(),
+  { publishes = true }: { readonly publishes?: boolean } = {},
 ): MailSystem {
   const loaded = new Map<string, MaildropConfig>()
   const configKeys = [...files.keys()]
   const system: MailSystem = {
-    publisher: new MailPublisher(database),
+    publisher: new MailPublisher(database, publishes),
     keys: new KeyExpiry(database),
     configKeys,
     config: (key = '') => {

@@ -6,9 +6,12 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { openElsewhere } from '../../administration/remote/open.ts'
 import { SOCKET } from '../../administration/socket-path.ts'
 import { MAX_REQUEST } from '../../administration/wire.ts'
+import { File, Folder, MaildropHost } from '../../objects/index.ts'
 import { type Child, launch, launchProgram } from '../support/children.ts'
+import { mailsIn } from '../support/maildrop.ts'
 import { directory, type Outcome, program, TOP } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -206,6 +209,82 @@ t.test('rubbish is answered with an error, or cut off, and disturbs nobody', asy
   application.process.kill('SIGTERM')
   t.match(await application.ended, { end: 0, stderr: '' }, 'it waits for nobody who asks for nothing')
   for (const each of silent) each.destroy()
+})
+
+t.test('a guest works in the database that another process has open', async t => {
+  const { cwd, db, start, objtree } = await shop(t)
+  process.env.MAILDROP_HOME = join(cwd, 'maildrop')
+  const application = await start()
+  const guest = (await openElsewhere(db, 'ann'))!
+  const other = (await openElsewhere(db, 'bob'))!
+  t.teardown(() => Promise.all([guest.close(), other.close()]))
+  await guest.transact(app => void (app.create('/shop', new Folder()).title = 'A'), { user: 'ann', note: 'guest' })
+  t.match(await objtree('log', '-n', '1', '--user', 'ann'), { stdout: /guest\n$/ })
+
+  const [mine, yours] = [guest.open(), other.open()]
+  const folder = (connection: typeof mine) => connection.root.traverse('/shop', Folder)
+  folder(mine).add('mine', new Folder())
+  folder(yours).add('yours', new Folder())
+  await mine.transaction.commit()
+  await yours.transaction.commit()
+  t.same((await objtree('ls', '/shop')).stdout, 'mine\tFolder\t\nyours\tFolder\t\n', 'different names are merged')
+  folder(mine).title = 'mine'
+  t.equal((await objtree('set', '/shop', 'title=B')).code, 0)
+  await t.rejects(mine.transaction.commit(), { code: 'CONFLICT' })
+  await mine.transaction.abort()
+  t.equal(folder(mine).title, 'B', 'the next view has what was committed')
+  mine.close()
+  yours.close()
+
+  await guest.transact(async app => {
+    await (app.create('/file', new File()) as File).write('content'.repeat(1000))
+    const host = app.create('/mail', new MaildropHost())
+    await host.simpleSend('a@example.org', 'b@example.org', 'Small', 'Text')
+    await host.simpleSend('a@example.org', 'b@example.org', 'Large', 'Text\n'.repeat(30_000))
+  })
+  await waitFor('the mail', () => mailsIn(join(cwd, 'maildrop', 'spool')).length === 2)
+  t.equal((await guest.transact(app => app.traverse('/file', File).bytes())).length, 7000)
+  t.match(await objtree('verify'), { code: 0 })
+  await t.rejects(guest.pack(), { code: 'DATABASE_LOCKED' })
+
+  application.process.kill('SIGKILL')
+  await application.ended
+  await t.rejects(
+    guest.transact(app => void (app.title = 'lost')),
+    { code: 'DATABASE_CLOSED' },
+  )
+  t.match(await objtree('verify'), { code: 0 })
+})
+
+t.test('rubbish from a guest ends its connection, or is answered, and disturbs nobody', async t => {
+  const { start, objtree, socket, db } = await shop(t)
+  await start()
+  const greeting = '{"objtree":1,"command":"storage","args":{},"user":"ann","note":""}\n'
+  const patient = async (what: string) => {
+    const connection = connect(socket)
+    connection.on('error', () => undefined)
+    connection.write(greeting)
+    const answer: string[] = []
+    for await (const piece of connection) {
+      answer.push(String(piece))
+      if (answer.length === 1) connection.write(what)
+      else connection.end()
+    }
+    return answer.slice(1).join('')
+  }
+  t.equal(await patient('nonsense\n'), '')
+  t.equal(await patient('{"op":"state"}\n'), '')
+  for (const said of [
+    { op: 'evaluate', code: '1 + 1' },
+    { op: 'load', snapshot: 77, oid: 1 },
+    { op: 'oids', count: 1e9 },
+    { op: '__proto__' },
+    { op: 'commit', about: { tid: 1, bytes: 'AAAA' }, changes: [], reads: [], outbox: [] },
+    { op: 'load', snapshot: 1, oid: 1, more: true },
+  ])
+    t.match(JSON.parse(await patient(`${JSON.stringify({ id: 1, ...said })}\n`)), { id: 1, error: { code: String } })
+  t.match(await objtree('ls'), { code: 0 })
+  t.equal(await openElsewhere(`${db}-not`, 'ann'), undefined)
 })
 
 t.test('where no socket can be made, the database is open without it', async t => {

@@ -47,14 +47,38 @@ t.test('changes that nobody committed are not, and are an error', async t => {
   t.equal((await objtree(['ls'])).stdout, '')
 })
 
-t.test('while an application has the database open, the shell says why it cannot', async t => {
+t.test('while an application has the database open, the shell works in it as its guest', async t => {
   const { cwd, script, objtree } = await home(t)
   const application = launch(t, 'tests/support/application.ts', [join(cwd, 'data', 'objects')], { cwd })
   await waitFor('the application', () => application.output().includes('open\n'))
-  const { code, stdout, stderr } = await script('1 + 1')
-  t.same([code, stdout], [1, ''])
-  t.match(stderr, new RegExp(`^objtree: [^\n]*process ${application.pid} [^\n]*the shell runs code[^\n]*\n$`))
-  t.equal((await objtree(['ls'])).stdout, 'order\tOrder\t\n')
+  const { code, stdout, stderr } = await script(
+    'app.ids()',
+    'app.add("f", new Folder()).title = "one"',
+    'await commit("made f")',
+    'await db.transact(app => { app.traverse("/f").title = "two" })',
+    'await abort()',
+    'app.traverse("/f").title',
+    '(await db.undoLog({ last: 2 })).map(({ note }) => note)',
+    'await db.pack()',
+    'process.pid',
+  )
+  t.same([code, stderr], [0, ''])
+  t.match(stdout, /^\[ 'order' \]\n'one'\n'two'\n\[ '', 'made f' \]\n/)
+  t.match(stdout, /ObjectError \[DATABASE_LOCKED\]: [^\n]* use objtree pack\n/)
+  t.not(Number(stdout.trim().split('\n').at(-1)), application.pid, 'the application evaluates nothing')
+  t.equal((await objtree(['ls'])).stdout, 'f\tFolder\ttwo\norder\tOrder\t\n')
+  const lost = await script('app.add("g", new Folder())')
+  t.match(lost, { code: 1, stderr: /not committed/ })
+})
+
+t.test('where the application serves no socket, the shell says who has the database open', async t => {
+  const { cwd, script } = await home(t)
+  const args = [join(cwd, 'data', 'objects'), '{"socket":false}']
+  const application = launch(t, 'tests/support/application.ts', args, { cwd })
+  await waitFor('the application', () => application.output().includes('open\n'))
+  const { code, stderr } = await script('1 + 1')
+  t.equal(code, 1)
+  t.match(stderr, new RegExp(`^objtree: [^\n]*process ${application.pid} [^\n]*\n$`))
 })
 
 t.test('at a terminal', { skip: !hasProgram('script') && 'no script' }, async t => {

@@ -1,12 +1,20 @@
-/** The storage contract over LevelDB on disk, over memory-level, and through a storage that wraps another. */
+/**
+ * The storage contract over LevelDB on disk, over memory-level, through a storage that wraps another, and through the socket of a process
+ * that has the database open.
+ */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { RemoteStorage } from '../../administration/remote/storage.ts'
 import { openDirectory } from '../../lib/storage/directory.ts'
 import type { Level } from '../../lib/storage/level.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
+import { LOADER } from '../support/children.ts'
 import { newLevel } from '../support/database.ts'
 import { storageContract } from './storage.ts'
 
@@ -98,6 +106,32 @@ t.test('through a storage that wraps another', async t => {
       await storage.close()
       await level.open()
       return wrapping(await LevelStorage.open(level, storage.location, { create: false }))
+    },
+  })
+})
+
+t.test('through the socket of a process that has it open', async t => {
+  const home = await mkdtemp(join(tmpdir(), 'storage-'))
+  t.teardown(() => rm(home, { recursive: true }))
+  const host = fork(fileURLToPath(new URL('../support/guest-host.ts', import.meta.url)), { execArgv: [LOADER] })
+  t.teardown(() => host.kill('SIGKILL'))
+  await once(host, 'message')
+  const tell = async (what: object) => {
+    host.send(what)
+    await once(host, 'message')
+  }
+  const open = async (directory: string) => {
+    await tell({ open: directory })
+    return (await RemoteStorage.connect(directory, 'ann')) as RemoteStorage
+  }
+  let count = 0
+  await storageContract(t, {
+    guest: true,
+    open: () => open(join(home, `${count++}`)),
+    async reopen(storage) {
+      await storage.close()
+      await tell({ close: storage.location })
+      return open(storage.location)
     },
   })
 })
