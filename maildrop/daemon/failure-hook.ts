@@ -1,6 +1,6 @@
 /**
- * MAILDROP_ON_FAILURE: a command of the administrator's is told of every message that was given up, as JSON on its
- * standard input. A failure counts as told when the command has ended with 0.
+ * MAILDROP_ON_FAILURE: a command of the administrator's is told of every message that was given up, and of recipients that were
+ * refused for good while others are still tried, as JSON on its standard input. A failure counts as told when the command has ended with 0.
  *
  * At least once: what has to be told is in the spool (`spool/untold.ts`) until then. The command runs beside delivery,
  * a few at a time, for a limited time, without the password in its environment; what goes wrong with it is logged and tried again
@@ -39,7 +39,8 @@ export function openFailureHook(log: Log): FailureHook {
     const { name } = untold
     const state = await untold.read()
     const id = state?.id ?? name
-    const input = `${JSON.stringify({ event: 'failed', spool, ...state })}\n`
+    const isOver = state?.recipients.every(({ status }) => status !== 'waiting') ?? true
+    const input = `${JSON.stringify({ event: isOver ? 'failed' : 'refused', spool, ...state })}\n`
     const problem = await runCommand(command, input, TIME_LIMIT, stopping.signal)
     const count = (failures.get(name)?.count ?? 0) + 1
     if (problem === undefined || Date.now() - untold.since > maxAge * 1000) {

@@ -39,6 +39,7 @@ import {
   waitingRecipients,
   writeState,
 } from '../spool/state.ts'
+import { noteRefusals } from '../spool/untold.ts'
 import { daemonStep } from '../steps.ts'
 import type { Candidate } from './intake.ts'
 import type { Log } from './log.ts'
@@ -215,12 +216,15 @@ async function tellSender({ claim, mail }: Job, state: MailState, { config, log 
   }
 }
 
-/** Writes the state; false if that is impossible at the moment. */
+/** Writes the state, and whom to tell of it; false if that is impossible at the moment. */
 async function isWritten(claim: Claim, state: MailState): Promise<boolean> {
-  return await writeState(claim, state).then(
-    () => true,
-    () => false,
-  )
+  try {
+    await writeState(claim, state)
+    await noteRefusals(claim.spool, state)
+    return true
+  } catch {
+    return false
+  }
 }
 
 async function recordInTheEnd(

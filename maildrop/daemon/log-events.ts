@@ -14,7 +14,7 @@ export const LOG_EVENTS = {
   expired: 'It would be tried again later, but the message is too old.',
   notice: 'The sender is told, by a message of its own, who could not be reached.',
   'notice-failed': 'The sender could not be told that somebody could not be reached; tried again with the message.',
-  hook: 'MAILDROP_ON_FAILURE was told that a message was given up.',
+  hook: 'MAILDROP_ON_FAILURE was told of a failure.',
   'hook-failed': 'MAILDROP_ON_FAILURE could not be told; tried again later.',
   unfit: 'The file cannot become mail, and was moved to failed.',
   named: 'A dropped file was given an id.',

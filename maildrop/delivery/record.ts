@@ -13,7 +13,7 @@ import { type Claim, claimLost, holdsClaim, moveClaim, removeClaim } from '../sp
 import { deferredDir, deferredName, failedDir, holdDir } from '../spool/layout.ts'
 import { type MailState, removeState, statePath, writeState } from '../spool/state.ts'
 import { ensureDirectory, syncDirectory } from '../spool/sync.ts'
-import { noteFailure } from '../spool/untold.ts'
+import { noteFailure, noteRefusals } from '../spool/untold.ts'
 import { daemonStep } from '../steps.ts'
 import { releaseNotices } from './notify.ts'
 import { disposition } from './settle.ts'
@@ -37,7 +37,10 @@ export async function record(claim: Claim, state: MailState, known: { onDisk: bo
   if (end === 'fail') {
     await noteFailure(claim.spool, state)
     await moveToFailed(claim)
-  } else if (end === 'hold') await moveToHold(claim)
+    return
+  }
+  await noteRefusals(claim.spool, state)
+  if (end === 'hold') await moveToHold(claim)
   else await moveToDeferred(claim, known.due)
 }
 

@@ -60,6 +60,13 @@ export async function noteFailure(spool: string, state: MailState): Promise<void
   await syncDirectory(untoldDir(spool))
 }
 
+/** The same for recipients that the last transaction has failed for, while others are still to be tried. */
+export async function noteRefusals(spool: string, state: MailState): Promise<void> {
+  const times = state.recipients.map(({ at }) => at ?? '').sort()
+  const isNews = state.recipients.some(({ status, at }) => status === 'failed' && at === times.at(-1))
+  if (isNews) await noteFailure(spool, state)
+}
+
 /** Not every file system has links. */
 function linkOrCopy(from: string, to: string): void {
   try {

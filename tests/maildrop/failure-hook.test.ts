@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { runs } from '../support/launchers.ts'
-import { namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
+import { makeDue, namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -79,6 +79,31 @@ t.test('the command is told of what was given up, and of nothing else, once', as
   t.notMatch(readFileSync(join(drop.home, 'env'), 'utf8'), 'hunter2', 'the password is not in its environment')
   daemon.process.kill('SIGTERM')
   t.match(await daemon.ended, { end: 0, stderr: '' })
+})
+
+t.test('the command is told of a refused recipient at once, though another one is still tried', async t => {
+  const { server, drop } = await hooked(t)
+  let isLater = true
+  const refuse = server.script.rcpt
+  server.script = {
+    ...server.script,
+    rcpt: (to, ...rest) => (isLater && to.startsWith('later') ? '450 later' : refuse?.(to, ...rest)),
+  }
+  await drop.daemon()
+  const id = await drop.submit(['no@example.org', 'later@example.org', 'ann@example.org'])
+  await waitFor('the news', () => told(drop).length === 1)
+  const statuses = () => told(drop).map(({ event, recipients }) => [event, ...recipients.map(({ status }) => status)])
+  t.strictSame(statuses(), [['refused', 'failed', 'waiting', 'sent']])
+  await waitFor('it to be deferred', () => namesIn(drop.spool, '.deferred').length === 1)
+  makeDue(drop.spool)
+  await waitFor('the second attempt', () => drop.lines('defer-recipient').length === 2)
+  await waitFor('it to be deferred again', () => namesIn(drop.spool, '.deferred').length === 1)
+  isLater = false
+  makeDue(drop.spool)
+  await waitFor('the end', () => told(drop).length >= 2)
+  await drop.drained()
+  t.strictSame(statuses().slice(1), [['failed', 'failed', 'sent', 'sent']], 'and at the end, of all')
+  t.match(told(drop), [{ id }, { id }])
 })
 
 t.test('a command that fails is logged and told again; delivery goes on', async t => {
