@@ -58,10 +58,13 @@ export interface Intake {
 
 /**
  * Milliseconds for which a file must not change before it is judged: one that was renamed in (or unlocked) and carries no
- * `##Length`; one that was seen being written in place; one that is no mail yet, before it is given up; and any that
- * a process holds open for writing, which may just be slow.
+ * `##Length`; one that was seen being written in place; one that is no mail yet, before it is given up. One that a process
+ * holds open for writing is not judged at all; after `open` this is said.
  */
-const SETTLE = { arrived: 50, written: 1000, incomplete: 10_000, open: 60_000 } as const
+const SETTLE = { arrived: 50, written: 1000, incomplete: 10_000, open: 60_000 }
+
+/** Milliseconds after which it is seen whether a file is still open: a part of those that it has not changed for, between these. */
+const LOOK = { part: 0.25, least: 1000, most: 30_000 }
 
 /** Milliseconds after which a `.lck` is probably one that a dead writer left. */
 const OLD_LOCK = 3_600_000
@@ -79,7 +82,7 @@ interface Watched {
   readonly since: number
 }
 
-export function openIntake(spool: string, log: Log, onWork: () => void): Intake {
+export function openIntake(spool: string, log: Log, onWork: () => void, settle = SETTLE): Intake {
   const fresh = openFairQueue(name => peekSender(join(spool, name)))
   const due = openFairQueue(name => peekSender(join(deferredDir(spool), name)))
   const schedule = openSchedule(deferredDir(spool), name => due.add(name))
@@ -88,7 +91,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const arrived = new Set<string>()
   /** Names that have been handed out: one notification for each tells only that it has been claimed. */
   const leaving = new Set<string>()
-  /** Files whose `.lck` has been complained of. */
+  /** Files whose `.lck` or writer has been complained of. */
   const locked = new Set<string>()
   /** Files that could be neither read nor moved. */
   const stuck = new Set<string>()
@@ -149,7 +152,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   const judge = (name: string, found: Inspection): Candidate['content'] | undefined => {
     if (found.kind === 'unsettled') {
       const watched = keepWatching(name, found)
-      if (found.problem === undefined || !isLeftAlone(watched, SETTLE.incomplete)) return undefined
+      if (found.problem === undefined || !isLeftAlone(name, watched, settle.incomplete)) return undefined
       return { kind: 'unfit', problem: found.problem }
     }
     unsettled.delete(name)
@@ -178,7 +181,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
     if (last?.mark === mark) return last
     const watched = { mark, inode, since: performance.now() }
     unsettled.set(name, watched)
-    if (arrived.has(name)) settling ??= setTimeout(lookAgain, SETTLE.arrived + 5)
+    if (arrived.has(name)) settling ??= setTimeout(lookAgain, settle.arrived + 5)
     return watched
   }
 
@@ -189,22 +192,28 @@ export function openIntake(spool: string, log: Log, onWork: () => void): Intake 
   }
 
   /** True if the file has not changed for `ms` milliseconds and nobody is going to change it. */
-  const isLeftAlone = ({ inode, since }: Watched, ms: number): boolean => {
-    const quiet = performance.now() - since
+  const isLeftAlone = (name: string, { inode, since }: Watched, ms: number): boolean => {
+    const now = performance.now()
+    const quiet = now - since
     if (quiet < ms) return false
-    if (quiet >= SETTLE.open) return true
     // One look at all processes serves every file that has not changed since before it.
-    if (writers.at < since) {
-      writers = { at: performance.now(), inodes: inodesBeingWritten(new Set(unsettled.keys())) }
+    const patience = Math.min(Math.max(quiet * LOOK.part, LOOK.least), LOOK.most)
+    if (writers.at < since || (writers.inodes.has(inode) && now - writers.at > patience)) {
+      writers = { at: now, inodes: inodesBeingWritten(new Set(unsettled.keys())) }
     }
-    return !writers.inodes.has(inode)
+    if (!writers.inodes.has(inode)) return true
+    if (quiet >= settle.open && !locked.has(name)) {
+      log.line('open', { spool, name })
+      locked.add(name)
+    }
+    return false
   }
 
   const lookAtNew = (name: string): Candidate | undefined => {
     const watched = unsettled.get(name)
     let found = inspect(spool, name, false)
     if (found.kind === 'unsettled' && found.mark === watched?.mark) {
-      const settled = isLeftAlone(watched, arrived.has(name) ? SETTLE.arrived : SETTLE.written)
+      const settled = isLeftAlone(name, watched, arrived.has(name) ? settle.arrived : settle.written)
       if (settled) found = inspect(spool, name, true)
     }
     const content = judge(name, found)

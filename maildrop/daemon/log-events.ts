@@ -43,6 +43,7 @@ export const LOG_EVENTS = {
     'A file can be neither read nor moved (a bad block, an owner of its own in a sticky directory); it stays, and is looked at again with every scan.',
   locked:
     'A .lck has stood beside a file for an hour; the file is sent when it is removed, which is left to its writer or to you.',
+  open: 'A process has held a file open for writing for a minute without writing; the file is sent when it is closed.',
   'watch-failed': 'New mail is not noticed at once, but by the scan after every MAILDROP_INTERVAL.',
   'record-failed': 'What became of a message cannot be written down; it is held and tried again every second.',
   'worker-failed': 'A connection was given up because of an error of our own.',

@@ -13,6 +13,9 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { openIntake } from '../../maildrop/daemon/intake.ts'
+import type { Log } from '../../maildrop/daemon/log.ts'
+import { launchProgram } from '../support/children.ts'
 import { namesIn, SAMPLE, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -138,6 +141,41 @@ t.test('a program that writes in place and pauses is waited for while it holds t
   t.equal(bodyOf('ann@example.org'), 'one\r\ntwo\r\n')
 })
 
+t.test(
+  'a program that writes in place and is silent for long is waited for as long as it holds the file open',
+  async t => {
+    const spool = t.testdir({ '.deferred': {} })
+    const said: unknown[] = []
+    const log = { line: (event: string, fields: object) => said.push([event, fields]) } as unknown as Log
+    const intake = openIntake(spool, log, () => undefined, { arrived: 1, written: 10, incomplete: 20, open: 30 })
+    t.teardown(() => intake.close())
+    launchProgram(
+      t,
+      'sh',
+      [
+        '-c',
+        'exec 3>slow; printf "$0" >&3; until [ -e .go ]; do sleep 0.05; done; printf "two\\n" >&3',
+        mailTo('ann@example.org', 'one\n'),
+      ],
+      { cwd: spool },
+    )
+    const look = async () => {
+      await intake.tick()
+      return await intake.next()
+    }
+    await waitFor('the complaint', async () => {
+      t.equal(await look(), undefined)
+      return said.length > 0
+    })
+    t.strictSame(said, [['open', { spool, name: 'slow' }]])
+    for (let i = 0; i < 5; i++) t.equal(await look(), undefined)
+    writeFileSync(join(spool, '.go'), '')
+    const found = await waitFor('the file', look)
+    t.ok(found.content.kind === 'mail' && found.content.mail.bytes.toString().endsWith('one\ntwo\n'))
+    intake.leave(found, new Error('the test is over'))
+  },
+)
+
 t.test('an envelope that is written slowly is waited for too', async t => {
   const { drop, bodyOf, laterMailIsSent } = await setUp(t)
   await drop.daemon()
@@ -166,16 +204,14 @@ t.test('one name can be used again and again', async t => {
   )
 })
 
-t.test('dot-files, .lck files and directories are never mail', async t => {
+t.test('dot-files and .lck files are never mail', async t => {
   const { drop, server, laterMailIsSent } = await setUp(t, { MAILDROP_INTERVAL: '0.2' })
   for (const name of ['.hidden', '.mail.swp', 'mail.lck']) writeFileSync(join(drop.spool, name), SAMPLE)
-  mkdirSync(join(drop.spool, 'folder'))
-  writeFileSync(join(drop.spool, 'folder', 'mail'), SAMPLE)
   await drop.daemon()
   await drop.drop('.later', SAMPLE)
   await laterMailIsSent()
   t.equal(server.messages.length, 1)
-  for (const name of ['.hidden', '.mail.swp', '.later', 'mail.lck', 'folder'])
+  for (const name of ['.hidden', '.mail.swp', '.later', 'mail.lck'])
     t.ok(namesIn(drop.spool).includes(name), `${name} is still there`)
   t.strictSame(namesIn(drop.spool, 'failed'), [])
 })
