@@ -81,19 +81,19 @@ async function growth(
   await waitFor('the small messages', () => server.received.length === SMALL)
   const before = peak(daemon.process.pid!)
   const hash = dropLarge(drop.home, drop.spool, line)
-  await waitFor('the large message', () => server.received.length === SMALL + 1, 180_000)
+  await waitFor('the large message', () => server.received.length === SMALL + 1, 450_000)
   await drop.drained()
   const grown = peak(daemon.process.pid!) - before
   t.ok(grown < limit, `the peak has grown by ${grown} KiB`)
   return { received: server.received[SMALL]!, hash }
 }
 
-t.test('a message of 100 MB', { timeout: 240_000 }, async t => {
+t.test('a message of 100 MB', { timeout: 550_000 }, async t => {
   const { received, hash } = await growth(t, `${'x'.repeat(70)}\r\n`, { eightBit: true, limit: LIMIT })
   t.equal(received.hash, hash)
 })
 
-t.test('a message of 100 MB that is encoded for the server, and signed', { timeout: 240_000 }, async t => {
+t.test('a message of 100 MB that is encoded for the server, and signed', { timeout: 550_000 }, async t => {
   const key = join(t.testdir(), 'key.pem')
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export async function waitFor<T>(
   what: string,
   check: () => T | undefined | null | false | Promise<T | undefined | null | false>,
-  timeout = 60_000,
+  timeout = 120_000,
 ): Promise<T> {
   const deadline = performance.now() + timeout
   for (;;) {
