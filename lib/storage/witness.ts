@@ -27,6 +27,8 @@ const TABLES = 'TABLES'
 const LOG_BYTES = 10 * 1024 * 1024
 /** Bytes of tables that are checked before anything is read: as many as take no longer than LevelDB takes to open. */
 const CHECKED_FIRST = 4 * 1024 * 1024
+/** The same where LevelDB is about to merge tables: the newest are those of its first level. */
+const CHECKED_BEFORE_MERGING = 4 * CHECKED_FIRST
 
 interface Tables {
   readonly tables: Record<string, [size: number, checksum: number]>
@@ -81,7 +83,7 @@ export class Witness {
 
   /** Checks the newest tables; to be done before anything is read from the database. */
   checkNewest(): void {
-    for (const name of this.checks.newest(CHECKED_FIRST)) this.condemn(name)
+    for (const name of this.checks.newest(this.merges ? CHECKED_BEFORE_MERGING : CHECKED_FIRST)) this.condemn(name)
   }
 
   /**

@@ -157,6 +157,22 @@ t.test('found: a damaged blob in the tree, with its path', async t => {
   await db.close()
 })
 
+t.test('a pack while it goes on is no damage', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => void (root.any = new Item('a')))
+  for (const label of ['b', 'c', 'd']) await db.transact(root => void ((root.any as Item).label = label))
+  let packing: Promise<unknown> | undefined
+  const verified = await db.verify({
+    progress: () => {
+      packing ??= db.pack()
+    },
+  })
+  await packing
+  t.match(verified, { ok: true, problems: [] })
+  t.match(await db.verify(), { ok: true })
+  await db.close()
+})
+
 t.test('found: an object that is not where it says it is', async t => {
   const db = await openDatabase(newLevel())
   await db.transact(app => app.create('/a/b', new Folder(), { parents: true }))

@@ -23,7 +23,7 @@ class Small extends Persistent {
   constructor(number: number) {
     super()
     this.number = number
-    this.text = NOISE.slice((number * 37) % 60_000).slice(0, 90)
+    this.text = NOISE.slice((number * 91) % 60_000).slice(0, 90)
   }
 }
 registerClass('BenchSmall', Small)
