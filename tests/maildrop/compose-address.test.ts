@@ -128,6 +128,27 @@ t.test('reading what was written gives the same addresses', async () => {
   )
 })
 
+t.test('one address is read as it is in a list', async () => {
+  const outcome = (read: () => string | undefined) => {
+    try {
+      return read()
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom(...'ab0_+-.@A', '@c.d'), maxLength: 8 }), text => {
+      fc.pre(text !== '')
+      const one = outcome(() => parseMailbox(text, 'To').address)
+      assert.equal(
+        one,
+        outcome(() => addressesOf(text)[0]),
+      )
+    }),
+    { numRuns: 2000 },
+  )
+})
+
 t.test('any text is read or refused with BAD_ADDRESS, and what is read names what its form says', async () => {
   const soup = fc.string({ unit: fc.constantFrom(...'ab@.,;:<>()[]"\\ \t\r\n\u0000\u2028é=?'), maxLength: 30 })
   fc.assert(
