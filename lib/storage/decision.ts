@@ -73,9 +73,11 @@ function readConflict(oid: Oid, serial: Tid, latest: WholeRecord | undefined): O
   )
 }
 
+/** Run again, the transaction sees the object no more. */
 function dangling({ oid, record }: Change, other: Oid): ObjectError {
-  return new ObjectError(
+  const error = new ObjectError(
     'DANGLING_REFERENCE',
     `${record.className} (object ${oid}) refers to object ${other}, which has been removed from the database meanwhile; get what it should refer to anew`,
   )
+  return Object.assign(error, { retryable: true })
 }

@@ -150,6 +150,19 @@ t.test('a transaction that refers to an object taken back meanwhile is refused',
   await db.close()
 })
 
+t.test('transact runs again where an object it found was taken back meanwhile', async t => {
+  const db = await openTestDatabase()
+  const created = await commit(db, root => void root.tree.set('k', new Item('x')))
+  let attempts = 0
+  await db.transact(async root => {
+    const found = root.tree.get('k')
+    if (attempts++ === 0) await db.undo(created)
+    root.any = found ?? 'nothing'
+  })
+  t.same([attempts, await read(db, root => root.any)], [2, 'nothing'])
+  await db.close()
+})
+
 t.test('undo tells what is wrong with its argument', async t => {
   const db = await openTestDatabase()
   t.equal(await codeOf(() => db.undo(12345)), 'NOT_FOUND')
