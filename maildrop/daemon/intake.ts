@@ -83,7 +83,7 @@ interface Watched {
 }
 
 export function openIntake(spool: string, log: Log, onWork: () => void, settle = SETTLE): Intake {
-  const fresh = openFairQueue(name => peekSender(join(spool, name)))
+  const fresh = openFairQueue(name => peekSender(`${spool}/${name}`))
   const due = openFairQueue(name => peekSender(join(deferredDir(spool), name)))
   const schedule = openSchedule(deferredDir(spool), name => due.add(name))
   const unsettled = new Map<string, Watched>()

@@ -82,7 +82,7 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
   const id = candidate.deferredId ?? idOfFile(candidate.spool, candidate.name, mail.id)
   const name = candidate.deferredId === undefined && id !== candidate.name ? candidate.name : undefined
   const origin = placeOf(candidate, id)
-  const claim = claims.take(join(candidate.directory, candidate.name), id)
+  const claim = claims.take(`${candidate.directory}/${candidate.name}`, id)
   if (claim === undefined || !isSameFile(claim, mail.inode, mail.size)) {
     if (claim !== undefined) moveClaim(claim, origin)
     closeSync(mail.fd)
@@ -262,7 +262,7 @@ async function inTheEnd(claim: Claim, write: () => unknown, { log, stopping, par
 
 /** Where a message comes from, under the id it has now. */
 function placeOf({ spool, deferredId }: Candidate, id: string): string {
-  return deferredId === undefined ? join(spool, id) : deferredPlace(spool, id)
+  return deferredId === undefined ? `${spool}/${id}` : deferredPlace(spool, id)
 }
 
 function deferredPlace(spool: string, id: string): string {

@@ -104,7 +104,7 @@ function identityOf(stat: { readonly dev: number; readonly ino: number } | undef
 function textLine(time: string, event: LogEvent, fields: LogFields): string {
   let text = `${time} ${event}`
   for (const [key, value] of Object.entries(fields)) {
-    if (value !== undefined) text += ` ${key}=${bare(String(value))}`
+    if (value !== undefined) text += ` ${key}=${typeof value === 'number' ? value : bare(value)}`
   }
   return `${text}\n`
 }

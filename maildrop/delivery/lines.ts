@@ -1,4 +1,5 @@
 /** Looks at a message piece by piece: whether it has text of 8 bits, lines that are too long, and lines that end otherwise than by CRLF. */
+import { isAscii } from 'node:buffer'
 
 export interface Lines {
   look(piece: Buffer): void
@@ -48,10 +49,20 @@ export function lineWatch(): Lines {
   }
 }
 
+/** A quick look at all of a message: true if there is certainly nothing of the kind in it. */
+export function isPlain(bytes: Buffer): boolean {
+  if (bytes.at(-1) !== LF || hasEightBit(bytes)) return false
+  let from = 0
+  for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, from)) {
+    if (bytes[end - 1] !== CR || end - from > LONGEST + 1) return false
+    from = end + 1
+  }
+  return true
+}
+
 /** True if there is a byte of 128 or more. */
 export function hasEightBit(bytes: Uint8Array): boolean {
-  for (let at = 0; at < bytes.length; at++) if (bytes[at]! >= 0x80) return true
-  return false
+  return !isAscii(bytes)
 }
 
 /** Where the line ends that contains `from`; the length of the piece if it does not. */

@@ -71,8 +71,9 @@ export function outgoing(
   if (header === undefined) return { problem: `the header of the message is longer than ${head.length} bytes` }
   const added =
     options.messageId && header.messageId === undefined ? [Buffer.from(`Message-ID: ${options.messageId}\r\n`)] : []
+  const isUnchanged = added.length === 0 && header.kept[0]?.length === header.end
   // In one piece, because every piece is a packet of its own.
-  const start = Buffer.concat([...added, ...header.kept, head.subarray(header.end)])
+  const start = isUnchanged ? head : Buffer.concat([...added, ...header.kept, head.subarray(header.end)])
   return {
     id: options.id,
     repeated: options.repeated,

@@ -11,7 +11,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, utimesSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, ownIdentity, type ProcessIdentity, parseIdentity } from '../process-identity.ts'
 import { daemonStep } from '../steps.ts'
@@ -40,7 +40,8 @@ export interface Claims {
 /** @param onLost called when the directory has been taken away, with all claims in it; the next ones go into a new one */
 export function openClaims(spool: string, onLost: () => void = () => undefined): Claims {
   let owner = newOwner()
-  const directory = (): string => join(claimsDir(spool), owner)
+  // Put together without a library, as all paths that every message needs.
+  const directory = (): string => `${claimsDir(spool)}/${owner}`
   const renew = (): void => {
     owner = newOwner()
     ensureDirectory(directory())
@@ -52,11 +53,11 @@ export function openClaims(spool: string, onLost: () => void = () => undefined):
       return owner
     },
     take(from, id) {
-      let path = join(directory(), id)
+      let path = `${directory()}/${id}`
       if (!moved(from, path)) {
         if (exists(directory())) return undefined
         renew()
-        path = join(directory(), id)
+        path = `${directory()}/${id}`
         if (!moved(from, path)) return undefined
       }
       daemonStep('claimed', id)
@@ -101,7 +102,7 @@ export function parseOwner(name: string): ProcessIdentity | undefined {
  * @throws {MaildropError} CLAIM_LOST, SPOOL_FAILED …
  */
 export function markSent(claim: Claim, attempt: number): void {
-  const path = join(claim.path, '..', `${claim.id}${SENT}${attempt}`)
+  const path = `${dirname(claim.path)}/${claim.id}${SENT}${attempt}`
   if (!moved(claim.path, path)) throw claimLost(claim)
   claim.path = path
   daemonStep('sending', claim.id)

@@ -18,6 +18,7 @@
  *
  * Reading never throws: what is wrong with a file is a value, since it decides what happens to the file.
  */
+import { isAscii } from 'node:buffer'
 import { MaildropError } from '../errors.ts'
 import { checkAddress, parseAddressList } from './address.ts'
 import { checkMailId } from './id.ts'
@@ -187,8 +188,9 @@ function timeText(time: Date): string {
 }
 
 function decode(line: Buffer): string | undefined {
+  const bytes = line.at(-1) === 0x0d ? line.subarray(0, -1) : line
   try {
-    const text = UTF8.decode(line.at(-1) === 0x0d ? line.subarray(0, -1) : line)
+    const text = isAscii(bytes) ? bytes.toString('latin1') : UTF8.decode(bytes)
     return /[^\P{Cc}\t]/u.test(text) ? undefined : text
   } catch {
     return undefined

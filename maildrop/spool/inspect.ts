@@ -6,7 +6,6 @@
  * where a trip through the thread pool costs several times the work itself.
  */
 import { accessSync, closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs'
-import { join } from 'node:path'
 import { systemCode } from '../errors.ts'
 import { type Envelope, MAX_ENVELOPE_BYTES, parseMailHead } from './format.ts'
 
@@ -48,7 +47,7 @@ export type Inspection =
  * @throws the system's error if the file cannot be looked at for a reason that has nothing to do with it (EMFILE, EIO, a directory that is closed)
  */
 export function inspect(directory: string, name: string, settled: boolean): Inspection {
-  const path = join(directory, name)
+  const path = `${directory}/${name}`
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)

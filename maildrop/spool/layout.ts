@@ -24,16 +24,15 @@
  *
  * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
  */
-import { join } from 'node:path'
 import { ensureDirectory } from './sync.ts'
 
-export const heldDir = (spool: string): string => join(spool, '.held')
-export const claimsDir = (spool: string): string => join(spool, '.claim')
-export const deferredDir = (spool: string): string => join(spool, '.deferred')
-export const stateDir = (spool: string): string => join(spool, '.state')
-export const untoldDir = (spool: string): string => join(spool, '.untold')
-export const holdDir = (spool: string): string => join(spool, 'hold')
-export const failedDir = (spool: string): string => join(spool, 'failed')
+export const heldDir = (spool: string): string => `${spool}/.held`
+export const claimsDir = (spool: string): string => `${spool}/.claim`
+export const deferredDir = (spool: string): string => `${spool}/.deferred`
+export const stateDir = (spool: string): string => `${spool}/.state`
+export const untoldDir = (spool: string): string => `${spool}/.untold`
+export const holdDir = (spool: string): string => `${spool}/hold`
+export const failedDir = (spool: string): string => `${spool}/failed`
 
 /** The suffix, before the number of the attempt, of a claimed file that may have been delivered. */
 export const SENT = '.sent'

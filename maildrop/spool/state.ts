@@ -6,7 +6,6 @@
  */
 import { existsSync } from 'node:fs'
 import { open, readFile, rename, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { daemonStep } from '../steps.ts'
 import { type Claim, claimLost, draftPath, holdsClaim } from './claim.ts'
@@ -49,7 +48,7 @@ export function newState(mail: {
  * @param written what its `##Id` line says
  */
 export function idOfFile(spool: string, name: string, written: string | undefined): string {
-  const isTaken = (id: string): boolean => existsSync(statePath(spool, id)) || existsSync(join(holdDir(spool), id))
+  const isTaken = (id: string): boolean => existsSync(statePath(spool, id)) || existsSync(`${holdDir(spool)}/${id}`)
   return written === name && isMailId(name) && !isTaken(name) ? name : newMailId()
 }
 
@@ -127,5 +126,5 @@ export async function removeState(spool: string, id: string): Promise<void> {
 }
 
 export function statePath(spool: string, id: string): string {
-  return join(stateDir(spool), id)
+  return `${stateDir(spool)}/${id}`
 }
