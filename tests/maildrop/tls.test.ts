@@ -125,7 +125,7 @@ t.test('a server that does not speak TLS where it should', async t => {
   refused(t, plain, /^the server does not speak TLS here/)
   const broken = await attempt(
     t,
-    { starttls: () => ({ raw: '220 go on\r\n', next: { after: 100, say: { raw: 'no\r\n'.repeat(5) } } }) },
+    { starttls: () => ({ raw: '220 go on\r\n', next: { heard: { raw: 'no\r\n'.repeat(5) } } }) },
     { tls: 'required' },
   )
   refused(t, broken, /^the server does not speak TLS here/)

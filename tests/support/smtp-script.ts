@@ -300,6 +300,7 @@ function converse(socket: Socket, server: ScriptedServer, notes: Notes, isSecure
 }
 
 function sayOf(step: Exclude<Step, string | undefined>): string {
+  if ('heard' in step) return typeof step.heard === 'object' ? sayOf(step.heard) : (step.heard ?? '2')
   if ('after' in step) return typeof step.say === 'object' ? sayOf(step.say) : (step.say ?? '2')
   return 'trickle' in step ? step.trickle : ''
 }

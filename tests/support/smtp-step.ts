@@ -9,6 +9,7 @@
  *     { raw: '25\0junk' }                 these bytes as they are, and the dialogue goes on
  *     { raw: '250-half', next: 'hang' }   the same, and another step
  *     { after: 500, say: '250 ok' }       a step, so many milliseconds later
+ *     { heard: '250 ok' }                 a step, once the client has sent something more
  *     { trickle: '250 ok', every: 20 }    the reply, one byte each so many milliseconds
  *     { endless: '250-more\r\n', every }  these bytes again and again, until the connection is closed
  *     undefined                           what a well-behaved server says
@@ -23,6 +24,7 @@ export type Step =
   | { readonly raw: string | Uint8Array; readonly next?: Step }
   | { readonly sip: number }
   | { readonly after: number; readonly say: Step }
+  | { readonly heard: Step }
   | { readonly trickle: string; readonly every: number }
   | { readonly endless: string; readonly every: number }
 
@@ -55,6 +57,11 @@ export async function perform(socket: Duplex, step: Step, usual: string): Promis
   if ('after' in step) {
     await sleep(step.after)
     return await perform(socket, step.say, usual)
+  }
+  if ('heard' in step) {
+    const more = once(socket, 'data').catch(() => undefined)
+    await Promise.race([more, closed(socket)])
+    return await perform(socket, step.heard, usual)
   }
   if ('trickle' in step) {
     for (const byte of wire(step.trickle)) {
