@@ -9,7 +9,7 @@
  */
 import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { discardNotice, releaseNotices } from '../delivery/notify.ts'
+import { discardNotice, noticeStem, releaseNotices, stemOf } from '../delivery/notify.ts'
 import type { Event } from '../delivery/outcome.ts'
 import { moveToDeferred, moveToFailed, moveToHold, publishReason, record } from '../delivery/record.ts'
 import { disposition, heldAsUnknown, outcomesOf, stateAfter } from '../delivery/settle.ts'
@@ -30,7 +30,7 @@ import {
   takeOver,
 } from '../spool/claim.ts'
 import { inspect } from '../spool/inspect.ts'
-import { claimsDir, deferredDir, failedDir, holdDir, parseDeferredName, stateDir } from '../spool/layout.ts'
+import { claimsDir, deferredDir, failedDir, heldDir, holdDir, parseDeferredName, stateDir } from '../spool/layout.ts'
 import {
   type MailState,
   newState,
@@ -144,11 +144,13 @@ export function openRecovery(
 
 /**
  * Finishes what a dead daemon left undone in the state directory: moves reasons to their failed messages, and removes
- * states whose message has been delivered. States outlive their messages, so only an old one can be an orphan.
+ * states whose message has been delivered. States outlive their messages, so only an old one can be an orphan; and so can a held
+ * notice, which a daemon that stood still wrote after its message had been taken back.
  */
 export async function tidyStates(spool: string): Promise<void> {
   const states = namesIn(stateDir(spool))
-  if (states.length === 0) return
+  const notices = namesIn(heldDir(spool)).filter(name => stemOf(name) !== undefined)
+  if (states.length === 0 && notices.length === 0) return
   const failed = new Set(namesIn(failedDir(spool)))
   const waiting = (): string[] => [...deferredIds(spool), ...namesIn(holdDir(spool))]
   const alive = new Set([...waiting(), ...listClaims(spool).map(({ id }) => id), ...waiting()])
@@ -158,9 +160,14 @@ export async function tidyStates(spool: string): Promise<void> {
     if (failed.has(name)) await publishReason(spool, name)
     else if (!alive.has(name) && isOld(statePath(spool, name))) rmSync(statePath(spool, name), { force: true })
   }
+  const stems = new Set([...alive, ...failed].map(noticeStem))
+  for (const name of notices) {
+    const path = join(heldDir(spool), name)
+    if (!stems.has(stemOf(name) ?? '') && isOld(path)) rmSync(path, { force: true })
+  }
 }
 
-/** Milliseconds after which a state file without a message is not one that is just being written. */
+/** Milliseconds after which a state file, or a held notice, without a message is not one that is just being written. */
 const ORPHAN_AGE = 3_600_000
 
 function isOld(path: string): boolean {

@@ -71,6 +71,15 @@ function untold(state: MailState): MailState['recipients'] {
 
 /** The same whenever the same transaction of the same message is repeated. */
 function noticeIdOf(id: string, transaction: number): string {
-  const suffix = `-n${transaction}`
-  return isMailId(id + suffix) ? id + suffix : createHash('sha256').update(id).digest('hex').slice(0, 40) + suffix
+  return `${noticeStem(id)}-n${transaction}`
+}
+
+/** What the ids of all notices about a message begin with. */
+export function noticeStem(id: string): string {
+  return isMailId(`${id}-n${Number.MAX_SAFE_INTEGER}`) ? id : createHash('sha256').update(id).digest('hex').slice(0, 40)
+}
+
+/** The stem of the id of a notice; undefined for any other id. */
+export function stemOf(noticeId: string): string | undefined {
+  return /^(.+)-n\d+$/.exec(noticeId)?.[1]
 }

@@ -1,5 +1,6 @@
 /** Failure notices: who is told what, once, and read by two parsers that share nothing with us. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
@@ -314,4 +315,21 @@ t.test('a retry that fails again is told of again', async t => {
   await waitFor('the second notice', () => notices(server).length === 2)
   await settled(drop)
   t.equal(notices(server).length, 2)
+})
+
+t.test('a notice that nobody is going to release is removed at the next start, once it is old', async t => {
+  const { drop } = await place(t)
+  const long = 'x'.repeat(128)
+  const file = formatMailFile({ id: 'a', from: '', to: ['ann@example.org'] }, Buffer.from('x'))
+  for (const directory of ['.held', 'hold']) mkdirSync(join(drop.spool, directory), { recursive: true })
+  for (const id of ['held', long]) writeFileSync(join(drop.spool, 'hold', id), file)
+  const hashed = (id: string): string => createHash('sha256').update(id).digest('hex').slice(0, 40)
+  const old = new Date(Date.now() - 7_200_000)
+  const kept = ['of-an-application', 'held-n1', `${hashed(long)}-n1`, 'new-n1']
+  for (const name of [...kept, 'gone-n1', 'gone-n12', `${hashed('y')}-n1`]) {
+    writeFileSync(join(drop.spool, '.held', name), file)
+    if (name !== 'new-n1') utimesSync(join(drop.spool, '.held', name), old, old)
+  }
+  await drop.daemon()
+  t.strictSame(namesIn(drop.spool, '.held'), kept.sort())
 })
