@@ -1,13 +1,16 @@
 /** docs/maildrop.md and the program agree, in both directions: keys, commands, options, events, fields, metrics; its sessions run. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { LOG_EVENTS, LOG_FIELDS } from '../../maildrop/daemon/log-events.ts'
 import { openMeters } from '../../maildrop/daemon/meters.ts'
 import { CONFIG_KEYS, type ConfigKey } from '../../maildrop/index.ts'
+import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
 import { program, TOP } from '../support/program.ts'
 import { blocksOf, follow } from '../support/readme.ts'
+import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
+import { waitFor } from '../support/waiting.ts'
 
 const GUIDE = readFileSync(join(TOP, 'docs/maildrop.md'), 'utf8')
 
@@ -66,6 +69,82 @@ t.test('every command and option is described, and no other', async t => {
     t.match(text.replace(/\s+/g, ' '), what.replace(/\s+/g, ' '), name)
   }
   for (const key of Object.keys(CONFIG_KEYS)) t.match(top.replace(/\s+/g, ' '), new RegExp(`\\b${key}\\b`), key)
+})
+
+/** The fields of some JSON, as the guide names them. */
+function fieldsOf(value: unknown, path = ''): string[] {
+  if (Array.isArray(value) && typeof (value[0] ?? {}) === 'object')
+    return value.flatMap(each => fieldsOf(each, `${path}[]`))
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return [path]
+  return Object.entries(value).flatMap(([name, inner]) => fieldsOf(inner, path === '' ? name : `${path}.${name}`))
+}
+
+t.test('every field of JSON that commands print is described, and no other', async t => {
+  const script: SmtpScript = {
+    rcpt: to => (to.startsWith('no') ? '550 5.1.1 no' : to.startsWith('later') ? '450 later' : undefined),
+  }
+  const server = await startSmtpScript(script)
+  t.teardown(() => server.close())
+  const drop = testMaildrop(t, server.port, {
+    MAILDROP_BOUNCE: '1',
+    MAILDROP_RATE: '1000/h',
+    MAILDROP_RELAYS: '127.0.0.1:9',
+  })
+  const found = new Map<string, Set<string>>()
+  const run = async (args: string[], env: Record<string, string> = {}) => {
+    const { stdout } = await program(drop.home, 'maildrop/bin/maildropctl', [...args, '--json'], {
+      ...drop.env,
+      ...env,
+    })
+    const fields = [JSON.parse(stdout)].flat().flatMap(each => fieldsOf(each))
+    found.set(args[0]!, new Set([...(found.get(args[0]!) ?? []), ...fields]))
+  }
+  const recipients = [{ address: 'a@example.org', status: 'failed', expired: true }]
+  mkdirSync(join(drop.spool, 'failed'), { recursive: true })
+  const state = { version: 1, id: 'old', from: '', arrived: new Date().toISOString(), attempts: 9, recipients }
+  writeFileSync(join(drop.spool, 'failed', 'old.json'), JSON.stringify(state))
+  writeFileSync(join(drop.spool, 'failed', 'old'), SAMPLE)
+  await drop.drop('unfit', '##Nonsense\n')
+  const id = await drop.submit(['no@example.org', 'later@example.org'])
+  const daemon = await drop.daemon()
+  await waitFor('a deferred message', () => namesIn(drop.spool, '.deferred').length > 0)
+  await waitFor('an unfit one', () => drop.lines('unfit').length > 0)
+  await server.close()
+  await drop.submit(['ann@example.org'])
+  await waitFor('the server to be missed', () => drop.lines('server-down').length > 0)
+  await run(['status'])
+  daemon.process.kill('SIGSTOP')
+  await run(['queue'])
+  await run(['show', id])
+  await run(['show', 'old'])
+  for (const command of ['retry', 'hold', 'release', 'delete']) await run([command, '--dry-run', id, 'none'])
+  daemon.process.kill('SIGCONT')
+  daemon.process.kill('SIGTERM')
+  await daemon.ended
+  await run(['status'], { MAILDROP_LOGIN: 'u', MAILDROP_PASSWORD: 'p', MAILDROP_CAPTURE: 'maildir:inbox' })
+  await run(['configtest'])
+
+  const described = new Map<string, Set<string>>()
+  const section = GUIDE.split(/^(?=## )/m).find(part => part.startsWith('## Output as JSON\n')) ?? ''
+  for (const [, commands = '', field = '', meaning = ''] of section.matchAll(/^\| (`.*?`) \| (.*?) \| (.*) \|$/gm)) {
+    const names = Array.from(
+      `${field} ${meaning}`.matchAll(/`([a-z]\w*(?:\[\])?(?:\.\w+(?:\[\])?)*)`/gi),
+      ([, name = '']) => name,
+    )
+    for (const command of commands.replaceAll('`', '').split(', '))
+      described.set(command, new Set([...(described.get(command) ?? []), ...names]))
+  }
+  t.same([...found.keys()].sort(), [...described.keys()].sort())
+  for (const [command, fields] of found) {
+    for (const field of fields) {
+      const name = field.replace(/^(daemon\.relays\[\]\.destination)\..*/, '$1')
+      const named = name === command ? 'retry' : name
+      t.ok(described.get(command)?.has(named), `${command}: ${name} is described`)
+    }
+    const isThere = (name: string): boolean => [...fields].some(field => field === name || field.startsWith(`${name}.`))
+    for (const name of described.get(command) ?? [])
+      if (/[.[]/.test(name) && name !== 'daemon.problem') t.ok(isThere(name), `${command}: ${name} is there`)
+  }
 })
 
 t.test('every event and field of the log is described as it is, and no other', async t => {
