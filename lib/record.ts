@@ -40,7 +40,7 @@ export const isGone = (record: RecordBody): boolean => record.className === ''
 
 const FORMAT = 1
 const HEADER = 24
-const MAX_NAME = 255
+export const MAX_NAME = 255
 const HIGH = 0x1_0000_0000
 
 /** A record as it is stored. */

@@ -4,8 +4,10 @@
  * A record names its class by a stable string, never by a module path, so classes may move and be renamed freely:
  * register the new class with the old name in `aliases`. The registry is the process's, as classes are.
  */
+import { inspect } from 'node:util'
 import { ObjectError } from './errors.ts'
-import type { Persistent } from './persistent.ts'
+import { Persistent } from './persistent.ts'
+import { MAX_NAME } from './record.ts'
 
 /** A state as a record holds it: attribute names and values. */
 export type StateRecord = Record<string, unknown>
@@ -56,10 +58,13 @@ const byClass = new Map<PersistentClass, ClassEntry>()
 /**
  * Makes `ctor` known to all databases of this process under `name`.
  * Registering the same class under the same name again replaces its options.
- * @throws {ObjectError} INVALID_CLASS if a name belongs to another class, or the class has another name
+ * @throws {ObjectError} INVALID_CLASS if a name belongs to another class, or the class has another name; if a name cannot stand in a record; if it
+ *   is no class of persistent objects
  */
 export function registerClass(name: string, ctor: PersistentClass, options: ClassOptions = {}): void {
   const { version = 1, upgrade, aliases = [] } = options
+  if (typeof ctor !== 'function' || !(ctor === Persistent || ctor.prototype instanceof Persistent))
+    throw new ObjectError('INVALID_CLASS', `what is registered as '${name}' must be a class that extends Persistent`)
   if (!Number.isInteger(version) || version < 1 || version > MAX_VERSION)
     throw new ObjectError(
       'INVALID_CLASS',
@@ -72,8 +77,11 @@ export function registerClass(name: string, ctor: PersistentClass, options: Clas
       `class ${ctor.name} is registered as '${known.name}', it cannot be '${name}' too`,
     )
   for (const each of [name, ...aliases]) {
-    if (typeof each !== 'string' || each === '')
-      throw new ObjectError('INVALID_CLASS', `class ${ctor.name} needs a name that is not empty`)
+    if (typeof each !== 'string' || each === '' || Buffer.byteLength(each) > MAX_NAME || !isWellFormed(each))
+      throw new ObjectError(
+        'INVALID_CLASS',
+        `a name of class ${ctor.name} must be a text of 1 to ${MAX_NAME} bytes in UTF-8, found ${inspect(each)}`,
+      )
     const other = byName.get(each)
     if (other !== undefined && other.ctor !== ctor)
       throw new ObjectError('INVALID_CLASS', `'${each}' is the name of another class already; choose a different name`)
@@ -82,6 +90,8 @@ export function registerClass(name: string, ctor: PersistentClass, options: Clas
   byClass.set(ctor, entry)
   for (const each of [name, ...aliases]) byName.set(each, entry)
 }
+
+const isWellFormed = (text: string): boolean => Buffer.from(text).toString() === text
 
 /** Takes a class out again, by its name; its records then load as Broken. */
 export function unregisterClass(name: string): void {

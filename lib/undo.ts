@@ -7,7 +7,7 @@
  */
 import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
-import type { Oid, Tid } from './persistent.ts'
+import { type Oid, ROOT_OID, type Tid } from './persistent.ts'
 import { referencesOf } from './pickle.ts'
 import { GONE, isGone, type RecordBody, type StoredRecord } from './record.ts'
 import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
@@ -70,6 +70,9 @@ function planned(storage: Storage, entries: TransactionEntry[], since: Transacti
     const plan: Plan = new Map()
     for (const { tid, oids } of entries)
       for (const oid of oids) plan.set(oid, before(snapshot, oid, tid, plan.get(oid)))
+    const root = plan.get(ROOT_OID)
+    if (root !== undefined && isGone(root))
+      throw undoConflict(ROOT_OID, entries.at(-1)!.tid, 'it is the root, without which there is no database')
     assertWhole(snapshot, plan, since)
     return Array.from(plan, ([oid, record]) => ({
       oid,

@@ -163,6 +163,16 @@ t.test('transact runs again where an object it found was taken back meanwhile', 
   await db.close()
 })
 
+t.test('undo leaves the root, whatever it is asked for', async t => {
+  const db = await openTestDatabase()
+  const [created] = await db.undoLog()
+  t.equal(await codeOf(() => db.undo(created!.tid)), 'UNDO_CONFLICT')
+  await commit(db, root => void (root.n = 1))
+  t.equal(await codeOf(async () => db.undo((await db.undoLog()).map(({ tid }) => tid))), 'UNDO_CONFLICT')
+  t.equal(await read(db, root => root.n), 1)
+  await db.close()
+})
+
 t.test('undo tells what is wrong with its argument', async t => {
   const db = await openTestDatabase()
   t.equal(await codeOf(() => db.undo(12345)), 'NOT_FOUND')

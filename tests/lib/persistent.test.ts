@@ -524,7 +524,13 @@ t.test('a class is registered once, under one name', async t => {
   t.equal(await codeOf(() => registerClass('Other', A)), 'INVALID_CLASS')
   t.equal(await codeOf(() => registerClass('NameB', B, { aliases: ['NameA'] })), 'INVALID_CLASS')
   t.equal(await codeOf(() => registerClass('NameB', B, { version: 0 })), 'INVALID_CLASS')
-  t.equal(await codeOf(() => registerClass('', B)), 'INVALID_CLASS')
+  for (const name of ['', 'x'.repeat(256), 'é'.repeat(128), '\ud800', 5 as unknown as string]) {
+    t.equal(await codeOf(() => registerClass(name, B)), 'INVALID_CLASS', String(name))
+    t.equal(await codeOf(() => registerClass('NameB', B, { aliases: [name] })), 'INVALID_CLASS', String(name))
+  }
+  for (const none of [class {}, 5, undefined, () => 1])
+    t.equal(await codeOf(() => registerClass('NameC', none as unknown as typeof B)), 'INVALID_CLASS', String(none))
+  t.equal((await import('../../lib/registry.ts')).entryOf(B), undefined, 'what is refused leaves nothing')
 })
 
 t.test('counters add up, trees take different keys, without conflict', async t => {
