@@ -15,9 +15,11 @@ export class Output {
   /** Whether people look at it, not a program. */
   readonly terminal: boolean
   private readonly colours: boolean
+  private readonly columns: number
 
   constructor(stream: NodeJS.WriteStream = process.stdout) {
     this.terminal = stream.isTTY === true
+    this.columns = stream.columns || Number.POSITIVE_INFINITY
     this.colours = this.terminal && stream.hasColors()
   }
 
@@ -46,9 +48,11 @@ export class Output {
     }
     // not before it is needed
     const Table = createRequire(import.meta.url)('cli-table3') as typeof CliTable
+    const widths = fitting([head, ...rows], this.columns)
     const table = new Table({
       head: head.map(each => this.style('bold', each)),
       style: { head: [], border: [], compact: true },
+      ...(widths !== undefined && { colWidths: widths }),
     })
     table.push(...rows.map(row => [...row]))
     say(table.toString())
@@ -58,6 +62,27 @@ export class Output {
   pour(data: string | Uint8Array): Promise<boolean> {
     return pour(data)
   }
+}
+
+/** What a column has at least, with a blank on each side. */
+const NARROWEST = 8
+
+/**
+ * The widths of columns with which a table fits into so many characters: the widest give, and what does not fit is cut off.
+ * @returns undefined if it fits as it is, or cannot
+ */
+export function fitting(rows: readonly (readonly string[])[], most: number): number[] | undefined {
+  const widths: number[] = []
+  for (const row of rows)
+    for (const [i, text] of row.entries())
+      widths[i] = Math.max(widths[i] ?? 0, stripVTControlCharacters(text).length + 2)
+  const room = most - widths.length - 1
+  const cut = (widest: number) => widths.map(width => Math.min(width, widest))
+  const fits = (widest: number) => cut(widest).reduce((sum, width) => sum + width, 0) <= room
+  let widest = Math.max(...widths)
+  if (fits(widest) || !fits(NARROWEST)) return undefined
+  while (!fits(widest)) widest -= 1
+  return cut(widest)
 }
 
 /** A value as a table's cell: one line, without anything that a terminal would obey. */

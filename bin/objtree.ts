@@ -34,7 +34,10 @@ export async function objtree(args: readonly string[]): Promise<void> {
     .usage('$0 COMMAND\n\nLooks at and changes the object tree.')
     .parserConfiguration({ 'greedy-arrays': false, 'dot-notation': false, 'parse-numbers': false })
   for (const [name, option] of Object.entries(COMMON)) parser.option(name, optionOptions(option))
-  await addCommands(parser, args)
+  const word = firstWord(args)
+  const asked = word !== undefined && isCommand(word) ? word : undefined
+  const command = asked === undefined ? undefined : await loadCommand(asked)
+  addCommands(parser, args, asked, command)
   await parser
     .example('$0 init', 'create a database in data/objects')
     .example('$0 add MaildropHost /mail/XYZ --parents', 'a mail host in it')
@@ -43,18 +46,26 @@ export async function objtree(args: readonly string[]): Promise<void> {
     .recommendCommands()
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .strict()
-    .version(false)
-    .help()
+    .version('version', 'show the version', versionFor(args))
+    .help('help', 'show help')
+    .alias('help', 'h')
     .locale('en')
-    .fail((message, error) => usageError(NAME, message || error.message))
+    .fail((message, error) => {
+      const problem = message || error.message
+      if (asked !== undefined && command !== undefined) refuse(asked, command, problem)
+      usageError(NAME, word === undefined ? problem : unknownCommand(word, problem))
+    })
     .parseAsync()
 }
 
 /** Only the command that is asked for is loaded; the others are names in the help. */
-async function addCommands(parser: Argv, args: readonly string[]): Promise<void> {
-  const asked = commandIn(args)
-  if (asked !== undefined) {
-    const command = await loadCommand(asked)
+function addCommands(
+  parser: Argv,
+  args: readonly string[],
+  asked: CommandName | undefined,
+  command: Command | undefined,
+): void {
+  if (asked !== undefined && command !== undefined) {
     parser.command(
       usageOf(asked, command),
       COMMANDS[asked].summary,
@@ -63,7 +74,7 @@ async function addCommands(parser: Argv, args: readonly string[]): Promise<void>
         const wrong = wrongOption(command, typed)
         return wrong === undefined
           ? run(NAME, () => said(perform(asked, command, typed, args)))
-          : usageError(NAME, wrong)
+          : usageError(NAME, wrong, `${NAME} ${asked}`)
       },
     )
     return
@@ -82,11 +93,29 @@ async function said(work: Promise<void>): Promise<void> {
 
 const oneLine = (message: string): string => printable(message.trim().replace(/\s*\n\s*/g, ' '))
 
+/** Wrong usage of a command, as yargs says it; where words are missing, with those that are expected. */
+function refuse(asked: CommandName, command: Command, problem: string): never {
+  const missing = /^Not enough non-option arguments/.test(problem)
+  usageError(NAME, missing ? `expected: ${NAME} ${usageOf(asked, command)}` : problem, `${NAME} ${asked}`)
+}
+
+function unknownCommand(word: string, problem: string): string {
+  const [, like] = /^Did you mean (.*)\?$/.exec(problem) ?? []
+  if (like === undefined && !/^Unknown (argument|command)/.test(problem)) return problem
+  return `there is no command '${printable(word)}'${like === undefined ? '' : `; did you mean ${like}?`}`
+}
+
+/** Read only where it is asked for. */
+function versionFor(args: readonly string[]): string {
+  if (!args.includes('--version')) return ''
+  return (createRequire(import.meta.url)('maildrophost/package.json') as { version: string }).version
+}
+
 /** The first word that is no option. */
-function commandIn(args: readonly string[]): CommandName | undefined {
+function firstWord(args: readonly string[]): string | undefined {
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!
-    if (!word.startsWith('-')) return isCommand(word) ? word : undefined
+    if (!word.startsWith('-')) return word
     const option = COMMON[word.replace(/^--/, '')]
     if (option !== undefined && option.type !== 'boolean') i += 1
   }

@@ -233,7 +233,7 @@ function step(at: Persistent, name: string, path: string, parents: boolean): Per
   if (!parents)
     throw new ObjectError(
       'NOT_FOUND',
-      `'${path}' cannot be created: ${at.physicalPath} has no folder '${name}'; create it first, or ask for parents`,
+      `'${path}' cannot be created: ${at.physicalPath} has no folder '${name}'; create it first, or ask for parents (--parents, { parents: true })`,
     )
   return at.add(name, new Folder())
 }

@@ -33,11 +33,7 @@ export async function openDirectory(
   } catch (error) {
     throw openFailure(directory, error)
   }
-  if (!create && !existsSync(directory))
-    throw new ObjectError(
-      'NOT_FOUND',
-      `there is no database at ${directory}; create it with 'objtree --db ${directory} init'`,
-    )
+  if (!create && !existsSync(directory)) throw noDatabase(directory)
   try {
     if (!existsSync(directory)) await mkdir(directory, { recursive: true, mode: 0o700 })
   } catch (error) {
@@ -61,6 +57,7 @@ export async function openDirectory(
     // without its list of files LevelDB would take the directory for an empty one, and remove them
     const listed = existsSync(join(real, 'CURRENT'))
     const unlisted = !listed && readdirSync(real).some(isOfDatabase)
+    if (!create && !listed && !unlisted) throw noDatabase(directory)
     if (witness.unlisted) await repair(directory)
     const opening = opened(directory, create && !listed && !unlisted).catch(async error => {
       if (!salvage || causeOf(error)?.code === 'LEVEL_LOCKED')
@@ -83,6 +80,13 @@ export async function openDirectory(
     witness.close()
     throw error instanceof ObjectError ? error : openFailure(directory, error)
   }
+}
+
+function noDatabase(directory: string): ObjectError {
+  return new ObjectError(
+    'NOT_FOUND',
+    `there is no database at ${directory}; create it with 'objtree --db ${directory} init'`,
+  )
 }
 
 function refuseDamaged(directory: string, { damaged }: Witness): void {

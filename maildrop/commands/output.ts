@@ -45,9 +45,9 @@ export async function run(name: string, command: () => Promise<void>): Promise<v
   }
 }
 
-/** Wrong usage: one line that says what, and where help is. */
-export function usageError(name: string, problem: string): never {
-  process.stderr.write(`${name}: ${problem.replace(/\s+/g, ' ')}; see ${name} --help\n`)
+/** Wrong usage: one line that says what, and where help is. @param helper whose `--help` tells about it */
+export function usageError(name: string, problem: string, helper = name): never {
+  process.stderr.write(`${name}: ${problem.replace(/\s+/g, ' ')}; see ${helper} --help\n`)
   process.exit(2)
 }
 

@@ -111,7 +111,8 @@ t.test('an error is one line, whatever it quotes', async t => {
   await fails(['show', '/a\nb\u001b[2Jc'], /^[^\u001b]*nothing at[^\u001b]*$/)
   await writeFile(join(cwd, 'bad.mjs'), 'throw new Error("one\\ntwo\u001b[2J")')
   await fails(['ls', '--require', 'bad.mjs'], /cannot be loaded: one/)
-  await fails(['tre'], /Did you mean tree\?/, 2)
+  await fails(['tre'], /there is no command 'tre'; did you mean tree\?/, 2)
+  await fails(['a\u001b[2J\nb'], /there is no command '[^\u001b]*'/, 2)
 })
 
 t.test('render prints a page of the tree or of a file, and commits the mail it sends', async t => {
@@ -205,7 +206,7 @@ t.test('send puts the message on standard input into the spool and prints its Me
 })
 
 t.test('wrong usage exits with 2 and points to the help', async t => {
-  const { fails, ok } = await objtreeUser(t, { init: false })
+  const { fails, ok, cwd } = await objtreeUser(t, { init: false })
   for (const args of [
     [],
     ['frobnicate'],
@@ -216,7 +217,15 @@ t.test('wrong usage exits with 2 and points to the help', async t => {
     ['ls', '/', '/'],
     ['ls', '--db'],
   ])
-    await fails(args, /see objtree --help/, 2)
+    await fails(args, /see objtree (\w+ )?--help/, 2)
+  await fails(['frobnicate'], /there is no command 'frobnicate'; see objtree --help/, 2)
+  await fails(['history'], /expected: objtree history <path>; see objtree history --help/, 2)
+  await fails(['ls', '--frob'], /Unknown argument: frob; see objtree ls --help/, 2)
+  await fails(['--db', 'data', 'ls'], /there is no database at .*; create it with/)
+  await mkdir(join(cwd, 'empty'))
+  await fails(['--db', 'empty', 'ls'], /there is no database at .*empty; create it with/)
+  t.match(await ok(['--version']), /^\d+\.\d+\.\d+\n$/)
+  t.equal(await ok(['ls', '-h']), await ok(['ls', '--help']))
   t.match(await ok(['--help']), /objtree add +create an object/)
   for (const command of ['init', 'ls', 'tree', 'show', 'add', 'set', 'rm', 'render', 'send'])
     t.match(await ok([command, '--help']), /Examples:\n/, `${command} --help has an example`)

@@ -11,9 +11,13 @@ const skip = spawnSync('script', ['--version']).status === 0 ? false : 'there is
 function onTerminal(
   cwd: string,
   line: string,
-  { answer, env = {} }: { answer?: string; env?: Readonly<Record<string, string>> } = {},
+  {
+    answer,
+    env = {},
+    columns = 200,
+  }: { answer?: string; env?: Readonly<Record<string, string>>; columns?: number } = {},
 ): Promise<{ screen: string; code: number }> {
-  const child = spawn('script', ['-qec', `${join(TOP, 'bin', 'objtree')} ${line}`, '/dev/null'], {
+  const child = spawn('script', ['-qec', `stty cols ${columns}; ${join(TOP, 'bin', 'objtree')} ${line}`, '/dev/null'], {
     cwd,
     env: { PATH: process.env.PATH, HOME: cwd, TERM: 'xterm-256color', ...env },
   })
@@ -58,7 +62,7 @@ t.test('what cannot be typed again is asked for; only yes does it', { skip }, as
 })
 
 t.test('lists are tables, in colour unless NO_COLOR is set', { skip }, async t => {
-  const { cwd } = await shop(t)
+  const { cwd, ok } = await shop(t)
   const colour = /\u001b\[\d+m/
   const coloured = await onTerminal(cwd, 'ls -l /shop')
   t.match(coloured.screen, colour)
@@ -66,6 +70,13 @@ t.test('lists are tables, in colour unless NO_COLOR is set', { skip }, async t =
   const plain = await onTerminal(cwd, 'ls -l /shop', { env: { NO_COLOR: '1' } })
   t.notMatch(plain.screen, colour)
   t.match(plain.screen, /│ name +│ type +│ size +│ changed +│ title +│/)
+  const name = 'x'.repeat(300)
+  await ok(['add', 'Folder', `/shop/${name}`, `title=${name}`])
+  const table = (await onTerminal(cwd, 'ls -l /shop', { columns: 80, env: { NO_COLOR: '1' } })).screen
+  const lines = table.trim().split('\n')
+  t.ok(lines.length > 4 && lines.every(line => line.length <= 80), table)
+  t.match(table, /│ x+… │/, 'what is too wide is cut off')
+  t.match((await onTerminal(cwd, 'ls /shop', { columns: 15 })).screen, name, 'a terminal that is too narrow gets all')
   t.match((await onTerminal(cwd, 'ls /shop/page --json')).screen, /^\[\n {2}\{\n/, 'JSON is JSON')
 })
 
