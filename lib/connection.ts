@@ -111,7 +111,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.assertOpen()
     const known = this.objects.get(oid)
     if (known !== undefined) return known.proxy
-    const stored = this.stored(oid)
+    // a key of LevelDB's is made of anything
+    const stored = Number.isSafeInteger(oid) && oid > 0 ? this.stored(oid) : undefined
     if (stored === undefined)
       throw new ObjectError('OBJECT_NOT_FOUND', `no object with oid ${oid} in ${this.storage.location}`)
     const object = this.ghost(new Ref(oid, stored.className))

@@ -229,6 +229,16 @@ t.test('one object per oid in a connection, distinct ones in two', async t => {
   await db.close()
 })
 
+t.test('what is no oid finds no object, and none of a second identity', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  for (const oid of [1.5, '1', 0, -1, Number.NaN, 2 ** 53, null, undefined])
+    t.equal(await codeOf(() => connection.get(oid as number)), 'OBJECT_NOT_FOUND', String(oid))
+  t.equal(connection.get(1), connection.root)
+  connection.close()
+  await db.close()
+})
+
 t.test('accessors and methods of the class work on stored objects, and their writes are tracked', async t => {
   class Account extends Persistent {
     cents = 0
