@@ -1,4 +1,6 @@
 /** A number that concurrent transactions can change without conflict: their differences add up (BTrees' Length). */
+import { inspect } from 'node:util'
+import { ObjectError } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
 import { mergeAttributes } from './merge-maps.ts'
 import { Persistent } from './persistent.ts'
@@ -12,8 +14,13 @@ export class Counter extends Persistent implements ConflictResolver {
     this.value = value
   }
 
-  /** Adds `delta` (may be negative) and returns the new value. */
+  /**
+   * Adds `delta` (may be negative) and returns the new value.
+   * @throws {ObjectError} INVALID_ARGUMENT unless it is a finite number
+   */
   change(delta: number): number {
+    if (!Number.isFinite(delta))
+      throw new ObjectError('INVALID_ARGUMENT', `a Counter changes by a finite number, found ${inspect(delta)}`)
     this.value += delta
     return this.value
   }

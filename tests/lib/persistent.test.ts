@@ -562,7 +562,10 @@ t.test('counters add up, trees take different keys, without conflict', async t =
     ),
   )
   await db.transact(root => {
-    t.equal((root.any as Counter).value, 45)
+    const counter = root.any as Counter
+    for (const delta of [Number.NaN, Number.POSITIVE_INFINITY, '5' as unknown as number])
+      t.throws(() => counter.change(delta), { code: 'INVALID_ARGUMENT' })
+    t.equal(counter.value, 45)
     t.same([...root.tree.keys()], [5, 6, 7, 8, 9, ...Array.from({ length: 10 }, (_, i) => i + 100)])
     t.ok(root.tree instanceof BTree)
   })
