@@ -4,7 +4,7 @@
 import { accessSync, constants, lstatSync, type Stats, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { MaildropConfig } from '../config.ts'
-import { systemCode } from '../errors.ts'
+import { messageOf, systemCode } from '../errors.ts'
 import { claimsDir, deferredDir, failedDir, heldDir, holdDir, stateDir, untoldDir } from '../spool/layout.ts'
 import { bad, type Check, good } from './check.ts'
 
@@ -59,7 +59,10 @@ function checkDirectory(what: Check['what'], path: string): Check | undefined {
     return good(what, path, 'is not there yet; it will be made')
   }
   if (!stat.isDirectory()) return bad(what, path, 'it is no directory', 'move it away, or configure another place')
-  if (mayUse(path, ALL)) return undefined
+  const refusal = refusalOf(path, ALL)
+  if (refusal === undefined) return undefined
+  if (refusal === 'EROFS')
+    return bad(what, path, 'its file system is read-only', 'mount it for writing, or configure another place')
   return bad(
     what,
     path,
@@ -105,11 +108,13 @@ function lookAt(path: string): Stats | undefined {
   }
 }
 
-function mayUse(path: string, mode: number): boolean {
+const mayUse = (path: string, mode: number): boolean => refusalOf(path, mode) === undefined
+
+function refusalOf(path: string, mode: number): string | undefined {
   try {
     accessSync(path, mode)
-    return true
-  } catch {
-    return false
+    return undefined
+  } catch (error) {
+    return systemCode(error) ?? messageOf(error)
   }
 }

@@ -70,7 +70,8 @@ function describe(daemon: ServeStatus | { readonly problem: string }): void {
     say(`  problem   ${printable(daemon.problem)}`)
     return
   }
-  const { connections, uptime, stalled, backlog, rate } = daemon
+  const { connections, uptime, stalled, backlog, rate, troubles } = daemon
+  for (const { spool, text } of troubles) say(`  trouble   ${printable(`${spool}: ${text}`)}`)
   for (const { relay, destination } of [daemon, ...daemon.relays]) {
     const { state, seconds = 0, reason = '' } = destination
     const trouble = state === 'up' ? '' : ` for ${formatDuration(seconds)}: ${printable(reason)}`

@@ -57,6 +57,8 @@ export interface DaemonStatus {
   readonly rate: ThrottleStatus | undefined
   /** Messages that are due, as far as is known. */
   readonly backlog: number
+  /** Spools that cannot be used, and why. */
+  readonly troubles: readonly { readonly spool: string; readonly text: string }[]
 }
 
 /** Milliseconds that messages in transfer get to finish when the daemon stops. */
@@ -207,6 +209,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         await source.intake.tick()
         if (count % RECOVERY === 0) await takeBack(source)
         source.trouble.end('care')
+        if (source.intake.backlog === 0) source.trouble.end('delivery')
       } catch (error) {
         source.trouble.begin('care', error)
       }
@@ -266,6 +269,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         },
         rate: current.throttle.status,
         backlog: sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy),
+        troubles: sources.flatMap(({ spool, trouble: { text } }) => (text === undefined ? [] : [{ spool, text }])),
       }
     },
     get turns() {
@@ -297,7 +301,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         if (stopping) throw new MaildropError('NOT_RUNNING', 'the daemon was stopped meanwhile')
         const lanes = current.lanes.filter(({ destination }) => destination.status.state !== 'down')
         if (lanes.length === 0) return
-        const sources = lanes.flatMap(lane => lane.sources)
+        const sources = lanes.flatMap(lane => lane.sources).filter(({ trouble }) => trouble.text === undefined)
         if (sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy) > 0) {
           moved = performance.now()
           looks = 0

@@ -141,10 +141,11 @@ function statusOf(started: Date, config: MaildropConfig, daemon: Daemon, stalled
 }
 
 /** One line for whoever looks at the service. */
-function describe({ relay, destination, backlog }: Daemon['status']): string {
+function describe({ relay, destination, backlog, troubles: [trouble] }: Daemon['status']): string {
+  if (trouble !== undefined) return `cannot use ${trouble.spool}`.replace(/\p{Cc}/gu, '?')
   const waiting = backlog === 0 ? 'nothing waits' : `${backlog} waiting`
-  const trouble = destination.reason?.replace(/\p{Cc}/gu, '?')
-  return destination.state === 'up' ? `delivers to ${relay}; ${waiting}` : `cannot use ${relay}: ${trouble}; ${waiting}`
+  const reason = destination.reason?.replace(/\p{Cc}/gu, '?')
+  return destination.state === 'up' ? `delivers to ${relay}; ${waiting}` : `cannot use ${relay}: ${reason}; ${waiting}`
 }
 
 function endingSignal(): Promise<void> {

@@ -12,10 +12,13 @@ export interface Trouble {
   begin(part: Part, error: unknown): void
   /** Something has worked for that part. */
   end(part: Part): void
+  /** What is wrong now. */
+  readonly text: string | undefined
 }
 
 export function openTrouble(spool: string, log: Log): Trouble {
   const kinds = new Map<Part, string>()
+  let text: string | undefined
   return {
     begin(part, error) {
       const known = error instanceof MaildropError ? error : spoolError('use', spool, error)
@@ -23,8 +26,13 @@ export function openTrouble(spool: string, log: Log): Trouble {
       const last = kinds.get(part)
       const said = kind === last || (last === undefined && kinds.size > 0)
       kinds.set(part, kind)
-      if (!said) log.line('trouble', { spool, text: messageOf(known) })
+      if (said) return
+      text = messageOf(known)
+      log.line('trouble', { spool, text })
     },
     end: part => void kinds.delete(part),
+    get text() {
+      return kinds.size === 0 ? undefined : text
+    },
   }
 }

@@ -6,6 +6,8 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
+import type { ServeStatus } from '../../maildrop/daemon/serve.ts'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
 import { MaildropHost, openDatabase } from '../../objects/index.ts'
@@ -13,6 +15,7 @@ import type { Child } from '../support/children.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
 import { mailsIn, makeDue, namesIn, SAMPLE, type TestMaildrop, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
+import { program } from '../support/program.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -170,6 +173,10 @@ t.test(
     // So that it has tried several times.
     await waitFor('another try', () => server.commands.filter(line => line.startsWith('EHLO')).length >= 2)
     t.equal(server.messages.length, 1)
+    const ctl = async (command: string) => await program(drop.home, 'maildrop/bin/maildropctl', [command], drop.env)
+    t.match(await ctl('status'), { code: 0, stdout: /\n {2}trouble {3}.*EROFS; mount the file system for writing/ })
+    t.match(await ctl('configtest'), { code: 1, stderr: /: its file system is read-only; mount it for writing/ })
+    t.match(await ctl('drain'), { code: 1, stdout: /^30 messages left: 30 waiting/ }, 'it returns')
     disk.readOnly(false)
     await drop.drained()
     t.strictSame(server.recipients(), ['first@example.org', ...expected].sort())
@@ -274,10 +281,14 @@ t.test(
     })
     await waitFor('the complaint', () => drop.lines('trouble').length > 0)
     t.match(drop.lines('trouble')[0], /EACCES/)
+    const status = async () =>
+      (await askDaemon(controlPath(join(drop.home, 'var', 'maildrop.pid')), 'status', 10_000)) as ServeStatus
+    t.match((await status()).troubles, [{ spool: drop.spool, text: /EACCES/ }])
     t.strictSame(server.messages, [])
     chmodSync(drop.spool, 0o700)
     await drop.drained()
     t.strictSame(server.recipients(), ['ann@example.org', 'bob@example.org'])
+    await waitFor('the end of it in the status', async () => (await status()).troubles.length === 0)
 
     writeFileSync(join(drop.home, 'draft'), SAMPLE, { mode: 0o600 })
     renameSync(join(drop.home, 'draft'), join(drop.spool, 'secret'))
