@@ -179,7 +179,7 @@ export class Folder extends Persistent implements Container {
       throw new ObjectError('WRONG_TYPE', `'${id}' in ${this.physicalPath}: expected a Persistent object`)
     // what cannot be changed says still where it was
     const returns = isFixed(object) && object.__parent__ === this && object.__name__ === id
-    if (object.__parent__ !== undefined && !returns)
+    if (object.__parent__ !== undefined && !returns && !isLeftOver(object))
       throw new ObjectError(
         'INVALID_ARGUMENT',
         `${physicalPath(object)} is in the tree already; use move() to put it into ${this.physicalPath}`,
@@ -236,6 +236,18 @@ function step(at: Persistent, name: string, path: string, parents: boolean): Per
       `'${path}' cannot be created: ${at.physicalPath} has no folder '${name}'; create it first, or ask for parents (--parents, { parents: true })`,
     )
   return at.add(name, new Folder())
+}
+
+/** Whether a new object only says where it was put by what has been taken back since. */
+function isLeftOver(object: Persistent): boolean {
+  const { __parent__: parent, __name__: name } = object
+  if (object._p_jar !== undefined || !(parent instanceof Folder)) return false
+  try {
+    return parent.get(name as string) !== object
+  } catch (error) {
+    if (error instanceof ObjectError && error.code === 'CONNECTION_CLOSED') return true
+    throw error
+  }
 }
 
 /** Whether an object is stored as it is for good: its class is not registered. */

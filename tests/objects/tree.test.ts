@@ -147,6 +147,31 @@ t.test('of two folders that are put into each other at the same time one stays w
   await db.close()
 })
 
+t.test('a new object that a rollback, an abort or a conflict left over can be added again', async t => {
+  const db = await openDatabase(newLevel())
+  const outside = new Folder()
+  outside.add('in', new Order())
+  let attempts = 0
+  await db.transact(async (app, tx) => {
+    app.title = `attempt ${++attempts}`
+    const savepoint = tx.savepoint()
+    app.add('a', outside)
+    savepoint.rollback()
+    app.add('b', outside)
+    t.equal(await codeOf(() => app.add('c', outside)), 'INVALID_ARGUMENT', 'now it is in the tree')
+    if (attempts === 1) await db.transact(other => void (other.title = 'a conflict'))
+  })
+  t.equal(attempts, 2)
+  const connection = db.open()
+  const kept = connection.root.add('d', new Folder())
+  await connection.transaction.abort()
+  connection.root.add('e', kept)
+  await connection.transaction.commit()
+  connection.close()
+  t.same(await db.transact(app => [app.ids(), app.traverse('/b/in').physicalPath]), [['b', 'e'], '/b/in'])
+  await db.close()
+})
+
 t.test('an object of an unknown class can be deleted, and nothing else', async t => {
   class Lost extends Order {}
   registerClass('tests.Lost', Lost)
