@@ -10,8 +10,8 @@ import { waitFor } from '../support/waiting.ts'
 const SIZE = 100 * 1024 * 1024
 /** Growth of the peak that is allowed, in KiB. */
 const LIMIT = 30 * 1024
-/** The same where the text is taken apart and put together again. */
-const REWRITTEN_LIMIT = 60 * 1024
+/** The same where the text is taken apart and put together again: 16 to 26 MiB as measured; a busy machine collects garbage later. */
+const REWRITTEN_LIMIT = 45 * 1024
 const SMALL = 500
 
 /** A server that counts and hashes what it gets, and keeps none of it. */
