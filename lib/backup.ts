@@ -5,9 +5,8 @@
  * by the process that committed them, and a copy must not do it again. Every record, and every content of a blob, is checked as it is
  * copied: a backup that was made is whole. Later `verify` tells whether it still is.
  */
-import { existsSync } from 'node:fs'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { dirname, relative, resolve } from 'node:path'
 import { blobRow } from './blob.ts'
 import { committedContents, contentOf } from './blob-care.ts'
 import { messageOf, ObjectError } from './errors.ts'
@@ -29,7 +28,7 @@ export interface BackupResult {
 }
 
 /**
- * @param directory must not exist, or be empty
+ * @param directory must not exist, or be empty; not within the database
  * @throws {ObjectError} INVALID_ARGUMENT, DATABASE_CORRUPT, DATABASE_FAILED
  */
 export async function backup(
@@ -38,8 +37,9 @@ export async function backup(
   progress: ((done: number) => void) | undefined,
 ): Promise<BackupResult> {
   const target = resolve(directory)
-  if (existsSync(target) && (await readdir(target)).length > 0)
-    throw new ObjectError('INVALID_ARGUMENT', `${target} is not empty; choose a directory that does not exist yet`)
+  const problem = await unfit(target, storage.location)
+  if (problem !== undefined)
+    throw new ObjectError('INVALID_ARGUMENT', `${target} ${problem}; choose a directory that does not exist yet`)
   const partial = `${target}.partial`
   try {
     await rm(partial, { recursive: true, force: true })
@@ -55,6 +55,15 @@ export async function backup(
     if (error instanceof ObjectError) throw error
     throw new ObjectError('DATABASE_FAILED', `the backup to ${target} failed: ${messageOf(error)}`, { cause: error })
   }
+}
+
+/** @returns why nothing can be copied there */
+async function unfit(target: string, source: string): Promise<string | undefined> {
+  if (!relative(source, target).startsWith('..')) return `is in what is to be copied, ${source}`
+  const found = await stat(target).catch(() => undefined)
+  if (found === undefined) return undefined
+  if (!found.isDirectory()) return 'is not a directory'
+  return (await readdir(target)).length > 0 ? 'is not empty' : undefined
 }
 
 async function copy(

@@ -38,7 +38,14 @@ t.test('a backup is of one state, whatever is committed meanwhile, and can be re
   t.ok(steps.length > 1, 'it tells how far it is')
   t.equal(result.directory, join(home, 'backup'))
   t.same(readdirSync(home).sort(), ['backup', 'live'], 'nothing else is left')
-  await t.rejects(db.backup(join(home, 'backup')), { code: 'INVALID_ARGUMENT', message: /not empty/ })
+  writeFileSync(join(home, 'file'), 'mine')
+  for (const [where, message] of [
+    ['backup', /not empty/],
+    ['file', /not a directory/],
+    ['live', /in what is to be copied/],
+    ['live/backup', /in what is to be copied/],
+  ] as const)
+    await t.rejects(db.backup(join(home, where)), { code: 'INVALID_ARGUMENT', message })
   const last = await db.transact(root => sum(root))
   await db.close()
 
@@ -149,6 +156,6 @@ t.test('a damaged backup is refused, and so is a backup of a damaged database; n
   mkdirSync(join(home, 'empty'))
   const again = await openTestDatabase(join(home, 'live'))
   await again.backup(join(home, 'empty'))
-  t.equal(await codeOf(() => again.backup(join(home, 'live', 'CURRENT', 'x'))), 'DATABASE_FAILED')
+  t.equal(await codeOf(() => again.backup(join(home, 'backup', 'CURRENT', 'x'))), 'DATABASE_FAILED')
   await again.close()
 })
