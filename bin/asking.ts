@@ -1,8 +1,8 @@
 /** Asking on the terminal, before what cannot be typed again is changed. */
-import { createInterface } from 'node:readline/promises'
 
 /** @returns true for yes; anything else, the end of the input too, is no */
 export async function confirmed(question = 'go on?'): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises')
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   try {
     const ended = new Promise<string>(resolve => terminal.once('close', () => resolve('')))

@@ -1,9 +1,7 @@
 /**
  * Makes the manual pages from docs/objtree.md, which a test compares with the commands: `man/objtree.1`, and `man/objtree-NAME.1` for each of
- * them. Run by the build; the pages are in the package and not in version control.
+ * them. The build writes them; they are in the package and not in version control.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 
 /** @param markdown docs/objtree.md. @returns the pages by the names of their files */
 export function manualPages(markdown: string): Map<string, string> {
@@ -81,13 +79,4 @@ function text(plain: string): string {
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
     .replace(/^(\.|')/, '\\&$1')
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const top = new URL('../../', import.meta.url)
-  const directory = new URL('man/', top)
-  rmSync(directory, { recursive: true, force: true })
-  mkdirSync(directory)
-  for (const [file, page] of manualPages(readFileSync(new URL('docs/objtree.md', top), 'utf8')))
-    writeFileSync(new URL(file, directory), page)
 }

@@ -5,13 +5,13 @@
  * What a command is, is said in administration/command.ts; this reads the command line, has the command carried out, and prints.
  */
 import { createRequire } from 'node:module'
-import type Yargs from 'yargs'
 import type { Argv } from 'yargs'
 import type { Command, Listener, Typed } from '../administration/command.ts'
 import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
 import { Output } from '../administration/output.ts'
 import { printable } from '../administration/printable.ts'
 import { run, usageError } from '../maildrop/commands/output.ts'
+import { yargs } from '../maildrop/commands/yargs.ts'
 import { applicationSettings, loadModules } from './application.ts'
 import { confirmed } from './asking.ts'
 import { noteOf } from './note.ts'
@@ -21,65 +21,58 @@ import { argumentsOf, COMMON, declare, optionOptions, usageOf, wrongOption } fro
 
 const NAME = 'objtree'
 
-// as one file, which takes two thirds of the time of its modules
-const yargs = createRequire(import.meta.url)('yargs/yargs') as typeof Yargs
-
 /** @param args what follows the name of the program */
 export async function objtree(args: readonly string[]): Promise<void> {
   if (args[0]?.startsWith('--complete')) return (await import('./completion.ts')).completion(args)
   process.removeAllListeners('warning')
   process.on('warning', ({ message }) => process.stderr.write(`${NAME}: warning: ${oneLine(message)}\n`))
-  const parser = yargs([...args])
-    .scriptName(NAME)
-    .usage('$0 COMMAND\n\nLooks at and changes the object tree.')
-    .parserConfiguration({ 'greedy-arrays': false, 'dot-notation': false, 'parse-numbers': false })
-  for (const [name, option] of Object.entries(COMMON)) parser.option(name, optionOptions(option))
-  const word = firstWord(args)
-  const asked = word !== undefined && isCommand(word) ? word : undefined
-  const command = asked === undefined ? undefined : await loadCommand(asked)
-  addCommands(parser, args, asked, command)
-  await parser
+  const at = placeOfCommand(args)
+  const word = args[at]
+  if (word !== undefined && isCommand(word)) return command(word, args, args.toSpliced(at, 1))
+  const parser = commandLine(NAME, args).usage('$0 COMMAND\n\nLooks at and changes the object tree.')
+  for (const [name, { summary }] of Object.entries(COMMANDS)) parser.command(name, summary)
+  parser
     .example('$0 init', 'create a database in data/objects')
     .example('$0 add MaildropHost /mail/XYZ --parents', 'a mail host in it')
     .example('$0 tree', 'see what is there')
     .epilogue('Exit codes: 0 done, 1 failed, 2 wrong usage.  $0 COMMAND --help tells about a command.')
     .recommendCommands()
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
+    .fail((message, error) => {
+      const problem = message || error.message
+      usageError(NAME, word === undefined ? problem : unknownCommand(word, problem))
+    })
+    .parseSync()
+}
+
+/**
+ * To yargs it is a program of its own, as the help of a command among others is put together even if nobody asks for it.
+ * @param args as they were typed
+ * @param rest the same without the name of the command
+ */
+async function command(name: CommandName, args: readonly string[], rest: readonly string[]): Promise<void> {
+  const command = await loadCommand(name)
+  const program = `${NAME} ${name}`
+  const typed: Typed = commandLine(program, rest)
+    .command(usageOf('$0', command), COMMANDS[name].summary, argv => declare(argv, command))
+    .fail((message, error) => refuse(name, command, message || error.message))
+    .parseSync()
+  const wrong = wrongOption(command, typed)
+  if (wrong !== undefined) usageError(NAME, wrong, program)
+  await run(NAME, () => said(perform(name, command, typed, args)))
+}
+
+function commandLine(program: string, args: readonly string[]): Argv {
+  const parser = yargs([...args])
+    .scriptName(program)
+    .parserConfiguration({ 'greedy-arrays': false, 'dot-notation': false, 'parse-numbers': false })
+  for (const [name, option] of Object.entries(COMMON)) parser.option(name, optionOptions(option))
+  return parser
     .strict()
     .version('version', 'show the version', versionFor(args))
     .help('help', 'show help')
     .alias('help', 'h')
     .locale('en')
-    .fail((message, error) => {
-      const problem = message || error.message
-      if (asked !== undefined && command !== undefined) refuse(asked, command, problem)
-      usageError(NAME, word === undefined ? problem : unknownCommand(word, problem))
-    })
-    .parseAsync()
-}
-
-/** Only the command that is asked for is loaded; the others are names in the help. */
-function addCommands(
-  parser: Argv,
-  args: readonly string[],
-  asked: CommandName | undefined,
-  command: Command | undefined,
-): void {
-  if (asked !== undefined && command !== undefined) {
-    parser.command(
-      usageOf(asked, command),
-      COMMANDS[asked].summary,
-      argv => declare(argv, command),
-      typed => {
-        const wrong = wrongOption(command, typed)
-        return wrong === undefined
-          ? run(NAME, () => said(perform(asked, command, typed, args)))
-          : usageError(NAME, wrong, `${NAME} ${asked}`)
-      },
-    )
-    return
-  }
-  for (const [name, { summary }] of Object.entries(COMMANDS)) parser.command(name, summary)
 }
 
 /** Messages quote files and data: an error is one line all the same, and nothing of it controls the terminal. */
@@ -111,15 +104,15 @@ function versionFor(args: readonly string[]): string {
   return (createRequire(import.meta.url)('maildrophost/package.json') as { version: string }).version
 }
 
-/** The first word that is no option. */
-function firstWord(args: readonly string[]): string | undefined {
+/** Where the first word is that is no option. */
+function placeOfCommand(args: readonly string[]): number {
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!
-    if (!word.startsWith('-')) return word
+    if (!word.startsWith('-')) return i
     const option = COMMON[word.replace(/^--/, '')]
     if (option !== undefined && option.type !== 'boolean') i += 1
   }
-  return undefined
+  return -1
 }
 
 async function perform(name: CommandName, command: Command, typed: Typed, words: readonly string[]): Promise<void> {

@@ -73,7 +73,7 @@ const camelCase = (name: string): string => name.replace(/-(\w)/g, (_, letter: s
 export function declare(argv: Argv, command: Command): Argv {
   for (const positional of command.positionals ?? []) argv.positional(positional.name, positionalOptions(positional))
   for (const [name, option] of Object.entries(optionsOf(command))) argv.option(name, optionOptions(option))
-  for (const [line, meaning] of command.examples) argv.example(`$0 ${line}`, meaning)
+  for (const [line, meaning] of command.examples) argv.example(`objtree ${line}`, meaning)
   return argv
 }
 

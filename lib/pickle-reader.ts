@@ -2,13 +2,10 @@
  * Reads states (lib/pickle.ts has the format). What the bytes claim is believed only as far as they go: nothing is allocated for a
  * length that is not there. Whatever is wrong is thrown as an ordinary Error.
  */
-import { Unpackr } from 'msgpackr'
 import { nameIn } from './names.ts'
 import type { Resolve } from './pickle.ts'
+import { LEAF_TYPES, unpackLeaf } from './pickle-leaves.ts'
 import { FIXEXT_1, fromSpecial, Graph, Node, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
-
-/** Reads the rarer values: bigints, dates, typed arrays. */
-const unpackr = new Unpackr({ useRecords: false, moreTypes: true, int64AsType: 'bigint', copyBuffers: true })
 
 export class StateReader {
   private bytes!: Buffer
@@ -226,10 +223,10 @@ export class StateReader {
     return this.leaf(type, start)
   }
 
-  /** A value of msgpackr's, which began at `start`. */
+  /** A rarer value, which began at `start`. */
   private leaf(type: number, start: number): unknown {
     if (!LEAF_TYPES.includes(type)) throw new Error(`extension type ${type}`)
-    return unpackr.unpack(this.bytes.subarray(start, this.at))
+    return unpackLeaf(this.bytes.subarray(start, this.at))
   }
 
   private byte(): number {
@@ -251,7 +248,5 @@ export class StateReader {
   }
 }
 
-/** msgpackr's extension types for bigints, typed arrays and dates. */
-export const LEAF_TYPES = [0x42, 0x74, 0xff]
 /** Deeper than what can be written is no state. A special and the pairs in it count twice. */
 const MAX_DEPTH = 1000

@@ -6,10 +6,10 @@
  * The bytes go into a slab that many states share, each behind room for the header of its record; what was handed out is never
  * written again. Paths are put together only for messages.
  */
-import { Packr } from 'msgpackr'
 import { ObjectError } from './errors.ts'
 import { cellOf, type Persistent, type State } from './persistent.ts'
 import type { Place, Refer } from './pickle.ts'
+import { packLeaf } from './pickle-leaves.ts'
 import { FIXEXT_1, type Kind, MAX_SPARSE, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
 
 const SLAB = 64 * 1024
@@ -20,8 +20,6 @@ const MAX_DEPTH = 200
 /** Texts up to this length are written character by character. */
 const SHORT = 40
 
-/** Writes the rarer values: bigints, dates, typed arrays. */
-const packr = new Packr({ useRecords: false, moreTypes: true, int64AsType: 'bigint', useBigIntExtension: true })
 const LEAVES = new Set<unknown>(
   [
     ...[Date, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array],
@@ -166,7 +164,7 @@ export class StateWriter implements Place {
         slab[at++] = 0
         return
       case 'bigint':
-        this.raw(packr.pack(value))
+        this.raw(packLeaf(value))
         return
     }
     if (value === null) {
@@ -252,7 +250,7 @@ export class StateWriter implements Place {
       this.bytes(value as Uint8Array)
     } else if (LEAVES.has(prototype)) {
       if (prototype === Date.prototype) this.assertBare(value, 'Date')
-      this.raw(packr.pack(value))
+      this.raw(packLeaf(value))
     } else throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name || '(unknown)'}`)
   }
 

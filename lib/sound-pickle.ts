@@ -8,7 +8,7 @@
 import { ObjectError } from './errors.ts'
 import { asState } from './persistent.ts'
 import { pickle, type Reference, unpickle } from './pickle.ts'
-import { LEAF_TYPES } from './pickle-reader.ts'
+import { LEAF_TYPES } from './pickle-leaves.ts'
 import { REFERENCE, SPECIAL } from './pickle-values.ts'
 
 /**

@@ -1,9 +1,12 @@
-/** Who may import whom (ARCHITECTURE.md, "The rooms"), and that declared and used packages agree. */
-import { readdirSync, readFileSync } from 'node:fs'
+/** Who may import whom (ARCHITECTURE.md, "The rooms"), that declared and used packages agree, and what the programs load. */
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import t from 'tap'
+import { directory } from './support/program.ts'
 
 const TOP = fileURLToPath(new URL('..', import.meta.url))
 
@@ -137,4 +140,60 @@ t.test('the packages that are used are declared, and those declared are used', a
     ].sort(),
     Object.keys(devDependencies!).sort(),
   )
+})
+
+/** Node takes nearly a millisecond for each; there are about twelve, and unbundled there would be 150. */
+const MOST_FILES = 20
+
+/** Runs something in a directory. @returns how many files of ours were loaded, and the packages named in package.json that were */
+async function loadedBy(cwd: string, args: readonly string[]): Promise<{ files: number; packages: string[] }> {
+  const coverage = join(cwd, 'coverage')
+  const env = { PATH: process.env.PATH, HOME: cwd, NODE_V8_COVERAGE: coverage }
+  await promisify(execFile)(process.execPath, args, { cwd, env }).catch(error => {
+    // status says no with its exit code
+    if (error.stderr !== '') throw error
+  })
+  const urls = readdirSync(coverage).flatMap(file =>
+    (JSON.parse(readFileSync(join(coverage, file), 'utf8')) as { result: { url: string }[] }).result.map(
+      ({ url }) => url,
+    ),
+  )
+  rmSync(coverage, { recursive: true })
+  const names = urls.map(url => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1])
+  const { dependencies } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { dependencies: object }
+  return {
+    files: urls.filter(url => url.startsWith(pathToFileURL(join(TOP, 'dist')).href)).length,
+    packages: Object.keys(dependencies).filter(name => names.includes(name)),
+  }
+}
+
+t.test('a program loads what it uses, in few files', async t => {
+  const cwd = await directory(t)
+  const objtree = join(TOP, 'bin', 'objtree')
+  const imported = (room: string) => [
+    '--input-type=module',
+    '--eval',
+    `import ${JSON.stringify(join(TOP, 'dist', room, 'index.js'))}`,
+  ]
+  const cases: [args: string[], packages: string[]][] = [
+    [
+      [objtree, 'init'],
+      ['abstract-level', 'level', 'yargs'],
+    ],
+    [
+      [objtree, 'ls'],
+      ['abstract-level', 'level', 'yargs'],
+    ],
+    [[join(TOP, 'maildrop', 'bin', 'maildropctl'), 'status'], ['yargs']],
+    [imported('objects'), []],
+    [imported('lib'), []],
+    [imported('templates'), []],
+    [imported('maildrop'), []],
+  ]
+  for (const [args, expected] of cases) {
+    const { files, packages } = await loadedBy(cwd, args)
+    const what = args.join(' ')
+    t.same(packages, expected, what)
+    t.ok(files > 0 && files <= MOST_FILES, `${what}: ${files} files`)
+  }
 })

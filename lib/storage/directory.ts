@@ -6,8 +6,9 @@
  */
 import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { Level as LevelDirectory } from 'level'
+import type * as LevelModule from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import { damagedTable, RECOVERY } from './damage.ts'
 import { finishExchange } from './exchange.ts'
@@ -16,6 +17,9 @@ import { lockHolder } from './lock-holder.ts'
 import { Witness } from './witness.ts'
 
 const openHere = new Set<string>()
+
+/** By `require`, since it is CommonJS: imported, Node would look through its files for the names that they export. */
+const levelDirectory = () => (createRequire(import.meta.url)('level') as typeof LevelModule).Level
 
 /**
  * @param directory absolute path
@@ -97,9 +101,10 @@ const isOfDatabase = (name: string): boolean => /^MANIFEST-|\.ldb$|^COMMITTED$/.
 
 /** Has LevelDB make a new list of its files. */
 const repair = (directory: string): Promise<void> =>
-  (LevelDirectory as unknown as { repair(directory: string): Promise<void> }).repair(directory)
+  (levelDirectory() as unknown as { repair(directory: string): Promise<void> }).repair(directory)
 
 async function opened(directory: string, createIfMissing: boolean): Promise<Level> {
+  const LevelDirectory = levelDirectory()
   const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',

@@ -4,51 +4,105 @@
  * Exit codes: 0 done, 1 failed (also: start when it runs already, status when it does not, drain when something is left),
  * 2 wrong usage.
  */
-import yargs, { type Argv } from 'yargs'
+import type { Argv } from 'yargs'
 import { loadConfig, type MaildropConfig } from '../config.ts'
 import { CONFIG_KEY_NAMES } from '../keys.ts'
 import type { Operation } from '../spool/operations.ts'
 import { withChoice } from './choice.ts'
-import { configtest } from './configtest.ts'
-import { drain, flush, reload } from './control.ts'
-import { type LogOptions, log, MAX_LOG_BYTES } from './log.ts'
-import { type OperateOptions, operation } from './operate.ts'
+import { type LogOptions, MAX_LOG_BYTES } from './log.ts'
+import type { OperateOptions } from './operate.ts'
 import { run, usageError, warn } from './output.ts'
-import { type QueueOptions, queue } from './queue.ts'
-import { type ShowOptions, show } from './show.ts'
-import { restart, start, stop } from './start-stop.ts'
-import { status } from './status.ts'
+import type { QueueOptions } from './queue.ts'
+import type { ShowOptions } from './show.ts'
+import { yargs } from './yargs.ts'
+
+type Work<Options> = (config: MaildropConfig, options: Options) => Promise<void>
+
+// what a command needs is loaded when it is asked for
+const startStop = () => import('./start-stop.ts')
+const control = () => import('./control.ts')
 
 /** @param args what follows the name of the program */
 export async function maildropctl(args: readonly string[]): Promise<void> {
   const name = 'maildropctl'
   const act =
-    <Options extends Common>(work: (config: MaildropConfig, options: Options) => Promise<void>) =>
+    <Options extends Common>(work: () => Promise<Work<Options>>) =>
     (options: Options): Promise<void> =>
-      run(name, () => work(load(name, options.config), options))
-  const operate = (what: Operation) => act<Common & OperateOptions>(operation(name, what))
+      run(name, async () => (await work())(load(name, options.config), options))
+  const operate = (what: Operation) =>
+    act<Common & OperateOptions>(async () => (await import('./operate.ts')).operation(name, what))
   await base(name, args)
     .usage('$0 COMMAND\n\nControls the daemon that delivers the mail of a spool.')
-    .command('start', 'start the daemon', plain, act(start))
-    .command('stop', 'stop the daemon; it finishes what it has begun', plain, act(stop))
-    .command('restart', 'stop the daemon, if it runs, and start it', plain, act(restart))
-    .command('reload', 'make the daemon read its configuration again', plain, act(reload))
-    .command('status', 'say whether the daemon runs, and how much mail there is', json, act<WithJson>(status))
+    .command(
+      'start',
+      'start the daemon',
+      plain,
+      act(async () => (await startStop()).start),
+    )
+    .command(
+      'stop',
+      'stop the daemon; it finishes what it has begun',
+      plain,
+      act(async () => (await startStop()).stop),
+    )
+    .command(
+      'restart',
+      'stop the daemon, if it runs, and start it',
+      plain,
+      act(async () => (await startStop()).restart),
+    )
+    .command(
+      'reload',
+      'make the daemon read its configuration again',
+      plain,
+      act(async () => (await control()).reload),
+    )
+    .command(
+      'status',
+      'say whether the daemon runs, and how much mail there is',
+      json,
+      act<WithJson>(async () => (await import('./status.ts')).status),
+    )
     .command(
       'configtest',
       'check directories, and log in to the server; sends nothing',
       json,
-      act<WithJson>(configtest),
+      act<WithJson>(async () => (await import('./configtest.ts')).configtest),
     )
-    .command('queue', 'list the messages in the spool', queueOptions, act<Common & QueueOptions>(queue))
-    .command('show <id>', 'print what is known about a message', showOptions, act<Common & ShowOptions>(show))
+    .command(
+      'queue',
+      'list the messages in the spool',
+      queueOptions,
+      act<Common & QueueOptions>(async () => (await import('./queue.ts')).queue),
+    )
+    .command(
+      'show <id>',
+      'print what is known about a message',
+      showOptions,
+      act<Common & ShowOptions>(async () => (await import('./show.ts')).show),
+    )
     .command('retry [ids..]', 'make messages due now, also failed ones', operateOptions, operate('retry'))
     .command('hold [ids..]', 'keep messages back', operateOptions, operate('hold'))
     .command('release [ids..]', 'let messages go that are held', operateOptions, operate('release'))
     .command('delete [ids..]', 'delete messages for good', deleteOptions, operate('delete'))
-    .command('flush', 'make deferred messages due now', plain, act(flush))
-    .command('drain', 'deliver what can be delivered now, and return; 1 if anything is left', plain, act(drain))
-    .command('log', 'print the last part of the log', logOptions, act<Common & LogOptions>(log))
+    .command(
+      'flush',
+      'make deferred messages due now',
+      plain,
+      act(async () => (await control()).flush),
+    )
+    .command(
+      'drain',
+      'deliver what can be delivered now, and return; 1 if anything is left',
+      plain,
+      act(async () => (await control()).drain),
+    )
+    .command(
+      'log',
+      'print the last part of the log',
+      logOptions,
+      act<Common & LogOptions>(async () => (await import('./log.ts')).log),
+    )
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .example('$0 start', 'start with the configuration found')
     .example('$0 --config /etc/maildrop queue', 'list what is waiting, and why')
@@ -70,7 +124,7 @@ export async function startMaildrop(args: readonly string[]): Promise<void> {
     .example('DEBUG=1 $0', 'stay in the foreground and print the log')
     .epilogue(KEYS)
     .parseAsync()
-  await run(name, () => start(load(name, argv.config)))
+  await run(name, async () => (await startStop()).start(load(name, argv.config)))
 }
 
 export async function stopMaildrop(args: readonly string[]): Promise<void> {
@@ -80,7 +134,7 @@ export async function stopMaildrop(args: readonly string[]): Promise<void> {
     .demandCommand(0, 0, '', 'no arguments are expected')
     .example('$0', 'stop the daemon of the configuration found')
     .parseAsync()
-  await run(name, () => stop(load(name, argv.config)))
+  await run(name, async () => (await startStop()).stop(load(name, argv.config)))
 }
 
 /** The end of the help texts. */

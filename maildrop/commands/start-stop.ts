@@ -4,13 +4,12 @@
 import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
 import { startDetached, stopDaemon } from '../daemon/control.ts'
-import { serve } from '../daemon/serve.ts'
-import { relayName } from '../delivery/relay.ts'
 import { say } from './output.ts'
 
 /** Starts the daemon: detached, or in the foreground until it is stopped if the configuration says so. */
 export async function start(config: MaildropConfig): Promise<void> {
   if (config.debug || config.supervised) {
+    const { serve } = await import('../daemon/serve.ts')
     await serve(config, () => config.debug && describe(config, process.pid))
     process.exit(0)
   }
@@ -36,7 +35,7 @@ function describe(config: MaildropConfig, pid: number): void {
   say(`  config  ${config.file}`)
   say(
     config.capture === undefined
-      ? `  server  ${relayName(config)}`
+      ? `  server  ${config.smtp.host}:${config.smtp.port}`
       : `  capture ${captureName(config.capture)}: nothing is sent`,
   )
 }

@@ -13,20 +13,14 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { basename, dirname } from 'node:path'
-import { z } from 'zod'
 import { isMaildropErrorCode, MaildropError, messageOf, systemCode } from '../errors.ts'
+import type { Response } from './control-shape.ts'
 
 export const CONTROL_COMMANDS = ['status', 'reload', 'flush', 'drain'] as const
 export type ControlCommand = (typeof CONTROL_COMMANDS)[number]
 
 /** What the daemon does when asked. */
 export type ControlHandler = (command: ControlCommand) => Promise<unknown>
-
-const Request = z.strictObject({ command: z.enum(CONTROL_COMMANDS) })
-const Response = z.union([
-  z.object({ ok: z.literal(true), result: z.unknown() }),
-  z.object({ ok: z.literal(false), code: z.string(), message: z.string() }),
-])
 
 /** Longest request, longest response, in characters. */
 const MAX_REQUEST = 4096
@@ -103,8 +97,9 @@ function converse(socket: Socket, handle: ControlHandler): void {
   socket.on('end', () => answering.then(() => socket.end()))
 }
 
-async function answerTo(line: string, handle: ControlHandler): Promise<z.infer<typeof Response>> {
+async function answerTo(line: string, handle: ControlHandler): Promise<Response> {
   try {
+    const { Request } = await import('./control-shape.ts')
     const request = Request.safeParse(parsed(line))
     if (!request.success) {
       const message = `expected {"command":…} with one of ${CONTROL_COMMANDS.join(', ')}`
@@ -155,6 +150,7 @@ export async function askDaemon(path: string, command: ControlCommand, patience 
     })
     socket.write(`${JSON.stringify({ command })}\n`)
   })
+  const { Response } = await import('./control-shape.ts')
   const response = Response.safeParse(parsed(line))
   if (!response.success) throw new MaildropError('CONTROL_FAILED', `${path}: the answer is not one of a daemon`)
   if (response.data.ok) return response.data.result

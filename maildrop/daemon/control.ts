@@ -9,8 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
 import { MaildropError, systemCode } from '../errors.ts'
 import { liveness } from '../process-identity.ts'
-import { STOP_GRACE } from './daemon.ts'
-import { DETACHED_ENTRY, type StartReport } from './detached.ts'
+import type { StartReport } from './detached.ts'
+import { STOP_GRACE } from './grace.ts'
 import { readPidFile } from './pid-file.ts'
 
 /** Milliseconds that a daemon gets to become ready, or to go beyond its own grace period. */
@@ -26,6 +26,7 @@ export async function startDetached(config: MaildropConfig): Promise<number> {
   if (found.kind === 'running') {
     throw new MaildropError('ALREADY_RUNNING', `already running with pid ${found.identity.pid} (${config.pidFile})`)
   }
+  const { DETACHED_ENTRY } = await import('./detached.ts')
   const child = spawn(process.execPath, [...process.execArgv, DETACHED_ENTRY, config.file], {
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -17,6 +17,7 @@ import { ensureSpool } from '../spool/layout.ts'
 import { flushSpool } from '../spool/operations.ts'
 import { type Destination, type DestinationStatus, openDestination } from './destination.ts'
 import { type FailureHook, openFailureHook } from './failure-hook.ts'
+import { STOP_GRACE } from './grace.ts'
 import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
@@ -60,9 +61,6 @@ export interface DaemonStatus {
   /** Spools that cannot be used, and why. */
   readonly troubles: readonly { readonly spool: string; readonly text: string }[]
 }
-
-/** Milliseconds that messages in transfer get to finish when the daemon stops. */
-export const STOP_GRACE = 20_000
 
 /** In milliseconds. */
 export interface Timing {

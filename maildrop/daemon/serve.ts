@@ -11,8 +11,6 @@
  */
 import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
-// at once: a process that has run out of files could not load it later
-import '../spool/state-shape.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
 import { type Daemon, startDaemon, TIMING } from './daemon.ts'
 import { type Log, observed, openLog } from './log.ts'
@@ -30,6 +28,8 @@ import { openSupervisor } from './systemd.ts'
  */
 export async function serve(config: MaildropConfig, ready: () => unknown, timing = TIMING): Promise<void> {
   process.umask(0o077)
+  // a process that has run out of files could not load them later
+  await Promise.all([import('../spool/state-shape.ts'), import('./control-shape.ts')])
   const started = new Date()
   const stall: Stall = openStall(() => log)
   const metrics: Metrics = openMetrics(

@@ -64,13 +64,26 @@ t.test('the package contains what is needed and nothing else', async t => {
     ...Object.keys(COMMANDS).map(name => `man/objtree-${name}.1`),
   ]
   t.same(files.filter(file => !file.startsWith('dist/')).sort(), expected.sort())
-  const sources = ['lib', 'objects', 'templates', 'maildrop', 'administration', 'bin'].flatMap(room =>
+  const compiled = files.filter(file => file.startsWith('dist/'))
+  const types = ['lib', 'objects', 'templates', 'maildrop'].flatMap(room =>
     readdirSync(join(TOP, room), { recursive: true, encoding: 'utf8' })
       .filter(file => file.endsWith('.ts'))
-      .map(file => `dist/${room}/${file.slice(0, -3)}`),
+      .map(file => `dist/${room}/${file.slice(0, -3)}.d.ts`),
   )
-  const compiled = files.filter(file => file.startsWith('dist/'))
-  t.same(compiled.sort(), sources.flatMap(file => [`${file}.js`, `${file}.d.ts`]).sort())
+  const entries = [
+    'dist/bin/objtree.js',
+    'dist/lib/index.js',
+    'dist/maildrop/commands/maildropctl.js',
+    'dist/maildrop/daemon/detached.js',
+    'dist/maildrop/index.js',
+    'dist/objects/index.js',
+    'dist/templates/index.js',
+  ]
+  t.same(compiled.filter(file => !file.startsWith('dist/chunks/')).sort(), [...types, ...entries].sort())
+  t.same(
+    compiled.filter(file => file.startsWith('dist/chunks/') && !file.endsWith('.js')),
+    [],
+  )
 })
 
 t.test('the tour of the README works with the packed package, word for word', async t => {
