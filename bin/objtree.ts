@@ -10,7 +10,7 @@ import type { Command, Listener, Typed } from '../administration/command.ts'
 import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
 import { Output } from '../administration/output.ts'
 import { printable } from '../administration/printable.ts'
-import { run, usageError } from '../maildrop/commands/output.ts'
+import { lostOutput, run, usageError } from '../maildrop/commands/output.ts'
 import { yargs } from '../maildrop/commands/yargs.ts'
 import { applicationSettings, loadModules } from './application.ts'
 import { confirmed } from './asking.ts'
@@ -125,7 +125,7 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
   const line = process.stderr.isTTY ? new ProgressLine() : undefined
   const interrupted = new AbortController()
   const interrupt = () => interrupted.abort(new Error('interrupted'))
-  const unread = () => interrupted.abort(new Error('nobody reads the output any more'))
+  const unread = () => interrupted.abort(new Error(lostOutput(process.stdout.errored)))
   const listener: Listener = {
     watched: line !== undefined,
     progress: state => line?.update(state),

@@ -35,14 +35,28 @@ export function fail(name: string, text: string): void {
   process.exitCode = 1
 }
 
-/** Runs a command and sets the exit code. */
+/** Runs a command and sets the exit code. Who reads no more of the output is let go; output that cannot be written is a failure. */
 export async function run(name: string, command: () => Promise<void>): Promise<void> {
-  process.stdout.on('error', () => undefined)
+  let said = false
+  process.stdout.on('error', error => {
+    if (isUnread(error) || said) return
+    said = true
+    fail(name, lostOutput(error))
+  })
   try {
     await command()
   } catch (error) {
-    fail(name, messageOf(error))
+    if (!said) fail(name, messageOf(error))
+    said = true
   }
+}
+
+const isUnread = (error: Error): boolean => (error as NodeJS.ErrnoException).code === 'EPIPE'
+
+/** Why the output cannot be written. */
+export function lostOutput(error: Error | null): string {
+  if (error === null || isUnread(error)) return 'nobody reads the output any more'
+  return `the output cannot be written: ${error.message}`
 }
 
 /** Wrong usage: one line that says what, and where help is. @param helper whose `--help` tells about it */

@@ -231,6 +231,15 @@ t.test('wrong usage exits with 2 and points to the help', async t => {
     t.match(await ok([command, '--help']), /Examples:\n/, `${command} --help has an example`)
 })
 
+t.test('output that cannot be written is a failure; a reader that has gone is none', async t => {
+  const { cwd, ok } = await objtreeUser(t)
+  await ok(['add', 'Folder', '/f'])
+  const sh = (line: string) => program(cwd, 'sh', ['-c', line.replace('objtree', join(TOP, 'bin', 'objtree'))])
+  for (const line of ['objtree ls > /dev/full', 'objtree export /f > /dev/full'])
+    t.match(await sh(line), { code: 1, stderr: /^objtree: the output cannot be written: ENOSPC[^\n]*\n$/ }, line)
+  t.match(await sh('objtree log | true'), { code: 0, stderr: '' })
+})
+
 t.test('a spool that cannot be written is a warning: the mail is committed and waits in the database', async t => {
   const { ok, run, cwd } = await objtreeUser(t)
   await ok(['add', 'MaildropHost', '/mail/XYZ', '--parents'])
