@@ -5,8 +5,9 @@
  * by the process that committed them, and a copy must not do it again. Every record, and every content of a blob, is checked as it is
  * copied: a backup that was made is whole. Later `verify` tells whether it still is.
  */
+import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { dirname, relative, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { blobRow } from './blob.ts'
 import { committedContents, contentOf } from './blob-care.ts'
 import { messageOf, ObjectError } from './errors.ts'
@@ -129,7 +130,15 @@ async function openStorage(directory: string): Promise<Storage> {
  * @param to must not exist, or be empty
  */
 export async function restoreDatabase(from: string, to: string): Promise<BackupResult> {
-  const storage = await openStorage(resolve(from))
+  const source = resolve(from)
+  // without them nothing tells LevelDB's damaged files before LevelDB reads them, and it may end the process
+  for (const name of ['TABLES', 'COMMITTED'])
+    if (existsSync(join(source, 'CURRENT')) && !existsSync(join(source, name)))
+      throw new ObjectError(
+        'DATABASE_CORRUPT',
+        `${source} is no whole backup: its file ${name} is missing; take another`,
+      )
+  const storage = await openStorage(source)
   try {
     return await backup(storage, to, undefined)
   } finally {
