@@ -35,9 +35,18 @@ function read(file) {
 async function compile(url, text, kept) {
   const { transform } = await import('esbuild')
   const { code } = await transform(text, { ...OPTIONS, sourcefile: url })
-  const draft = new URL(`${kept}.${process.pid}`)
-  mkdirSync(CACHE, { recursive: true })
-  writeFileSync(draft, code)
-  renameSync(draft, kept)
+  keep(kept, code)
   return code
+}
+
+/** As far as the process may write there: a test's daemon of another user may not. */
+function keep(kept, code) {
+  const draft = new URL(`${kept}.${process.pid}`)
+  try {
+    mkdirSync(CACHE, { recursive: true })
+    writeFileSync(draft, code)
+    renameSync(draft, kept)
+  } catch {
+    return
+  }
 }
