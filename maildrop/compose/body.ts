@@ -42,8 +42,10 @@ export const CHARSETS: readonly string[] = [
 export function encodeBody({ headers, body }: Draft, options: BodyOptions): { headers: Header[]; content: Buffer } {
   const type = readType(headers, options)
   const declared = headerValue(headers, 'content-transfer-encoding').toLowerCase()
-  const composite = /^(multipart|message)\//.test(type.value)
-  const encoded = composite || !['', '7bit', '8bit'].includes(declared)
+  const encoded = COMPOSITE.test(type.value) || !['', '7bit', '8bit'].includes(declared)
+  if (encoded || (options.type !== undefined && COMPOSITE.test(readType(headers, {}).value))) {
+    checkDescription(headers, options)
+  }
   const wanted = checkEncoding(options.encode)
   const versioned = addHeader(headers, 'MIME-Version', '1.0')
   if (encoded) {
@@ -60,6 +62,27 @@ export function encodeBody({ headers, body }: Draft, options: BodyOptions): { he
   const content = transferEncode(text, encoding)
   const typed = addHeader(versioned, 'Content-Type', buildHeaderValue(type))
   return { headers: addHeader(typed, 'Content-Transfer-Encoding', encoding), content }
+}
+
+/** Types whose bodies are parts, or a message, of their own (RFC 2046 section 5). */
+const COMPOSITE = /^(multipart|message)\//
+
+/**
+ * For a body that is as it is: its headers say what it is, and nothing else may.
+ * @throws {ComposeError} BAD_ENCODING if the options say something else
+ */
+export function checkDescription(headers: readonly Header[], options: BodyOptions): void {
+  const found = readType(headers, {})
+  const { type, charset } = options
+  const [name, asked, is] =
+    type !== undefined && type.toLowerCase() !== found.value
+      ? ['type', type, found.value]
+      : charset !== undefined && charset.toLowerCase() !== found.params.charset
+        ? ['charset', charset, `${found.value}${found.params.charset ? ` in ${found.params.charset}` : ''}`]
+        : []
+  if (name === undefined) return
+  const text = `${name}: cannot make ${JSON.stringify(asked)} of what is ${is} already; leave '${name}' out`
+  throw new ComposeError('BAD_ENCODING', text)
 }
 
 /** Sets a header unless it has that value already, and so may keep its lines. */

@@ -6,7 +6,7 @@
  * for it, unless the caller allows it. A field that is not known is refused, not ignored.
  */
 import MailComposer, { type MailComposerOptions } from 'nodemailer/lib/mail-composer'
-import type { Encoding } from './body.ts'
+import { type BodyOptions, checkDescription } from './body.ts'
 import { ComposeError } from './errors.ts'
 import { type HeaderPart, shown } from './header-parts.ts'
 import { type Header, removeHeaders } from './headers.ts'
@@ -73,14 +73,13 @@ const CONTENT_FIELDS = [
 /** What lies outside a message object. */
 export type Outside = 'files' | 'urls'
 
-interface ContentOptions {
-  /** The transfer encoding asked for; nodemailer applies it to the text parts. */
-  readonly encode?: Encoding | undefined
+/** nodemailer applies the transfer encoding to the text; type and charset are for a text alone. */
+interface ContentOptions extends BodyOptions {
   /** What the message may take its contents from (`path`, `href`). */
   readonly allow?: readonly Outside[] | undefined
 }
 
-/** @throws {ComposeError} BAD_MESSAGE */
+/** @throws {ComposeError} BAD_MESSAGE, BAD_ENCODING */
 export async function readMessageObject(message: MessageObject, options: ContentOptions): Promise<Draft> {
   for (const field of Object.keys(message))
     if (!(field in HEADER_FIELDS) && !['headers', 'list', ...CONTENT_FIELDS].includes(field))
@@ -88,7 +87,9 @@ export async function readMessageObject(message: MessageObject, options: Content
         'BAD_MESSAGE',
         `the message object has a field '${field}', which is none of ${[...Object.keys(HEADER_FIELDS), 'headers', 'list', ...CONTENT_FIELDS].join(', ')}`,
       )
-  const { headers, body } = onlyText(message) ?? (await readContent(message, options))
+  const text = onlyText(message)
+  const { headers, body } = text ?? (await readContent(message, options))
+  if (text === undefined) checkDescription(headers, options)
   return {
     headers: [
       ...namedHeaders(message),

@@ -206,6 +206,39 @@ t.test('the type of the body can be given', async t => {
   await t.rejects(compose('x', { to: 'a@b.c', from: 'a@b.c', type: 'text/html\r\nBcc: x@y.z' }), { code: 'BAD_HEADER' })
 })
 
+t.test('a message that says itself what it is cannot be made something else', async t => {
+  const parts = 'Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n'
+  const encoded = 'Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\nSMO2\n'
+  const attached = { text: 'x', attachments: [{ filename: 'a.txt', content: 'x' }] }
+  const refused: [MessageInput, Partial<ComposeOptions>, RegExp][] = [
+    [
+      { text: 'ö', html: '<b>ö</b>' },
+      { type: 'text/html' },
+      /type: .*"text\/html".* multipart\/alternative .*leave 'type' out/,
+    ],
+    [{ text: 'ö', html: '<b>ö</b>' }, { type: 'multipart/mixed' }, /type/],
+    [{ text: 'ö', html: '<b>ö</b>' }, { charset: 'iso-8859-1' }, /charset: .*leave 'charset' out/],
+    [{ text: 'x', html: '<b>x</b>' }, { encode: 'base64' }, /encode/],
+    [{ html: '<b>x</b>' }, { type: 'text/plain' }, /type/],
+    [{ html: '<b>x</b>' }, { charset: 'iso-8859-1' }, /charset/],
+    [attached, { type: 'text/plain' }, /type/],
+    [attached, { charset: 'utf-8' }, /charset/],
+    [parts, { type: 'text/html' }, /type/],
+    [parts, { charset: 'utf-8' }, /charset/],
+    [encoded, { type: 'text/html' }, /type/],
+    [encoded, { charset: 'iso-8859-1' }, /charset: .*text\/plain in utf-8/],
+    ['a text', { type: 'multipart/mixed' }, /type/],
+    ['a text', { type: 'message/rfc822' }, /type/],
+  ]
+  for (const [message, options, text] of refused) {
+    const what = `${JSON.stringify(message)} ${JSON.stringify(options)}`
+    await t.rejects(compose(message, { ...PLACES, ...options }), { code: 'BAD_ENCODING', message: text }, what)
+  }
+  await compose({ text: 'ö', html: '<b>ö</b>' }, { ...PLACES, type: 'multipart/alternative' })
+  await compose({ html: '<b>ö</b>' }, { ...PLACES, type: 'text/html', charset: 'UTF-8', encode: 'base64' })
+  await compose(encoded, { ...PLACES, type: 'Text/Plain', charset: 'utf-8' })
+})
+
 t.test("nodemailer's message object is composed, attachments and all", async t => {
   const { mail, envelope, wire } = await composed({
     from: { name: 'Shöp', address: 'shop@example.org' },
