@@ -109,6 +109,10 @@ t.test('only lib/storage knows LevelDB', async t => {
     if (/level/.test(target) && !isFile(target)) t.match(file, /^lib\/storage\//, `${file} imports ${target}`)
 })
 
+t.test('properties have the one seed', async t => {
+  for (const { file, target } of testImports) if (target === 'fast-check') t.equal(file, 'tests/support/properties.ts')
+})
+
 t.test('the packages that are used are declared, and those declared are used', async t => {
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as Record<
     string,

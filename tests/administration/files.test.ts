@@ -2,7 +2,6 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
 import t from 'tap'
 import { attributesOf, decode, encode, type Json } from '../../administration/files/attributes.ts'
@@ -21,6 +20,7 @@ import {
   registerClass,
   Template,
 } from '../../objects/index.ts'
+import { fc } from '../support/properties.ts'
 
 const NAMES = [
   'a',

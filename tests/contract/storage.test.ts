@@ -4,7 +4,7 @@
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,11 +16,12 @@ import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
 import { LOADER } from '../support/children.ts'
 import { newLevel } from '../support/database.ts'
+import { removeDirectory } from '../support/program.ts'
 import { storageContract } from './storage.ts'
 
 t.test('over LevelDB on disk', async t => {
   const home = await mkdtemp(join(tmpdir(), 'storage-'))
-  t.teardown(() => rm(home, { recursive: true }))
+  t.teardown(() => removeDirectory(home))
   let count = 0
   const open = async (directory: string) => {
     const { level, witness } = await openDirectory(directory, { create: true })
@@ -112,7 +113,7 @@ t.test('through a storage that wraps another', async t => {
 
 t.test('through the socket of a process that has it open', async t => {
   const home = await mkdtemp(join(tmpdir(), 'storage-'))
-  t.teardown(() => rm(home, { recursive: true }))
+  t.teardown(() => removeDirectory(home))
   const host = fork(fileURLToPath(new URL('../support/guest-host.ts', import.meta.url)), { execArgv: [LOADER] })
   t.teardown(() => host.kill('SIGKILL'))
   await once(host, 'message')

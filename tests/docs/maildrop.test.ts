@@ -1,5 +1,5 @@
 /** docs/maildrop.md and the program agree, in both directions: keys, commands, options, events, fields, metrics; its sessions run. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -7,7 +7,7 @@ import { LOG_EVENTS, LOG_FIELDS } from '../../maildrop/daemon/log-events.ts'
 import { openMeters } from '../../maildrop/daemon/meters.ts'
 import { CONFIG_KEYS, type ConfigKey } from '../../maildrop/index.ts'
 import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
-import { program, TOP } from '../support/program.ts'
+import { program, removeDirectory, TOP } from '../support/program.ts'
 import { blocksOf, follow } from '../support/readme.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -178,7 +178,7 @@ t.test('the sessions print what stands there', async t => {
   const cwd = mkdtempSync(join(tmpdir(), 'guide-'))
   t.teardown(async () => {
     await program(cwd, 'maildrop/bin/stop_maildrop', [])
-    rmSync(cwd, { recursive: true, force: true })
+    await removeDirectory(cwd)
   })
   const env = { PATH: `${join(TOP, 'maildrop', 'bin')}:${process.env.PATH}`, HOME: cwd }
   await follow(t, cwd, [...blocksOf(GUIDE, '## A first look'), ...blocksOf(GUIDE, '## The log')], env)

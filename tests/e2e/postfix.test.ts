@@ -3,7 +3,7 @@
  * Maildir at the end compared with what was sent, byte for byte and by a parser that is not ours (Python's).
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -13,7 +13,7 @@ import { PROJECT } from '../support/children.ts'
 import { mailsIn, namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
 import { type Postfix, postfixProblem, startPostfix } from '../support/postfix.ts'
-import { program } from '../support/program.ts'
+import { program, removeDirectory } from '../support/program.ts'
 import { type PythonMail, readWithPython } from '../support/python-mail.ts'
 import { waitFor } from '../support/waiting.ts'
 import { outlastWrongPassword } from '../support/wrong-password.ts'
@@ -62,7 +62,7 @@ t.test(
     const { postfix, drop } = await setUp(t)
     const binary = randomBytes(300_000)
     const home = mkdtempSync(join(tmpdir(), 'postfix-db-'))
-    t.teardown(() => rmSync(home, { recursive: true, force: true }))
+    t.teardown(() => removeDirectory(home))
     process.env.MAILDROP_HOME = drop.home
     const db = await openDatabase(join(home, 'objects'))
     t.teardown(() => db.close())

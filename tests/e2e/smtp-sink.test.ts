@@ -1,5 +1,5 @@
 /** The daemon against Postfix's smtp-sink: a server that is not ours, and a count of what it has really received. */
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -7,6 +7,7 @@ import { launchProgram } from '../support/children.ts'
 import { makeDue, namesIn, testMaildrop } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
 import { answers, freePort } from '../support/ports.ts'
+import { removeDirectory } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const SINK = '/usr/sbin/smtp-sink'
@@ -15,7 +16,7 @@ const peer = needs(existsSync(SINK) ? undefined : `${SINK} is not there: install
 /** Starts smtp-sink on a free port; it writes every message it takes into a file of its own. */
 async function startSink(t: Test, options: readonly string[] = [], onPort?: number) {
   const dump = mkdtempSync(join(tmpdir(), 'smtp-sink-'))
-  t.teardown(() => rmSync(dump, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(dump))
   const asRoot = process.getuid?.() === 0
   if (asRoot) chmodSync(dump, 0o777)
   const port = onPort ?? (await freePort())

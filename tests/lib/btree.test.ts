@@ -1,10 +1,11 @@
 /** The BTree against a plain model. */
-import fc from 'fast-check'
+
 import t from 'tap'
 import { Branch } from '../../lib/btree-nodes.ts'
 import { BTree, type Key, type StateRecord } from '../../lib/index.ts'
 import { codeOf, openTestDatabase } from '../support/database.ts'
 import { directory } from '../support/program.ts'
+import { fc } from '../support/properties.ts'
 
 const sorted = (keys: Iterable<string | number>) =>
   [...keys].sort((a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === 'number' ? -1 : 1))

@@ -1,8 +1,9 @@
 /** PersistentMap, PersistentList and PersistentRef against what they are named after. */
-import fc from 'fast-check'
+
 import t from 'tap'
 import { type Connection, isRetryable, PersistentList, PersistentMap, PersistentRef } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 const mapOf = (root: Root) => root.any as PersistentMap
 const listOf = (root: Root) => root.any as PersistentList

@@ -1,7 +1,7 @@
 /** The database under kill -9, and in two processes at once. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { LOADER } from '../support/children.ts'
 import { type Item, openTestDatabase } from '../support/database.ts'
+import { removeDirectory } from '../support/program.ts'
 
 const COMMITTER = fileURLToPath(new URL('../support/committer.ts', import.meta.url))
 const KILLS = 60
@@ -16,7 +17,7 @@ const LANES = 3
 
 async function directory(t: Test): Promise<string> {
   const home = await mkdtemp(join(tmpdir(), 'crash-'))
-  t.teardown(() => rm(home, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(home))
   return join(home, 'objects')
 }
 

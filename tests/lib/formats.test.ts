@@ -6,7 +6,6 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import fc from 'fast-check'
 import t from 'tap'
 import { contentOfRow } from '../../lib/blob-care.ts'
 import { ObjectError } from '../../lib/index.ts'
@@ -23,6 +22,7 @@ import { mailRow, readMailRow } from '../../objects/outgoing-mail.ts'
 import { Item, openTestDatabase } from '../support/database.ts'
 import { hostile, withinBytes } from '../support/hostile.ts'
 import { directory } from '../support/program.ts'
+import { fc } from '../support/properties.ts'
 
 const RUNS = { numRuns: 10_000 }
 const MIB = 1024 * 1024

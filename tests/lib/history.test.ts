@@ -1,9 +1,9 @@
 /** The past: revisions, views of it, undo. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import { Counter, type Database, type Tid } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 type Work = (root: Root) => void
 

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import fc from 'fast-check'
 import t from 'tap'
 import type { Connection, Database, Level, Tid } from '../../lib/index.ts'
 import { launch } from '../support/children.ts'
 import { codeOf, Item, newLevel, openTestDatabase, type Root } from '../support/database.ts'
 import { watchMemory } from '../support/memory.ts'
 import { directory } from '../support/program.ts'
+import { fc } from '../support/properties.ts'
 
 async function commit(db: Database<Root>, work: (root: Root) => void): Promise<Tid> {
   await db.transact(root => work(root))

@@ -1,13 +1,13 @@
 /** States to bytes and back: exactly, or refused. */
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
-import fc from 'fast-check'
 import { Packr } from 'msgpackr'
 import t from 'tap'
 import { asState } from '../../lib/persistent.ts'
 import { pickle, unpickle } from '../../lib/pickle.ts'
 import { decodeRecord, wholeRecord } from '../../lib/record.ts'
 import { codeOf } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 const refer = () => {
   throw new Error('no references here')

@@ -1,11 +1,11 @@
 /** States that are read without a snapshot of LevelDB's, and records kept at hand: they never show a reader what its state does not. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import type { Level } from '../../lib/storage/level.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import type { Change, StorageSnapshot } from '../../lib/storage/storage.ts'
 import { newLevel } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 type Step =
   | { do: 'write'; objects: number[]; large: boolean; wait: boolean; fail: boolean }

@@ -1,8 +1,9 @@
 /** Transactions: conflict and retry, savepoints, hooks, data managers, isolation. */
-import fc from 'fast-check'
+
 import t from 'tap'
 import { type DataManager, ObjectError, type Transaction } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 t.test('of two stale writers the second gets CONFLICT, and the first value stays', async t => {
   const db = await openTestDatabase()

@@ -2,7 +2,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { localLines, quoteFrom } from '../../maildrop/capture/text.ts'
 import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
@@ -10,6 +9,7 @@ import { diskProblem, mountSmallDisk } from '../support/disk.ts'
 import { setUp } from '../support/launchers.ts'
 import { namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
+import { fc } from '../support/properties.ts'
 import { waitFor } from '../support/waiting.ts'
 
 // Most of the time is waiting.

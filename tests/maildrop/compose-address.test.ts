@@ -1,6 +1,5 @@
 /** Addresses: what is read as one, how it is written, what is refused. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import {
   type Address,
@@ -10,6 +9,7 @@ import {
   parseAddresses,
   parseMailbox,
 } from '../../maildrop/compose/index.ts'
+import { fc } from '../support/properties.ts'
 
 const read = (list: string) => parseAddresses(list, 'To')
 const addressesOf = (list: string) => mailboxesOf(read(list)).map(({ address }) => address)

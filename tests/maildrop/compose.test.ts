@@ -6,11 +6,11 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import t from 'tap'
 import { CHARSETS } from '../../maildrop/compose/body.ts'
 import { type ComposeOptions, composeMessage, type MessageInput } from '../../maildrop/compose/index.ts'
+import { fc } from '../support/properties.ts'
 import { type PythonMail, readWithPython } from '../support/python-mail.ts'
 
 const FIXED = { id: '20260101.abc', date: new Date('2026-01-01T12:00:00Z') }

@@ -1,17 +1,18 @@
 /** The configuration: every key right and wrong, file and environment, and that no message shows a password. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig, type MaildropConfig } from '../../maildrop/config.ts'
 import { CONFIG_KEY_NAMES, CONFIG_KEYS, type ConfigKey, type ConfigKeyName } from '../../maildrop/keys.ts'
 import { PROJECT } from '../support/children.ts'
+import { removeDirectory } from '../support/program.ts'
 
 /** A configuration file of the test's own, readable by its owner only. */
 function configFile(t: Test, text: string): string {
   const directory = mkdtempSync(join(tmpdir(), 'maildrop-config-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   const file = join(directory, 'config')
   writeFileSync(file, text, { mode: 0o600 })
   return file
@@ -289,7 +290,7 @@ t.test('the file is the one given, MAILDROP_CONFIG, maildrop/config here, or the
   const file = configFile(t, 'SMTP_PORT=1001\n')
   const other = configFile(t, 'SMTP_PORT=1002\n')
   const cwd = mkdtempSync(join(tmpdir(), 'maildrop-cwd-'))
-  t.teardown(() => rmSync(cwd, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(cwd))
   const shipped = loadConfig({ env: {}, cwd })
   t.equal(shipped.file, join(PROJECT, 'maildrop', 'config'))
   mkdirSync(join(cwd, 'maildrop'))

@@ -12,6 +12,7 @@ import { submit } from '../../maildrop/spool/write.ts'
 import { failsWith, killDaemon, pidIn, setUp } from '../support/launchers.ts'
 import { MESSAGE, namesIn } from '../support/maildrop.ts'
 import { freePort } from '../support/ports.ts'
+import { removeDirectory } from '../support/program.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -253,7 +254,7 @@ t.test('a path that is too long for a socket works as well', async t => {
 
 t.test('no client disturbs: rubbish, endless lines, silence, many connections, many requests', async t => {
   const directory = mkdtempSync(join(tmpdir(), 'maildrop-control-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   const path = join(directory, 's')
   let asked = 0
   const close = await serveControl(path, async () => {
@@ -295,7 +296,7 @@ t.test('no client disturbs: rubbish, endless lines, silence, many connections, m
 
 t.test('an answer that is none, or does not come, is an error that says so', async t => {
   const directory = mkdtempSync(join(tmpdir(), 'maildrop-control-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   const answers: [string | undefined, RegExp][] = [
     ['rubbish\n', /not one of a daemon/],
     ['{"ok":true', /closed the connection/],

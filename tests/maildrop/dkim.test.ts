@@ -3,7 +3,6 @@ import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { openSigner } from '../../maildrop/delivery/dkim.ts'
 import { openSession, type SessionError } from '../../maildrop/delivery/session.ts'
@@ -11,6 +10,8 @@ import { dkimpyProblem, verifyDkim, verifyWithDkimpy } from '../support/dkim.ts'
 import { testMaildrop } from '../support/maildrop.ts'
 import { outgoingOf } from '../support/outgoing.ts'
 import { needs } from '../support/peers.ts'
+import { removeDirectory } from '../support/program.ts'
+import { fc } from '../support/properties.ts'
 import { smtpConfigFor } from '../support/smtp-config.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -22,7 +23,7 @@ const pem = privateKey.export({ type: 'pkcs8', format: 'pem' })
 
 function keyFile(t: Test, content: string | Buffer = pem): string {
   const directory = mkdtempSync(join(tmpdir(), 'maildrop-dkim-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   const file = join(directory, 'key.pem')
   writeFileSync(file, content, { mode: 0o600 })
   return file

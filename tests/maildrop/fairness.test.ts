@@ -1,13 +1,13 @@
 /** Whose turn it is: senders take turns, new and deferred mail take turns, as a receiving server sees it. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { openFairQueue } from '../../maildrop/daemon/fair-queue.ts'
 import { openFifo } from '../../maildrop/daemon/fifo.ts'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
 import { MESSAGE, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
+import { fc } from '../support/properties.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import t from 'tap'
 import {
   formatMailFile,
@@ -14,6 +13,7 @@ import {
 import { newMailId } from '../../maildrop/spool/id.ts'
 import { PROJECT } from '../support/children.ts'
 import { SAMPLE } from '../support/maildrop.ts'
+import { fc } from '../support/properties.ts'
 
 const head = (text: string | Uint8Array): MailHead => {
   const bytes = Buffer.from(text)

@@ -8,7 +8,6 @@ import {
   mkdtempSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
   truncateSync,
   unlinkSync,
@@ -22,6 +21,7 @@ import { LOG_EVENTS, LOG_FIELDS } from '../../maildrop/daemon/log-events.ts'
 import { readLogTail } from '../../maildrop/log-tail.ts'
 import { type Child, launchProgram, PROJECT } from '../support/children.ts'
 import { testMaildrop } from '../support/maildrop.ts'
+import { removeDirectory } from '../support/program.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -30,7 +30,7 @@ t.jobs = 3
 
 function logIn(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'maildrop-log-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   return join(directory, 'maildrop.log')
 }
 

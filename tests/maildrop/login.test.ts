@@ -1,11 +1,12 @@
 /** Logins: by which mechanism, with which password, and that nobody else sees it. */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openPasswords } from '../../maildrop/delivery/password.ts'
 import { openSession, SessionError } from '../../maildrop/delivery/session.ts'
 import type { PasswordSource, SmtpLogin } from '../../maildrop/smtp-config.ts'
+import { removeDirectory } from '../support/program.ts'
 import { smtpConfigFor } from '../support/smtp-config.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
@@ -40,7 +41,7 @@ async function setUp(t: Test, script: SmtpScript) {
 
 function directory(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'maildrop-login-'))
-  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(path))
   return path
 }
 

@@ -1,6 +1,6 @@
 /** The numbers for Prometheus and the stall alarm: what a scraper gets from a real daemon, and what that costs. */
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,7 @@ import { newMailId } from '../../maildrop/spool/id.ts'
 import { setUp } from '../support/launchers.ts'
 import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
 import { freePort } from '../support/ports.ts'
+import { removeDirectory } from '../support/program.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -116,7 +117,7 @@ t.test('a port that is taken is said, and stops no mail; a reload finds another 
 
 t.test('however often it is asked, a large spool is counted once in a while', async t => {
   const home = mkdtempSync(join(tmpdir(), 'census-'))
-  t.teardown(() => rmSync(home, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(home))
   mkdirSync(join(home, '.deferred'))
   for (let i = 0; i < 3000; i++) writeFileSync(join(home, '.deferred', `1790000000.${newMailId()}`), '')
   let counted = 0

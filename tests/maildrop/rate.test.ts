@@ -1,13 +1,13 @@
 /** MAILDROP_RATE: how many messages may go, over all connections, whoever they are from. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import t from 'tap'
 import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
 import type { ServeStatus } from '../../maildrop/daemon/serve.ts'
 import { openThrottle, type Permit } from '../../maildrop/daemon/throttle.ts'
 import { plantClaim } from '../support/claims.ts'
 import { namesIn, testMaildrop } from '../support/maildrop.ts'
+import { fc } from '../support/properties.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 

@@ -1,5 +1,5 @@
 /** Relays: further servers, each with a spool, connections and a circuit breaker of its own. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -11,7 +11,7 @@ import { ensureSpool } from '../../maildrop/spool/layout.ts'
 import { submit } from '../../maildrop/spool/write.ts'
 import { MESSAGE, namesIn, testMaildrop } from '../support/maildrop.ts'
 import { freePort } from '../support/ports.ts'
-import { program } from '../support/program.ts'
+import { program, removeDirectory } from '../support/program.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -20,7 +20,7 @@ async function place(t: Test, script: SmtpScript = {}) {
   const [usual, news] = [await startSmtpScript(), await startSmtpScript(script)]
   t.teardown(() => Promise.all([usual.close(), news.close()]))
   const directory = mkdtempSync(join(tmpdir(), 'relays-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   const config = join(directory, 'config')
   const configure = (...ports: number[]) =>
     writeFileSync(config, `MAILDROP_RELAYS="${ports.map(port => `127.0.0.1:${port}`).join(';')}"\n`)

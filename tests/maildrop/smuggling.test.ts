@@ -4,12 +4,12 @@
  */
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
-import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
 import { openSession } from '../../maildrop/delivery/session.ts'
 import { startInbox } from '../support/inbox.ts'
 import { outgoingOf } from '../support/outgoing.ts'
+import { fc } from '../support/properties.ts'
 import { smtpConfigFor } from '../support/smtp-config.ts'
 
 t.jobs = 3

@@ -1,6 +1,6 @@
 /** What systemd is told: by a real `systemd-notify`, read from a socket of the test's own. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -9,6 +9,7 @@ import { openSupervisor } from '../../maildrop/daemon/systemd.ts'
 import { launchProgram, PROJECT } from '../support/children.ts'
 import { testMaildrop } from '../support/maildrop.ts'
 import { needs, programProblem } from '../support/peers.ts'
+import { removeDirectory } from '../support/program.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -29,7 +30,7 @@ while True:
 /** A socket like that of systemd, and the messages that came. */
 async function listen(t: Test): Promise<{ socket: string; home: string; messages: () => string[] }> {
   const home = mkdtempSync(join(tmpdir(), 'notify-'))
-  t.teardown(() => rmSync(home, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(home))
   const socket = join(home, 'socket')
   const receiver = launchProgram(t, 'python3', ['-I', '-c', RECEIVER, socket])
   await waitFor('the socket', () => receiver.output().includes('bound'))
@@ -105,7 +106,7 @@ t.test(
   { skip: missing('systemd-notify') },
   async t => {
     const home = mkdtempSync(join(tmpdir(), 'notify-'))
-    t.teardown(() => rmSync(home, { recursive: true, force: true }))
+    t.teardown(() => removeDirectory(home))
     const log = openLog({ logFile: join(home, 'log'), logFormat: 'text' }, undefined)
     let turns = 0
     const supervisor = openSupervisor(log, {

@@ -1,7 +1,6 @@
 /** Export files: what goes through, what is refused, and that no file does harm. */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import fc from 'fast-check'
 import t from 'tap'
 import { Blob } from '../../lib/index.ts'
 import { asState } from '../../lib/persistent.ts'
@@ -28,6 +27,7 @@ import {
   Template,
 } from '../../objects/index.ts'
 import { codeOf, newLevel } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 class Box extends Persistent {
   values: unknown = undefined

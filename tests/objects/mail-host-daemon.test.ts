@@ -1,5 +1,5 @@
 /** What a mail host knows of the daemon's side: times, configurations, the queue, the log, and where a message is. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { mailSystemOf } from '../../objects/mail-system.ts'
 import { setProperty } from '../../objects/properties.ts'
 import { newLevel } from '../support/database.ts'
 import { mailsIn, testMaildrop } from '../support/maildrop.ts'
-import { directory, program } from '../support/program.ts'
+import { directory, program, removeDirectory } from '../support/program.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -31,7 +31,7 @@ async function place(t: Test, home = temporary(t), options: Parameters<typeof op
 
 function temporary(t: Test): string {
   const home = mkdtempSync(join(tmpdir(), 'host-daemon-'))
-  t.teardown(() => rmSync(home, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(home))
   return home
 }
 

@@ -13,7 +13,7 @@ import { mailSystemOf } from '../../objects/mail-system.ts'
 import { mailKey, mailRow } from '../../objects/outgoing-mail.ts'
 import { codeOf, newLevel } from '../support/database.ts'
 import { mailsIn } from '../support/maildrop.ts'
-import { directory } from '../support/program.ts'
+import { directory, removeDirectory } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const MESSAGE = 'From: a@example.org\nTo: b@example.org\nSubject: Hello\n\nThe text.\n'
@@ -32,7 +32,7 @@ async function place(t: Test): Promise<Place> {
   await db.transact(app => app.create('/mail/XYZ', new MaildropHost(), { parents: true }))
   t.teardown(async () => {
     await db.close()
-    await rm(home, { recursive: true, force: true })
+    await removeDirectory(home)
   })
   const spool = join(home, 'spool')
   return {

@@ -1,5 +1,5 @@
 /** The tree: folders, paths, names, acquisition. */
-import fc from 'fast-check'
+
 import t from 'tap'
 import { unregisterClass } from '../../lib/registry.ts'
 import {
@@ -18,6 +18,7 @@ import {
   subscribe,
 } from '../../objects/index.ts'
 import { codeOf, newLevel } from '../support/database.ts'
+import { fc } from '../support/properties.ts'
 
 class Order extends Persistent {
   items: string[] = []

@@ -1,5 +1,5 @@
 /** Bytes as somebody would make them who wants to do harm: sound ones, changed in places that matter. */
-import fc from 'fast-check'
+import { fc } from './properties.ts'
 
 const of = (hex: string) => Buffer.from(hex, 'hex')
 const named = (name: string) => Buffer.concat([Buffer.of(0xa0 | name.length), Buffer.from(name)])

@@ -1,7 +1,7 @@
 /**
  * The launchers in maildrop/bin as users run them: in a working directory of the test's own, against a scripted server.
  */
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -11,6 +11,7 @@ import { newMailId } from '../../maildrop/spool/id.ts'
 import { submit } from '../../maildrop/spool/write.ts'
 import { type Child, type Ended, launchProgram, PROJECT } from './children.ts'
 import { MESSAGE } from './maildrop.ts'
+import { removeDirectory } from './program.ts'
 import { type SmtpScript, startSmtpScript } from './smtp-script.ts'
 import { waitFor } from './waiting.ts'
 
@@ -29,7 +30,7 @@ export async function setUp(t: Test, script: SmtpScript = {}) {
   const logFile = join(home, 'var', 'maildrop.log')
   t.teardown(async () => {
     if (existsSync(pidFile)) await killDaemon(pidFile)
-    rmSync(cwd, { recursive: true, force: true })
+    await removeDirectory(cwd)
   })
   const settings: Environment = { SMTP_HOST: '127.0.0.1', SMTP_PORT: String(server.port), MAILDROP_TLS: '0' }
   const begin = (name: Launcher, args: readonly string[] = [], env: Environment = {}): Child => {

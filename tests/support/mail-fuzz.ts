@@ -1,9 +1,9 @@
 /** Random values for the places of a mail, and what mailparser sees of the mails that come of them. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import { TemplateError } from '../../templates/index.ts'
 import { renderMail, type SentMail } from './mail-page.ts'
+import { fc } from './properties.ts'
 
 /** For each place of a header. */
 export const RUNS = 10_000

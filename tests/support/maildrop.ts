@@ -1,7 +1,7 @@
 /**
  * A maildrop of a test's own: a temporary home, its environment, daemons on it, and ways to look inside.
  */
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, renameSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { newMailId } from '../../maildrop/spool/id.ts'
 import { listSpool, type QueuedMail } from '../../maildrop/spool/listing.ts'
 import { submit } from '../../maildrop/spool/write.ts'
 import { type Child, launch } from './children.ts'
+import { removeDirectory } from './program.ts'
 import { waitFor } from './waiting.ts'
 
 export interface TestMaildrop {
@@ -33,7 +34,7 @@ export interface TestMaildrop {
 
 export function testMaildrop(t: Test, port: number, extra: Record<string, string> = {}): TestMaildrop {
   const home = mkdtempSync(join(tmpdir(), 'maildrop-test-'))
-  t.teardown(() => rmSync(home, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(home))
   const spool = join(home, 'spool')
   const env = {
     MAILDROP_HOME: home,
@@ -114,7 +115,11 @@ export function mailsIn(spool: string): string[] {
 /** Does something while the daemon sees nothing. */
 export async function whileFrozen(daemon: Child, work: () => unknown): Promise<void> {
   daemon.process.kill('SIGSTOP')
-  await waitFor('the daemon to stop', () => / T /.test(readFileSync(`/proc/${daemon.pid}/stat`, 'utf8')))
+  await waitFor('the daemon to stop', () => {
+    if (daemon.process.exitCode !== null || daemon.process.signalCode !== null)
+      throw new Error(`the daemon has ended: ${daemon.output()}`)
+    return / T /.test(readFileSync(`/proc/${daemon.pid}/stat`, 'utf8'))
+  })
   await work()
   daemon.process.kill('SIGCONT')
 }

@@ -35,7 +35,11 @@ export async function objtreeUser(
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   child.setMaxListeners(0)
-  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit')
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
   await once(child, 'message')
   const run: User['run'] = (args, input: string | Buffer = '') =>
     answer(child, { args, input: Buffer.from(input).toString('base64') })

@@ -1,15 +1,16 @@
 /** Messages for a session of a test's own. */
-import { closeSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { type Outgoing, outgoing } from '../../maildrop/delivery/outgoing.ts'
 import { inspect, type ReadyMail } from '../../maildrop/spool/inspect.ts'
+import { removeDirectory } from './program.ts'
 
 /** A mail file with these bytes behind its `##` lines, open until the test ends. */
 export function mailOf(t: Test, bytes: string | Uint8Array): ReadyMail {
   const directory = mkdtempSync(join(tmpdir(), 'maildrop-mail-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(directory))
   writeFileSync(
     join(directory, 'mail'),
     Buffer.concat([Buffer.from('##To:a@example.org\n##From:b@example.org\n'), bytesOf(bytes)]),

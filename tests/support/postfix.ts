@@ -19,13 +19,13 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PROJECT } from './children.ts'
 import { answers, freePort } from './ports.ts'
+import { removeDirectory } from './program.ts'
 import { waitFor } from './waiting.ts'
 
 const PROGRAMS = '/usr/lib/postfix/sbin'
@@ -82,7 +82,7 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Postfi
   const log = (): string => readIfThere(join(home, 'log'))
   const stop = async (): Promise<void> => {
     await endGroup(master)
-    rmSync(home, { recursive: true, force: true })
+    await removeDirectory(home)
   }
   try {
     await waitFor('Postfix to answer', () => {

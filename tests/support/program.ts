@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { waitFor } from './waiting.ts'
 
 export const TOP = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -18,8 +19,21 @@ export interface Outcome {
 /** A temporary directory that goes when the test ends. */
 export async function directory(t: Test, prefix = 'home-'): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), prefix))
-  t.teardown(() => rm(path, { recursive: true, force: true }))
+  t.teardown(() => removeDirectory(path))
   return path
+}
+
+/** Removes it also while a process that has been killed, or a shell's last command, still makes files there. */
+export async function removeDirectory(path: string): Promise<void> {
+  await waitFor(`an end of files in ${path}`, () =>
+    rm(path, { recursive: true, force: true }).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOTEMPTY') throw error
+        return false
+      },
+    ),
+  )
 }
 
 /** Runs a program to its end. @param name its path, absolute or relative to the project */

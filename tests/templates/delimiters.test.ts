@@ -1,8 +1,8 @@
 /** What is a << >> tag and what stays text. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import { compileTemplate, TemplateError } from '../../templates/index.ts'
+import { fc } from '../support/properties.ts'
 
 const DATA = { name: 'N', x: true, user: { name: 'U' }, b: 'B', raw: '<r>', list: ['1', '2'], shown: 'S' }
 const page = async (source: string) =>

@@ -1,17 +1,18 @@
 /** Templates in files: partials beside them, never outside their directory, and errors that name the file. */
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { renderFile } from '../../templates/index.ts'
 import { mailTree, parsed } from '../support/mail-page.ts'
+import { removeDirectory } from '../support/program.ts'
 
 /** A directory with those files, and a way to render one. */
 async function directory(t: Test, files: Record<string, string | Buffer>) {
   const top = await mkdtemp(join(tmpdir(), 'pages-'))
-  t.teardown(() => rm(top, { recursive: true }))
+  t.teardown(() => removeDirectory(top))
   for (const [name, text] of Object.entries(files)) {
     await mkdir(dirname(join(top, name)), { recursive: true })
     await writeFile(join(top, name), text)

@@ -1,9 +1,9 @@
 /** The engine against Handlebars itself: any template gives the same page, with either kind of delimiters. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import Handlebars from 'handlebars'
 import t from 'tap'
 import { compileTemplate } from '../../templates/index.ts'
+import { fc } from '../support/properties.ts'
 
 const DATA = {
   name: 'O\'Brien & <Söhne> "x"',

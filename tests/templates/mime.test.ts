@@ -1,10 +1,10 @@
 /** The mime and part blocks: messages of several parts, as two independent parsers read them. */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import type { ParsedMail } from 'mailparser'
 import t from 'tap'
 import { compileTemplate } from '../../templates/index.ts'
 import { mailTree, parsed, renderMail } from '../support/mail-page.ts'
+import { fc } from '../support/properties.ts'
 import { type PythonMail, readWithPython } from '../support/python-mail.ts'
 
 const HEADERS = 'From: shop@example.org\nTo: ann@example.org\nSubject: Your order\n\n'

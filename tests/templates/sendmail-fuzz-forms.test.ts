@@ -4,9 +4,9 @@
  * form, so that many are accepted.
  */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import { EVIL, HEAD, isNothing, nearly, OWN, RUNS, replaced, seen, send, source } from '../support/mail-fuzz.ts'
+import { fc } from '../support/properties.ts'
 
 t.setTimeout(1_200_000)
 

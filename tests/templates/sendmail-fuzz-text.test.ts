@@ -3,10 +3,10 @@
  * template wrote. All places have the same value at once.
  */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import { mixed, OWN, RUNS, seen, send, source } from '../support/mail-fuzz.ts'
 import type { SentMail } from '../support/mail-page.ts'
+import { fc } from '../support/properties.ts'
 import { readWithPython } from '../support/python-mail.ts'
 
 t.setTimeout(1_200_000)

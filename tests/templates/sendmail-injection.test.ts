@@ -3,12 +3,12 @@
  * headers and recipients that the template wrote, or the page must be refused and nothing sent.
  */
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import t from 'tap'
 import { TemplateError } from '../../templates/index.ts'
 import { BREAKS, EVIL, mixed } from '../support/mail-fuzz.ts'
 import { renderMail, type SentMail } from '../support/mail-page.ts'
+import { fc } from '../support/properties.ts'
 
 interface Way {
   /** Written in text. */
