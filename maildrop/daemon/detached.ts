@@ -22,13 +22,14 @@ async function main(file: string | undefined): Promise<void> {
     await serve(config, () => report({ ready: true }))
     process.exit(0)
   } catch (error) {
-    report({ ready: false, problem: messageOf(error) })
+    await report({ ready: false, problem: messageOf(error) })
     process.exit(1)
   }
 }
 
-function report(what: StartReport): void {
+/** Resolves when it has been said; nobody may be there to hear it. */
+async function report(what: StartReport): Promise<void> {
   if (!process.connected) return
-  process.send?.(what)
-  process.disconnect()
+  await new Promise<void>(resolve => process.send?.(what, undefined, undefined, () => resolve()))
+  if (process.connected) process.disconnect()
 }

@@ -6,11 +6,12 @@
  * a few at a time, for a limited time, without the password in its environment; what goes wrong with it is logged and tried again
  * with the delays of mail, until the failure is as old as a message may become.
  */
+import { type Command, runCommand } from '../command.ts'
 import type { MaildropConfig } from '../config.ts'
 import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { messageOf } from '../errors.ts'
+import type { MailState } from '../spool/state.ts'
 import { forgetUntold, keepUntold, takeUntold, type Untold } from '../spool/untold.ts'
-import { runCommand } from './command.ts'
 import type { Log } from './log.ts'
 
 export interface FailureHook {
@@ -35,13 +36,25 @@ export function openFailureHook(log: Log): FailureHook {
   const failures = new Map<string, { readonly count: number; readonly until: number }>()
   const stopping = new AbortController()
 
-  const tell = async (command: readonly [string, ...string[]], untold: Untold, spool: string, maxAge: number) => {
-    const { name } = untold
-    const state = await untold.read()
-    const id = state?.id ?? name
+  /** @returns what went wrong */
+  const told = async (command: Command, state: MailState | undefined, spool: string): Promise<string | undefined> => {
     const isOver = state?.recipients.every(({ status }) => status !== 'waiting') ?? true
     const input = `${JSON.stringify({ event: isOver ? 'failed' : 'refused', spool, ...state })}\n`
-    const problem = await runCommand(command, input, TIME_LIMIT, stopping.signal)
+    const { problem, complaint } = await runCommand(command, { input, limit: TIME_LIMIT, signal: stopping.signal })
+    return problem && [`${command[0]} ${problem}`, complaint.split('\n').at(-1)].filter(Boolean).join(': ')
+  }
+
+  const tell = async (command: Command, untold: Untold, spool: string, maxAge: number) => {
+    const { name } = untold
+    let id = name
+    let problem: string | undefined
+    try {
+      const state = await untold.read()
+      id = state?.id ?? name
+      problem = await told(command, state, spool)
+    } catch (error) {
+      problem = messageOf(error)
+    }
     const count = (failures.get(name)?.count ?? 0) + 1
     if (problem === undefined || Date.now() - untold.since > maxAge * 1000) {
       failures.delete(name)
@@ -56,7 +69,7 @@ export function openFailureHook(log: Log): FailureHook {
 
   const rests = (name: string): boolean => performance.now() < (failures.get(name)?.until ?? 0)
 
-  const begin = (spool: string, command: readonly [string, ...string[]], maxAge: number): void => {
+  const begin = (spool: string, command: Command, maxAge: number): void => {
     for (const untold of takeUntold(spool, name => !rests(name), AT_ONCE - running.size)) {
       const work = tell(command, untold, spool, maxAge)
         .catch(error => log.line('hook-failed', { id: untold.name, text: messageOf(error) }))

@@ -13,7 +13,7 @@ import { discardNotice, noticeStem, releaseNotices, stemOf } from '../delivery/n
 import type { Event } from '../delivery/outcome.ts'
 import { moveToDeferred, moveToFailed, moveToHold, publishReason, record } from '../delivery/record.ts'
 import { disposition, heldAsUnknown, outcomesOf, stateAfter } from '../delivery/settle.ts'
-import { MaildropError, messageOf, systemCode } from '../errors.ts'
+import { MaildropError, messageOf } from '../errors.ts'
 import { liveness } from '../process-identity.ts'
 import {
   type Claim,
@@ -29,6 +29,7 @@ import {
   removeIfEmpty,
   takeOver,
 } from '../spool/claim.ts'
+import { namesIn } from '../spool/entries.ts'
 import { inspect } from '../spool/inspect.ts'
 import { claimsDir, deferredDir, failedDir, heldDir, holdDir, parseDeferredName, stateDir } from '../spool/layout.ts'
 import {
@@ -274,13 +275,4 @@ function initialState(claim: Claim): MailState | undefined {
   }
   closeSync(found.mail.fd)
   return newState({ id: claim.id, written: found.mail.written, envelope: found.mail.envelope })
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return []
-    throw error
-  }
 }

@@ -4,8 +4,8 @@
  *
  * What is known of it stays here: no message holds it, nor what the command or the file says besides.
  */
-import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { type Command, runCommand } from '../command.ts'
 import { messageOf, systemCode } from '../errors.ts'
 import type { PasswordSource } from '../smtp-config.ts'
 
@@ -21,7 +21,7 @@ export interface Passwords {
 
 /** Milliseconds that the command may take. */
 const COMMAND_TIME = 30_000
-/** Bytes of its output that are looked at. */
+/** Bytes that it may print. */
 const MAX_OUTPUT = 64 * 1024
 
 /** @param limit milliseconds that the command may take */
@@ -63,42 +63,12 @@ function firstLineOf(path: string): string {
   return firstLine(text, `MAILDROP_PASSWORD_FILE ${path}`)
 }
 
-/** Runs a program without a shell, in a process group of its own, which is killed when it takes too long. */
-function outputOf([program, ...args]: readonly [string, ...string[]], limit: number): Promise<string> {
-  const name = `MAILDROP_PASSWORD_COMMAND ${program}`
-  return new Promise((resolve, reject) => {
-    const { MAILDROP_PASSWORD: _secret, ...env } = process.env
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'], detached: true })
-    const kill = (why: string): void => {
-      clearTimeout(timer)
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-      } catch {
-        // It has ended meanwhile.
-      }
-      child.stdout.destroy()
-      reject(new Error(`${name} ${why}`))
-    }
-    const timer = setTimeout(() => kill(`took more than ${limit / 1000} seconds`), limit)
-    const pieces: Buffer[] = []
-    let size = 0
-    child.stdout.on('data', (piece: Buffer) => {
-      pieces.push(piece)
-      size += piece.length
-      if (size > MAX_OUTPUT) kill(`printed more than ${MAX_OUTPUT} bytes`)
-    })
-    child.once('error', error => kill(`cannot be run: ${systemCode(error) ?? 'unknown error'}`))
-    child.once('close', (status, signal) => {
-      clearTimeout(timer)
-      if (status !== 0)
-        return reject(new Error(`${name} failed with ${signal ?? `exit status ${status}`}; run it by hand to see why`))
-      try {
-        resolve(firstLine(Buffer.concat(pieces).toString('utf8'), name))
-      } catch (error) {
-        reject(error)
-      }
-    })
-  })
+/** What the command prints is nobody's business, also when it fails. */
+async function outputOf(command: Command, limit: number): Promise<string> {
+  const name = `MAILDROP_PASSWORD_COMMAND ${command[0]}`
+  const { problem, output } = await runCommand(command, { limit, maxOutput: MAX_OUTPUT })
+  if (problem === undefined) return firstLine(output.toString('utf8'), name)
+  throw new Error(`${name} ${problem}${problem.startsWith('failed') ? '; run it by hand to see why' : ''}`)
 }
 
 function firstLine(text: string, name: string): string {

@@ -49,6 +49,8 @@ export async function census(spools: readonly string[]): Promise<Census> {
     }
     for (const owner of await namesIn(claimsDir(spool))) {
       for (const name of await namesIn(join(claimsDir(spool), owner))) {
+        // The draft of a state.
+        if (name.startsWith('.')) continue
         counts.active += 1
         note(parseClaimName(name).id)
       }

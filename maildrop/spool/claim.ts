@@ -10,11 +10,12 @@
  * next place) begins with a rename that fails.
  */
 import { randomBytes } from 'node:crypto'
-import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync, utimesSync } from 'node:fs'
+import { lstatSync, rmdirSync, rmSync, unlinkSync, utimesSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, ownIdentity, type ProcessIdentity, parseIdentity } from '../process-identity.ts'
 import { daemonStep } from '../steps.ts'
+import { moved, namesIn } from './entries.ts'
 import { claimsDir, SENT } from './layout.ts'
 import { ensureDirectory } from './sync.ts'
 
@@ -191,29 +192,10 @@ export function removeDrafts(directory: string): void {
   for (const name of namesIn(directory)) if (name.startsWith('.')) rmSync(join(directory, name), { force: true })
 }
 
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory).sort()
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return []
-    throw spoolError('read', directory, error)
-  }
-}
-
 /** Takes the name of a claimed file apart: the id, and the attempt whose final dot may have been sent. */
 export function parseClaimName(name: string): { readonly id: string; readonly sent: number | undefined } {
   const [, id, sent] = /^(.+)\.sent(\d{1,6})$/.exec(name) ?? []
   return id === undefined ? { id: name, sent: undefined } : { id, sent: Number(sent) }
-}
-
-function moved(from: string, to: string): boolean {
-  try {
-    renameSync(from, to)
-    return true
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false
-    throw spoolError('rename', from, error)
-  }
 }
 
 function exists(path: string): boolean {

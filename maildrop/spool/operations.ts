@@ -11,10 +11,11 @@
  * moment the process dies at: a failed message is claimed before its state is written, and a claim of a dead process is
  * taken back by any daemon.
  */
-import { closeSync, existsSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
+import { closeSync, existsSync, lstatSync, rmdirSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import { moveClaim, openClaims } from './claim.ts'
+import { moved, namesIn } from './entries.ts'
 import { isMailId, newMailId } from './id.ts'
 import { inspect } from './inspect.ts'
 import { deferredDir, deferredName, failedDir, holdDir, parseDeferredName } from './layout.ts'
@@ -223,27 +224,8 @@ function move(mail: MailRef, to: string): void {
   if (!moved(mail.path, to)) throw busy(mail)
 }
 
-function moved(from: string, to: string): boolean {
-  try {
-    renameSync(from, to)
-    return true
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false
-    throw spoolError('move', from, error)
-  }
-}
-
 async function syncAll(spool: string): Promise<void> {
   for (const directory of [spool, deferredDir(spool), failedDir(spool), holdDir(spool)]) {
     if (existsSync(directory)) await syncDirectory(directory)
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    throw spoolError('read', directory, error)
   }
 }
