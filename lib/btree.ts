@@ -102,8 +102,14 @@ export class BTree<V = unknown> extends Persistent {
     return true
   }
 
-  /** Removes all entries. It changes every leaf, so that it conflicts with whoever adds one meanwhile. */
+  /** Makes the transaction rely on the keys: if another one adds or removes one first, the commit fails with READ_CONFLICT. */
+  readCurrentKeys(): void {
+    this._p_jar?.readCurrent(this.count)
+  }
+
+  /** Removes all entries. It conflicts with whoever adds or removes one meanwhile. */
   clear(): void {
+    this.readCurrentKeys()
     for (const leaf of leavesOf(this.top)) {
       leaf.keys = []
       leaf.values = []

@@ -12,7 +12,7 @@ import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
 import { graft } from './inner-values.ts'
 import { Invalidations } from './invalidations.ts'
-import { mergeRecords } from './merge.ts'
+import { mergeRecords, sameAttributes } from './merge.ts'
 import { type CacheLimits, ObjectCache } from './object-cache.ts'
 import { attributesOf, sizeOf } from './object-reader.ts'
 import { classOf, ObjectWriter, placeOf } from './object-writer.ts'
@@ -23,7 +23,7 @@ import { classNamed } from './registry.ts'
 import { Savepoints, type Undo } from './savepoints.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
-import type { Change, Committed, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
+import type { Change, Commit, Committed, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
 export interface ConnectionOptions extends CacheLimits {
@@ -54,8 +54,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly touched = new Set<Cell>()
   private readonly overlay = new Map<Oid, OverlayEntry>()
   private readonly savepoints = new Savepoints<OverlayEntry>()
-  /** Objects that the transaction relies on (readCurrent). */
-  private readonly relied = new Set<Cell>()
+  /** Objects that the transaction relies on (readCurrent), and with which attributes: undefined is all. */
+  private readonly relied = new Map<Cell, readonly string[] | undefined>()
   /** Objects that got their oid in this transaction. */
   private added: Cell[] = []
   private readonly invalidations = new Invalidations()
@@ -131,13 +131,16 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   /**
    * Makes the transaction rely on an object that it only read: if another one changes it first, the commit fails with READ_CONFLICT
    * (ZODB's readCurrent). Without it two transactions may each read what the other writes (write skew).
+   * @param attributes by default all; else others of it may be changed
    */
-  readCurrent(object: Persistent): void {
+  readCurrent(object: Persistent, attributes?: readonly string[]): void {
     const cell = cellOf(object)
     if (cell?.jar !== this)
       throw new ObjectError('INVALID_REFERENCE', 'readCurrent: the object does not belong to this connection')
     cell.loaded()
-    if (cell.serial !== 0) this.relied.add(cell)
+    if (cell.serial === 0) return
+    const before = this.relied.has(cell) ? this.relied.get(cell) : []
+    this.relied.set(cell, attributes && before && [...new Set([...before, ...attributes])])
   }
 
   /**
@@ -270,7 +273,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.storing = true
     const stored = this.storage.commit({
       changes: [...this.overlay.values()],
-      reads: this.relied.size === 0 ? NO_READS : new Map(Array.from(this.relied, cell => [cell.oid, cell.serial])),
+      reads: NO_READS,
+      ...(this.relied.size > 0 && this.reliance()),
       outbox: tx.outbox,
       user: tx.user,
       note: tx.note,
@@ -284,6 +288,16 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         throw error
       },
     )
+  }
+
+  private reliance(): Pick<Commit, 'reads' | 'attributes' | 'unchanged'> {
+    const attributes = new Map<Oid, readonly string[]>()
+    for (const [{ oid }, names] of this.relied) if (names !== undefined) attributes.set(oid, names)
+    return {
+      reads: new Map(Array.from(this.relied.keys(), cell => [cell.oid, cell.serial])),
+      attributes,
+      unchanged: (oid, _, names, committed) => sameAttributes(names, this.snapshot.load(oid), committed),
+    }
   }
 
   private committed(tx: Transaction, { tid, merged }: Committed): void {

@@ -5,10 +5,11 @@
  * references stand as opaque values (the same reference is the same value in all three), and returns the merged state. If it throws, or
  * returns anything else than a plain object, there is a conflict after all.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { asState } from './persistent.ts'
 import { pickle, type Reference, unpickle } from './pickle.ts'
 import { isPlain } from './pickle-values.ts'
-import type { RecordBody } from './record.ts'
+import { isGone, type RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
 import type { Change } from './storage/storage.ts'
 
@@ -41,6 +42,14 @@ export function mergeRecords(
   } catch {
     return undefined
   }
+}
+
+/** Whether two revisions of an object have the same in these attributes. */
+export function sameAttributes(names: readonly string[], old: RecordBody | undefined, committed: RecordBody): boolean {
+  if (old === undefined || isGone(committed)) return false
+  const read = ({ state }: RecordBody) => unpickle(state, reference => reference)
+  const [before, after] = [read(old), read(committed)]
+  return names.every(name => isDeepStrictEqual(before[name], after[name]))
 }
 
 function refuseNew(): never {

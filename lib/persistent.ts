@@ -42,6 +42,8 @@ export interface Jar {
   touch(cell: Cell): void
   /** Marks the object changed if one of its inner values was. */
   examine(cell: Cell): void
+  /** The transaction relies on an object, or on some of its attributes, as it sees them. */
+  readCurrent(object: Persistent, attributes?: readonly string[]): void
 }
 
 /** Attributes by name, and nothing else: no prototype answers for a name that is not there. */

@@ -7,7 +7,6 @@
 import {
   Broken,
   BTree,
-  type Connection,
   type Container,
   copyOf,
   ObjectError,
@@ -16,6 +15,7 @@ import {
   parents,
   physicalPath,
   type Range,
+  ROOT_OID,
   registerClass,
   traverse,
 } from '../lib/index.ts'
@@ -71,6 +71,7 @@ export class Folder extends Persistent implements Container {
   delete(id: string): Persistent {
     const { physicalPath } = this.child(id)
     const child = this.take(id)
+    if (child instanceof Folder) child.relyOnContents()
     try {
       announce(this, 'removed', () => placesIn(child, physicalPath))
     } catch (error) {
@@ -192,23 +193,28 @@ export class Folder extends Persistent implements Container {
         'DUPLICATE_ID',
         `${this.physicalPath} has an object '${id}' already; choose another name or delete that one`,
       )
+    relyOnPlaces(around)
     this.children.set(id, object)
     if (returns) return
     object.__parent__ = this
     object.__name__ = id
-    // were one of these put into the object meanwhile, both would be cut off from the tree
-    if (object instanceof Folder && object._p_jar !== undefined)
-      for (const each of around) (each._p_jar as Connection | undefined)?.readCurrent(each)
   }
 
   /** Takes a child out, and nobody hears of it. */
   protected take(id: string): Persistent {
     const child = this.child(id)
+    relyOnPlaces([this, ...parents(this)] as Persistent[])
     this.children.delete(id)
     if (isFixed(child)) return child
     child.__parent__ = undefined
     child.__name__ = undefined
     return child
+  }
+
+  /** Relies on what is in here, and in the folders in here: what is put there meanwhile would go with it unseen. */
+  private relyOnContents(): void {
+    this.children.readCurrentKeys()
+    for (const child of this.children.values()) if (child instanceof Folder) child.relyOnContents()
   }
 
   private child(id: string): Persistent {
@@ -217,6 +223,16 @@ export class Folder extends Persistent implements Container {
     return child
   }
 }
+
+/**
+ * Relies on where folders are: were one of them taken out of the tree meanwhile, or put into what is put into it now, what is put into it would be
+ * lost. Their other attributes may change.
+ */
+function relyOnPlaces(folders: readonly Persistent[]): void {
+  for (const folder of folders) if (folder._p_oid !== ROOT_OID) folder._p_jar?.readCurrent(folder, PLACE)
+}
+
+const PLACE = ['__parent__']
 
 /** An object and all that is in it, the outer first, with their paths. */
 function* placesIn(object: Persistent, path: string, oldPath?: string): Generator<Place> {

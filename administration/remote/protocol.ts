@@ -29,7 +29,7 @@ export const Operation = z.discriminatedUnion('op', [
     op: z.literal('commit'),
     about: z.strictObject({ tid: number, bytes: z.string() }),
     changes: z.array(z.strictObject({ oid: number, serial: number, record, references: z.array(number) })),
-    reads: z.array(z.tuple([number, number])),
+    reads: z.array(z.tuple([number, number, z.array(z.string()).nullable()])),
     outbox: z.array(z.tuple([z.string().max(10_000), bytes])),
   }),
   z.strictObject({ op: z.literal('transaction'), tid: number }),

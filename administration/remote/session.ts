@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { mergeRecords } from '../../lib/merge.ts'
+import { mergeRecords, sameAttributes } from '../../lib/merge.ts'
 import { type StoredRecord, WholeRecord, wholeRecord } from '../../lib/record.ts'
 import type { Storage, StorageSnapshot } from '../../lib/storage/storage.ts'
 import { type Application, type Connection, type Database, ObjectError } from '../../objects/index.ts'
@@ -166,7 +166,9 @@ class Session {
       const { tid, merged } = await storage.commit({
         ...receivedEntry(about),
         changes,
-        reads: new Map(reads),
+        reads: new Map(reads.map(([oid, serial]) => [oid, serial])),
+        attributes: new Map(reads.flatMap(([oid, , names]) => (names === null ? [] : [[oid, names]]))),
+        unchanged: (oid, serial, names, committed) => sameAttributes(names, old(oid, serial), committed),
         outbox: new Map(outbox),
         merge: (change, committed) => mergeRecords(change, committed, old(change.oid, change.serial)),
       })

@@ -88,7 +88,7 @@ export class RemoteStorage implements Storage {
     return this.oids.shift() as number
   }
 
-  async commit({ changes, reads, outbox, user, note, extension }: Commit): Promise<Committed> {
+  async commit({ changes, reads, attributes, outbox, user, note, extension }: Commit): Promise<Committed> {
     const { tid, merged } = (await this.conversation.ask({
       op: 'commit',
       about: sentRecord({ user, note, extension }),
@@ -98,7 +98,7 @@ export class RemoteStorage implements Storage {
         record: { className, version, state: base64(state) },
         references: [...references],
       })),
-      reads: [...reads],
+      reads: Array.from(reads, ([oid, serial]) => [oid, serial, asList(attributes?.get(oid))]),
       outbox: Array.from(outbox, ([key, value]) => [key, base64(value)]),
     })) as { tid: number; merged: number[] }
     return { tid, merged: new Set(merged) }
@@ -169,6 +169,8 @@ export class RemoteStorage implements Storage {
     )
   }
 }
+
+const asList = (names: readonly string[] | undefined): string[] | null => (names === undefined ? null : [...names])
 
 /** @throws {ObjectError} INVALID_VALUE */
 function base64(bytes: Uint8Array): string {

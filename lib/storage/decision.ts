@@ -23,13 +23,16 @@ export interface Decision {
  * @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE; what `merge` throws
  */
 export function decide(
-  { changes, reads, merge }: Commit,
+  { changes, reads, attributes, unchanged, merge }: Commit,
   latest: (oid: Oid) => WholeRecord | undefined,
   removed: OidSet,
 ): Decision {
   for (const [oid, serial] of reads) {
     const found = latest(oid)
-    if (found === undefined || found.serial !== serial) throw readConflict(oid, serial, found)
+    if (found?.serial === serial) continue
+    const names = attributes?.get(oid)
+    if (names !== undefined && found !== undefined && unchanged?.(oid, serial, names, found) === true) continue
+    throw readConflict(oid, serial, found)
   }
   const bodies: RecordBody[] = []
   const befores: (WholeRecord | undefined)[] = []

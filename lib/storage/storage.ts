@@ -44,6 +44,9 @@ export interface Change {
 /** Decides what to store for an object that `committed` another revision of: the merged record, or undefined for a conflict. */
 export type Merge = (change: Change, committed: StoredRecord) => RecordBody | undefined
 
+/** Decides whether `committed` has these attributes as the revision had them that the transaction read. */
+export type Unchanged = (oid: Oid, serial: Tid, attributes: readonly string[], committed: StoredRecord) => boolean
+
 /** What people want to know of a transaction. */
 export interface TransactionRecord {
   readonly user: string
@@ -65,6 +68,9 @@ export interface Commit extends TransactionRecord {
   readonly changes: readonly Change[]
   /** Objects that must still be at that serial (READ_CONFLICT). */
   readonly reads: ReadonlyMap<Oid, Tid>
+  /** Of some of these only attributes count: `unchanged` tells whether those of a later revision are as they were. */
+  readonly attributes?: ReadonlyMap<Oid, readonly string[]>
+  readonly unchanged?: Unchanged
   readonly outbox: ReadonlyMap<string, Uint8Array>
   readonly merge: Merge
 }

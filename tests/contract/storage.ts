@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { sameAttributes } from '../../lib/merge.ts'
 import { pickle, Reference } from '../../lib/pickle.ts'
 import { GONE } from '../../lib/record.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
@@ -354,6 +355,38 @@ export function storageContract(t: Test, factory: StorageFactory): void {
       })
     t.equal(await codeOf(() => relying(tid)), 'READ_CONFLICT')
     t.equal(read(storage, b), 'b')
+    return undefined
+  })
+
+  test('of an object that was relied on with some attributes, others may change', async (t, storage) => {
+    const [a, b] = [storage.newOid(), storage.newOid()]
+    const thing = (oid: number, serial: number, attributes: Record<string, unknown>): Change => ({
+      ...change(oid, serial, ''),
+      record: { className: 'Thing', version: 1, state: pickle(attributes, () => undefined as never, 'thing') },
+    })
+    const { tid } = await commit(storage, [thing(a, 0, { place: 'p', title: 'x' }), thing(b, 0, {})])
+    const old = storage.snapshot()
+    const relying = (attributes: string[], title: string) =>
+      storage.commit({
+        changes: [thing(storage.newOid(), 0, { title })],
+        reads: new Map([[a, tid]]),
+        attributes: new Map([[a, attributes]]),
+        unchanged: (oid, _, names, committed) => sameAttributes(names, old.load(oid), committed),
+        outbox: new Map(),
+        extension: {},
+        user: '',
+        note: '',
+        merge: () => undefined,
+      })
+    const second = await commit(storage, [thing(a, tid, { place: 'p', title: 'y' })])
+    await relying(['place'], 'place')
+    await relying(['place', 'never there'], 'no more than that')
+    t.equal(await codeOf(() => relying(['place', 'title'], 'both')), 'READ_CONFLICT')
+    const third = await commit(storage, [thing(a, second.tid, { title: 'y' })])
+    t.equal(await codeOf(() => relying(['place'], 'it went')), 'READ_CONFLICT')
+    await commit(storage, [thing(a, third.tid, { place: 'p' })])
+    await relying(['place'], 'it came back')
+    old.release()
     return undefined
   })
 

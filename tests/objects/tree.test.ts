@@ -148,6 +148,95 @@ t.test('of two folders that are put into each other at the same time one stays w
   await db.close()
 })
 
+t.test(
+  'what is put into a folder is never lost by its deletion beside it, nor is it put into one that is gone',
+  async t => {
+    const deletions = {
+      '/a/f': (app: Folder) => app.traverse('/a', Folder).delete('f'),
+      '/a': (app: Folder) => app.delete('a'),
+    }
+    const places: Record<string, (app: Folder) => unknown> = {
+      'added to it': app => app.create('/a/f/new', new Order()),
+      'added deep in it': app => app.create('/a/f/g/new', new Order()),
+      'added with folders': app => app.create('/a/f/g/h/i/new', new Order(), { parents: true }),
+      'moved into it': app => app.traverse('/b', Folder).move('m', app.traverse('/a/f/g', Folder)),
+      'a folder moved into it': app => app.move('b', app.traverse('/a/f', Folder)),
+      'copied into it': app => app.copy('b', app.traverse('/a/f', Folder)),
+      'moved out of it': app => app.traverse('/a/f/g', Folder).move('n', app.traverse('/b', Folder)),
+      'a folder moved out of it': app => app.traverse('/a/f', Folder).move('g', app.traverse('/b', Folder)),
+      'renamed in it': app => app.traverse('/a/f/g', Folder).rename('n', 'o'),
+      'deleted in it': app => app.traverse('/a/f/g', Folder).delete('n'),
+      'put into the place of another': app => {
+        app.traverse('/a/f/g', Folder).delete('n')
+        app.create('/a/f/g/n', new Order())
+      },
+    }
+    for (const [deleted, remove] of Object.entries(deletions))
+      for (const [name, place] of Object.entries(places))
+        for (const placedFirst of [true, false]) {
+          const what = `${name}, ${deleted} deleted ${placedFirst ? 'after' : 'before'}`
+          const db = await openDatabase(newLevel())
+          await db.transact(app => {
+            app.create('/a/f/g/n', new Order(), { parents: true })
+            app.create('/b/m', new Order(), { parents: true })
+          })
+          const [first, second] = [db.open(), db.open()]
+          const [before, after] = placedFirst ? [place, remove] : [remove, place]
+          before(first.root)
+          after(second.root)
+          await first.transaction.commit()
+          t.equal(await codeOf(() => second.transaction.commit()), 'READ_CONFLICT', what)
+          await second.transaction.abort()
+          t.equal(
+            await codeOf(() => after(second.root)),
+            placedFirst || name === 'added with folders' ? undefined : 'NOT_FOUND',
+            `${what}, again`,
+          )
+          for (const each of [first, second]) each.release()
+          t.same((await db.verify()).problems, [])
+          await db.close()
+        }
+  },
+)
+
+t.test('different additions to a folder, and changing or renaming what is around it, do not conflict', async t => {
+  const db = await openDatabase(newLevel())
+  await db.transact(app => {
+    app.create('/a/f/old', new Order(), { parents: true })
+    app.create('/a/f/kept', new Order())
+  })
+  const works: ((app: Application) => unknown)[] = [
+    app => app.create('/a/f/one', new Order()),
+    app => app.create('/a/f/two', new Order()),
+    app => app.traverse('/a/f', Folder).delete('old'),
+    app => app.create('/a/three', new Order()),
+    app => app.add('four', new Order()),
+    app => void (app.traverse('/a/f', Folder).title = 'another'),
+    app => void (app.title = 'of all'),
+    app => app.create('/a/f/five', new Order()),
+    app => app.rename('a', 'b'),
+    app => app.create('/a/f/six', new Order()),
+  ]
+  const connections = works.map(work => {
+    const connection = db.open()
+    work(connection.root)
+    return connection
+  })
+  for (const each of connections) await each.transaction.commit()
+  await db.transact(app => {
+    t.same(app.traverse('/b/f', Folder).ids(), ['five', 'kept', 'one', 'six', 'two'])
+    t.same(
+      [app.ids(), app.traverse('/b', Folder).ids()],
+      [
+        ['b', 'four'],
+        ['f', 'three'],
+      ],
+    )
+  })
+  for (const each of connections) each.close()
+  await db.close()
+})
+
 t.test('a new object that a rollback, an abort or a conflict left over can be added again', async t => {
   const db = await openDatabase(newLevel())
   const outside = new Folder()
