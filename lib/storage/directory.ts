@@ -51,7 +51,7 @@ export async function openDirectory(
       'DATABASE_LOCKED',
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
-  const witness = new Witness(directory)
+  const witness = lookAt(directory)
   const early = salvage || witness.merges
   if (early) witness.checkNewest()
   openHere.add(real)
@@ -64,8 +64,9 @@ export async function openDirectory(
     if (!create && !listed && !unlisted) throw noDatabase(directory)
     if (witness.unlisted) await repair(directory)
     const opening = opened(directory, create && !listed && !unlisted).catch(async error => {
-      if (!salvage || causeOf(error)?.code === 'LEVEL_LOCKED')
-        throw unlisted ? damagedList(directory, 'CURRENT is missing', error) : openFailure(directory, error)
+      // it may be in the making
+      if (isLocked(error)) throw openFailure(directory, error)
+      if (!salvage) throw unlisted ? damagedList(directory, 'CURRENT is missing', error) : openFailure(directory, error)
       await repair(directory)
       witness.condemn('MANIFEST')
       return opened(directory, false)
@@ -84,6 +85,15 @@ export async function openDirectory(
     witness.close()
     throw error instanceof ObjectError ? error : openFailure(directory, error)
   }
+}
+
+/** What somebody who has the directory open, or is opening it, changes while we look, is no damage. */
+function lookAt(directory: string): Witness {
+  const witness = new Witness(directory)
+  if (witness.damaged.length === 0) return witness
+  witness.close()
+  if (lockHolder(directory) !== undefined) throw locked(directory)
+  return new Witness(directory)
 }
 
 function noDatabase(directory: string): ObjectError {
@@ -115,11 +125,12 @@ async function opened(directory: string, createIfMissing: boolean): Promise<Leve
 }
 
 const causeOf = (error: unknown) => (error as Error).cause as (Error & { code?: string }) | undefined
+const isLocked = (error: unknown) => causeOf(error)?.code === 'LEVEL_LOCKED'
 
 function openFailure(directory: string, error: unknown): ObjectError {
   const cause = causeOf(error)
   const why = messageOf(cause ?? error)
-  if (cause?.code === 'LEVEL_LOCKED') return locked(directory, error)
+  if (isLocked(error)) return locked(directory, error)
   if (cause?.code === 'LEVEL_CORRUPTION' || /MANIFEST-\d+: No such file/.test(why))
     return damagedList(directory, why, error)
   return new ObjectError('DATABASE_FAILED', `the database ${directory} cannot be opened: ${why}`, { cause: error })
@@ -129,7 +140,7 @@ function damagedList(directory: string, why: string, cause: unknown): ObjectErro
   return new ObjectError('DATABASE_CORRUPT', `the database ${directory} is damaged: ${why}. ${RECOVERY}`, { cause })
 }
 
-function locked(directory: string, cause: unknown): ObjectError {
+function locked(directory: string, cause?: unknown): ObjectError {
   const holder = lockHolder(directory)
   const who = holder === undefined ? 'another process' : `process ${holder.pid} (${holder.command})`
   return new ObjectError(

@@ -59,8 +59,10 @@ export function tablesIn(manifest: Buffer): Listed {
  */
 export function mergesAtOpening(directory: string, { levels }: Listed): boolean {
   let first = levels[0]!.tables
+  // whoever has the directory open may have removed it
   for (const name of readdirSync(directory))
-    if (name.endsWith('.log')) first += Math.ceil(statSync(join(directory, name)).size / HALF_A_LOG)
+    if (name.endsWith('.log'))
+      first += Math.ceil((statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0) / HALF_A_LOG)
   return first >= MERGED_FROM || levels.some(({ bytes }, level) => level > 0 && bytes >= 10 ** level * 1024 * 1024)
 }
 

@@ -89,8 +89,8 @@ export async function fingerprintAside(
   path: string,
   ended: () => boolean,
 ): Promise<[size: number, checksum: number] | undefined> {
-  if (!isThere(path)) return undefined
-  const file = openSync(path, 'r')
+  const file = openIfThere(path)
+  if (file === undefined) return undefined
   try {
     const checksum = await checksumAside(file, ended)
     return checksum === undefined ? undefined : [fstatSync(file).size, checksum]
@@ -101,12 +101,21 @@ export async function fingerprintAside(
 
 /** The size and the checksum of a file; undefined if it is gone. */
 export function fingerprint(path: string): [size: number, checksum: number] | undefined {
-  if (!isThere(path)) return undefined
-  const file = openSync(path, 'r')
+  const file = openIfThere(path)
+  if (file === undefined) return undefined
   try {
     return [fstatSync(file).size, checksumOf(file)]
   } finally {
     closeSync(file)
+  }
+}
+
+function openIfThere(path: string): number | undefined {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return undefined
   }
 }
 

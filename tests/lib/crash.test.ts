@@ -1,6 +1,7 @@
 /** The database under kill -9, and in two processes at once. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { renameSync, symlinkSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,6 +62,12 @@ t.test('a second process is refused, and told who has the database', async t => 
   const exit = once(child, 'exit')
   await once(child.stdout, 'data')
   const who = process.platform === 'linux' ? new RegExp(`process ${child.pid} \\(.*committer`) : /another process/
+  await t.rejects(openTestDatabase(home), { code: 'DATABASE_LOCKED', message: who })
+  // as it is for a moment while the other one makes it, or has just removed a log
+  symlinkSync('gone', join(home, 'gone.log'))
+  renameSync(join(home, 'CURRENT'), join(home, 'CURRENT.away'))
+  await t.rejects(openTestDatabase(home), { code: 'DATABASE_LOCKED', message: who })
+  renameSync(join(home, 'CURRENT.away'), join(home, 'CURRENT'))
   await t.rejects(openTestDatabase(home), { code: 'DATABASE_LOCKED', message: who })
   child.kill('SIGKILL')
   await exit
