@@ -15,6 +15,9 @@ import { mailsIn } from '../support/maildrop.ts'
 import { directory, type Outcome, program, TOP } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
+// Most of the time is waiting.
+t.jobs = 3
+
 interface Shop {
   readonly cwd: string
   readonly db: string

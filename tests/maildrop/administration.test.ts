@@ -83,14 +83,16 @@ t.test('queue lists what the filters choose, for people and for programs', async
   ]
   const lines = (await ctl('queue')).stdout.split('\n')
   for (const [filter, expected] of cases) {
-    const { end, stdout, stderr } = await ctl('queue', '--json', ...filter)
+    const [{ end, stdout, stderr }, { stdout: table }] = await Promise.all([
+      ctl('queue', '--json', ...filter),
+      ctl('queue', ...filter),
+    ])
     t.strictSame({ end, stderr }, { end: 0, stderr: '' }, filter.join(' '))
     t.strictSame(
       (JSON.parse(stdout) as { id: string }[]).map(({ id }) => id),
       expected,
       filter.join(' '),
     )
-    const table = (await ctl('queue', ...filter)).stdout
     for (const id of Object.values(ids))
       t.equal(table.includes(id), expected.includes(id), `${filter.join(' ')}\n${table}`)
   }
