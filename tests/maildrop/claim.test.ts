@@ -2,7 +2,6 @@
 import { readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { TIMING } from '../../maildrop/daemon/daemon.ts'
 import { ensureSpool } from '../../maildrop/spool/layout.ts'
 import type { DaemonStep } from '../../maildrop/steps.ts'
 import { claimed, plantClaim } from '../support/claims.ts'
@@ -20,23 +19,24 @@ async function serverFor(t: Test, script: SmtpScript = {}) {
 }
 
 /** A daemon beside others: with a pid file and a log of its own. */
-const beside = (drop: TestMaildrop, name: string, args: readonly string[] = []) =>
-  drop.daemon(args, { MAILDROP_VAR: join(drop.home, name) })
+const beside = (drop: TestMaildrop, name: string, env: Record<string, string> = {}) =>
+  drop.daemon([], { MAILDROP_VAR: join(drop.home, name), ...env })
 
 t.test('what a killed daemon had claimed is sent by another one within seconds', async t => {
   let hanging = true
   const server = await serverFor(t, { data: () => (hanging ? 'hang' : undefined) })
   const drop = testMaildrop(t, server.port)
-  const first = await beside(drop, 'var1')
+  // It is not the end of a lease that is waited for.
+  const endless = { TEST_TIMING: JSON.stringify({ lease: 1e9 }) }
+  const first = await beside(drop, 'var1', endless)
   await drop.submit(['ann@example.org'])
   await waitFor('the claim', () => claimed(drop.spool).length === 1)
-  const second = await beside(drop, 'var2')
+  const second = await beside(drop, 'var2', endless)
   hanging = false
   first.process.kill('SIGKILL')
   const died = performance.now()
   await drop.drained()
   t.strictSame(server.recipients(), ['ann@example.org'])
-  t.ok(performance.now() - died < TIMING.lease, 'before its lease would have been over')
   t.comment(`taken back and sent ${Math.round(performance.now() - died)} ms after the kill`)
   second.process.kill('SIGTERM')
   await second.ended

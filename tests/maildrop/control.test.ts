@@ -150,7 +150,7 @@ t.test('flush makes deferred messages due at once, by command and by SIGUSR1, wi
   await deferred('bob@example.org')
   process.kill(pid, 'SIGUSR1')
   await waitFor('the message', () => server.recipients().includes('bob@example.org'))
-  t.match(log(), ` flush pid=${pid} messages=1\n`)
+  await waitFor('the log', () => log().includes(` flush pid=${pid} messages=1\n`))
   await deferred('cid@example.org')
   await run('stop')
   t.match(await run('flush'), { end: 0, stdout: '1 message made due; no daemon is running\n' })

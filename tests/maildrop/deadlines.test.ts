@@ -79,7 +79,7 @@ const STAGES: Record<
 > = {
   greeting: {
     script: step => ({ greeting: () => step }),
-    limit: { connect: 3000, greeting: 1000 },
+    limit: { connect: 60_000, greeting: 1000 },
     expected: { stage: 'greeting', text: 'no complete greeting within 1 seconds' },
     verdict: 'defer-server',
   },
@@ -106,8 +106,8 @@ const STAGES: Record<
   },
   'all of the opening': {
     script: step => ({ ehlo: () => step }),
-    limit: { opening: 1000 },
-    expected: { stage: 'greeting', text: 'connecting took more than 1 seconds' },
+    limit: { opening: 3000 },
+    expected: { stage: 'greeting', text: 'connecting took more than 3 seconds' },
     verdict: 'defer-server',
   },
   MAIL: {
@@ -126,8 +126,8 @@ const STAGES: Record<
   },
   'all of the envelope': {
     script: step => ({ rcpt: () => step }),
-    limit: { envelope: 1000 },
-    expected: { stage: 'rcpt', text: 'the envelope took more than 1 seconds' },
+    limit: { envelope: 3000 },
+    expected: { stage: 'rcpt', text: 'the envelope took more than 3 seconds' },
     verdict: 'defer-message',
   },
   DATA: {

@@ -145,6 +145,7 @@ t.test('commands that hang are few, hold up neither delivery nor the end, and le
   await waitFor('two that hang', () => pids().length === 2)
   await drop.submit(['ann@example.org'])
   await waitFor('the next mail', () => server.messages.length === 1)
+  await waitFor('all five to be given up', () => untold(drop).length === 5)
   daemon.process.kill('SIGTERM')
   t.match(await daemon.ended, { end: 0, stderr: '' })
   t.equal(pids().length, 2, 'no more than two at a time')
