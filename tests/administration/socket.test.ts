@@ -294,7 +294,7 @@ t.test('where no socket can be made, the database is open without it', async t =
   const { start, objtree, socket, db } = await shop(t)
   mkdirSync(join(socket, 'in-the-way'), { recursive: true })
   const application = await start()
-  t.match(application.output(), /objtree cannot reach the open database/)
+  await waitFor('the warning', () => /objtree cannot reach the open database/.test(application.output()))
   t.match(await objtree('ls'), { code: 1, stderr: /in use/ })
   t.ok(existsSync(join(db, 'CURRENT')))
 })

@@ -78,7 +78,7 @@ t.test('a second process is refused, and told who has the database', async t => 
   third.stderr.setEncoding('utf8').on('data', text => {
     errors += text
   })
-  await once(third, 'exit')
+  await once(third, 'close')
   t.match(errors, 'DATABASE_LOCKED', 'the refusal within the process has not given up its lock')
   await db.close()
 })

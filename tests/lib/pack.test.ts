@@ -287,6 +287,8 @@ t.test('a pack that is killed at any point loses nothing, and the next one does 
     return (root.list as Item[]).map(({ label }) => label)
   })
   await db.close()
+  const size = () => readdirSync(home).reduce((sum, name) => sum + statSync(join(home, name)).size, 0)
+  const before = size()
   for (let i = 0; i < 8; i++) {
     const packer = launch(t, 'tests/support/packer.ts', [home])
     while (!packer.output().includes('packing')) await nextTurn()
@@ -297,8 +299,6 @@ t.test('a pack that is killed at any point loses nothing, and the next one does 
     await db.close()
   }
   db = await openTestDatabase(home)
-  const size = () => readdirSync(home).reduce((sum, name) => sum + statSync(join(home, name)).size, 0)
-  const before = size()
   await db.pack()
   t.equal((await db.history(1)).length, 1)
   t.same(await db.transact(root => (root.list as Item[]).map(({ label }) => label)), expected)

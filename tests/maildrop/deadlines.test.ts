@@ -205,7 +205,7 @@ for (const [stage, { script, limit, from, expected, verdict }] of Object.entries
 
 t.test('no TLS handshake in time', async t => {
   // The beginning of a record of 16 KiB.
-  for (const next of ['hang', { endless: '\x16\x03\x03\x3f\xff', every: 5 }] as const) {
+  for (const next of ['hang', { heard: { endless: '\x16\x03\x03\x3f\xff', every: 5 } }] as const) {
     let begun = false
     const starttls = () => {
       begun = true

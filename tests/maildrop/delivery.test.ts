@@ -284,7 +284,7 @@ t.test('an unwritable log stops nothing', async t => {
   await drop.submit(['ann@example.org'])
   await drop.drained()
   t.equal(server.messages.length, 1)
-  t.match(daemon.output(), /^maildrop: cannot write the log .*maildrop\.log: EISDIR/m)
+  await waitFor('the complaint', () => /^maildrop: cannot write the log .*maildrop\.log: EISDIR/m.test(daemon.output()))
   t.equal(daemon.output().match(/cannot write/g)?.length, 1, 'said once')
 })
 

@@ -165,7 +165,8 @@ t.test('a log that cannot be written stops no mail, and is written again when it
     await drop.submit(['ann@example.org'])
     await drop.drained()
     t.equal(server.messages.length, before + 1)
-    t.match(daemon.output(), /maildrop: cannot write the log .*: E(NOTDIR|EXIST|NXIO|NOSPC|ISDIR)/)
+    const complaint = /maildrop: cannot write the log .*: E(NOTDIR|EXIST|NXIO|NOSPC|ISDIR)/
+    await waitFor('the complaint', () => complaint.test(daemon.output()))
     t.equal(daemon.output().match(/cannot write the log/g)?.length, 1, 'said once')
     if (!unwritable.startsWith(directory)) continue
     unlinkSync(directory)
