@@ -35,6 +35,8 @@ export interface MaildropConfig {
   readonly home: string
   /** At least one directory; mail is written to the first, all are served. Those of the relays are the last. */
   readonly spools: readonly [string, ...string[]]
+  /** Whether the group of a spool's directory may put mail into it. */
+  readonly shared: boolean
   readonly varDir: string
   readonly pidFile: string
   readonly logFile: string
@@ -157,6 +159,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     cwd,
     home,
     spools: [first, ...others, ...relays.map(({ spool }) => spool)],
+    shared: value.flag('MAILDROP_GROUP'),
     varDir,
     pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid'),
     logFile: value.path('MAILDROP_LOG_FILE') ?? join(varDir, 'maildrop.log'),

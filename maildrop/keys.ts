@@ -47,6 +47,12 @@ export const CONFIG_KEYS = {
     description:
       'Spool directory, or several separated by ";": mail is written to the first, all are served. Default: $MAILDROP_HOME/spool.',
   },
+  MAILDROP_GROUP: {
+    kind: { is: 'flag' },
+    default: '0',
+    description:
+      '1: accept mail of all members of the group of the spool directory, which has to have the mode 3770 then.',
+  },
   MAILDROP_VAR: {
     kind: { is: 'path' },
     default: '',

@@ -8,6 +8,7 @@
 import { readdirSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
+import { relaysDir } from './spool/layout.ts'
 
 export interface RelayName {
   readonly host: string
@@ -20,7 +21,6 @@ export interface Relay extends RelayName {
 }
 
 const HOST = /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/
-const DIRECTORY = '.relays'
 
 export function isHost(text: string): boolean {
   return isIP(text) !== 0 || HOST.test(text)
@@ -46,16 +46,16 @@ export function relayText({ host, port }: RelayName): string {
 
 /** @param spool the first spool */
 export function relayIn(spool: string, { host, port }: RelayName): Relay {
-  return { host, port, spool: join(spool, DIRECTORY, relayText({ host, port })) }
+  return { host, port, spool: join(relaysDir(spool), relayText({ host, port })) }
 }
 
 /** One line for each relay that is not listed any more and still has mail. */
 export function forgottenRelays(spool: string, relays: readonly Relay[]): string[] {
   const known = new Set(relays.map(relayText))
-  return namesIn(join(spool, DIRECTORY))
-    .filter(name => !known.has(name) && hasFiles(join(spool, DIRECTORY, name)))
+  return namesIn(relaysDir(spool))
+    .filter(name => !known.has(name) && hasFiles(join(relaysDir(spool), name)))
     .map(name => {
-      const path = join(spool, DIRECTORY, name)
+      const path = join(relaysDir(spool), name)
       return `${path} has mail, but MAILDROP_RELAYS does not name ${name}: nothing delivers it; add the relay, or move the mail to ${spool}`
     })
 }

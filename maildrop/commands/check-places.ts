@@ -6,15 +6,16 @@ import { dirname } from 'node:path'
 import type { MaildropConfig } from '../config.ts'
 import { messageOf, systemCode } from '../errors.ts'
 import { claimsDir, deferredDir, failedDir, heldDir, holdDir, stateDir, untoldDir } from '../spool/layout.ts'
+import { problemOfMode } from '../spool/owner.ts'
 import { bad, type Check, good } from './check.ts'
 
 const ALL = constants.R_OK | constants.W_OK | constants.X_OK
 
 export function checkPlaces(config: MaildropConfig): Check[] {
-  const { spools, varDir, pidFile, logFile, metrics, onFailure } = config
+  const { spools, shared, relays, varDir, pidFile, logFile, metrics, onFailure } = config
   const directories = new Set([varDir, dirname(pidFile), dirname(logFile)])
   return [
-    ...spools.map(checkSpool),
+    ...spools.map(spool => checkSpool(spool, shared && !relays.some(relay => relay.spool === spool))),
     ...Array.from(directories, path => checkDirectory('var', path) ?? good('var', path, 'can be written')),
     ...checkLog(logFile),
     ...(metrics !== undefined && 'file' in metrics ? checkMetrics(metrics.file) : []),
@@ -23,10 +24,10 @@ export function checkPlaces(config: MaildropConfig): Check[] {
 }
 
 /** All of a spool is one file system, since mail moves by renames. */
-function checkSpool(spool: string): Check {
+function checkSpool(spool: string, shared: boolean): Check {
   const problem = checkDirectory('spool', spool)
   if (problem !== undefined) return problem
-  const { dev, mode, uid } = statSync(spool)
+  const { dev, mode, uid, gid } = statSync(spool)
   for (const part of [heldDir, claimsDir, deferredDir, stateDir, untoldDir, holdDir, failedDir].map(of => of(spool))) {
     const stat = lookAt(part)
     if (stat === undefined) continue
@@ -39,6 +40,12 @@ function checkSpool(spool: string): Check {
         `it is another file system than ${spool}`,
         'mail moves by renames, so the spool has to be one file system: unmount it, or set MAILDROP_SPOOL to a directory on it',
       )
+  }
+  if (shared) {
+    const wrong = problemOfMode(mode)
+    return wrong === undefined
+      ? good('spool', spool, `can be written, and the members of group ${gid} may put mail into it`)
+      : bad('spool', spool, `MAILDROP_GROUP is set, but ${wrong}`, `run: chmod 3770 ${spool}`)
   }
   if ((mode & 0o077) !== 0)
     return good('spool', spool, 'can be written, but other users may look into it', `run: chmod 700 ${spool}`)

@@ -15,6 +15,7 @@ import { MaildropError } from '../errors.ts'
 import { type Claims, openClaims } from '../spool/claim.ts'
 import { ensureSpool } from '../spool/layout.ts'
 import { flushSpool } from '../spool/operations.ts'
+import { secureParts } from '../spool/owner.ts'
 import { type Destination, type DestinationStatus, openDestination } from './destination.ts'
 import { type FailureHook, openFailureHook } from './failure-hook.ts'
 import { STOP_GRACE } from './grace.ts'
@@ -110,13 +111,20 @@ interface Generation {
  * @throws {MaildropError} ALREADY_RUNNING, SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
  */
 export async function startDaemon(config: MaildropConfig, log: Log, timing = TIMING): Promise<Daemon> {
-  for (const spool of config.spools) await ensureSpool(spool)
+  await prepareSpools(config)
   claimPidFile(config.pidFile)
   try {
     return await deliverFrom(config, log, timing)
   } catch (error) {
     releasePidFile(config.pidFile)
     throw error
+  }
+}
+
+async function prepareSpools({ spools, relays, shared }: MaildropConfig): Promise<void> {
+  for (const spool of spools) {
+    await ensureSpool(spool)
+    if (shared && !relays.some(relay => relay.spool === spool)) secureParts(spool)
   }
 }
 
@@ -136,7 +144,12 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       spool,
       claims,
       recovery: openRecovery(spool, claims, log, timing.lease, () => current.config.onUnknown === 'ask'),
-      intake: openIntake(spool, log, () => wake()),
+      intake: openIntake(
+        spool,
+        log,
+        () => wake(),
+        () => current.config.shared,
+      ),
       trouble: openTrouble(spool, log),
     }
   }
@@ -219,7 +232,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
 
   const change = async (next: MaildropConfig): Promise<void> => {
     if (stopping) throw new MaildropError('RELOAD_REFUSED', 'the daemon is being stopped')
-    for (const spool of next.spools) await ensureSpool(spool)
+    await prepareSpools(next)
     const opened: Source[] = []
     const known = current.sources
     try {
@@ -229,7 +242,10 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         await tidyStates(spool)
       }
     } catch (error) {
-      for (const { intake } of opened) intake.close()
+      for (const { intake, claims } of opened) {
+        intake.close()
+        claims.close()
+      }
       throw error
     }
     hook.prepare(next)

@@ -13,6 +13,7 @@ import { newMailId } from '../spool/id.ts'
 import { type Inspection, inspect, type ReadyMail } from '../spool/inspect.ts'
 import { canBeMail, deferredDir, deferredName, ensureSpool, parseDeferredName } from '../spool/layout.ts'
 import { isDamaged, renameDamaged } from '../spool/names.ts'
+import { problemOfOwner } from '../spool/owner.ts'
 import { peekSender } from '../spool/peek.ts'
 import { idOfFile } from '../spool/state.ts'
 import { inodesBeingWritten } from '../spool/writers.ts'
@@ -82,7 +83,17 @@ interface Watched {
   readonly since: number
 }
 
-export function openIntake(spool: string, log: Log, onWork: () => void, settle = SETTLE): Intake {
+/**
+ * @param shared whether the spool is shared with the group of its directory
+ * @param settle for tests
+ */
+export function openIntake(
+  spool: string,
+  log: Log,
+  onWork: () => void,
+  shared: () => boolean = () => false,
+  settle = SETTLE,
+): Intake {
   const fresh = openFairQueue(name => peekSender(`${spool}/${name}`))
   const due = openFairQueue(name => peekSender(join(deferredDir(spool), name)))
   const schedule = openSchedule(deferredDir(spool), name => due.add(name))
@@ -161,7 +172,7 @@ export function openIntake(spool: string, log: Log, onWork: () => void, settle =
     if (found.kind === 'nothing') return undefined
     if (found.kind === 'stuck') return leave(name, new Error(found.problem))
     if (found.kind === 'unfit') return found
-    const problem = problemOfOwner(spool, found.mail.owner)
+    const problem = problemOfOwner(spool, found.mail, shared())
     if (problem === undefined) return { kind: 'mail', mail: found.mail }
     closeSync(found.mail.fd)
     return { kind: 'unfit', problem }
@@ -342,13 +353,6 @@ export function openIntake(spool: string, log: Log, onWork: () => void, settle =
       clearTimeout(settling)
     },
   }
-}
-
-/** A file belongs to the user of the daemon, to the owner of the spool, or to root; any other could make anybody's mail ours. */
-function problemOfOwner(spool: string, owner: number): string | undefined {
-  const own = process.geteuid?.()
-  if (own === undefined || owner === own || owner === 0 || owner === statSync(spool).uid) return undefined
-  return `it belongs to user ${owner}, the daemon runs as user ${own}; change its owner and retry it, if it is to be sent`
 }
 
 /** Whether there is such an entry, of any kind; false as well if that cannot be told. */

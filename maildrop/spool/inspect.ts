@@ -13,8 +13,10 @@ import { type Envelope, MAX_ENVELOPE_BYTES, parseMailHead } from './format.ts'
 export interface ReadyMail {
   readonly fd: number
   readonly inode: number
-  /** The user it belongs to. */
+  /** The user and the group that it belongs to, and the number of its names. */
   readonly owner: number
+  readonly group: number
+  readonly links: number
   /** When it came to be where it is, in milliseconds since 1970: a rename counts, an old time stamp does not. */
   readonly written: number
   /** Size of the file in bytes. */
@@ -56,7 +58,7 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
   }
   let keep = false
   try {
-    const { ino, uid, size, mtimeMs, ctimeMs, isFile, isDirectory } = statOf(fd)
+    const { ino, uid, gid, nlink, size, mtimeMs, ctimeMs, isFile, isDirectory } = statOf(fd)
     if (isDirectory) return lookAtDirectory(path, `${ino}:${mtimeMs}`)
     if (!isFile) return { kind: 'unfit', problem: 'it is not a regular file' }
     if (existsSync(`${path}.lck`)) return { kind: 'locked' }
@@ -71,7 +73,20 @@ export function inspect(directory: string, name: string, settled: boolean): Insp
     const { id, envelope, start, notBefore } = head
     return {
       kind: 'ready',
-      mail: { fd, inode: ino, owner: uid, written: ctimeMs, size, bytes, start, id, envelope, notBefore },
+      mail: {
+        fd,
+        inode: ino,
+        owner: uid,
+        group: gid,
+        links: nlink,
+        written: ctimeMs,
+        size,
+        bytes,
+        start,
+        id,
+        envelope,
+        notBefore,
+      },
     }
   } finally {
     if (!keep) closeSync(fd)
@@ -115,8 +130,8 @@ function unopened(error: unknown, directory: string): Inspection {
 
 function statOf(fd: number) {
   const stat = fstatSync(fd)
-  const { ino, uid, size, mtimeMs, ctimeMs } = stat
-  return { ino, uid, size, mtimeMs, ctimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
+  const { ino, uid, gid, nlink, size, mtimeMs, ctimeMs } = stat
+  return { ino, uid, gid, nlink, size, mtimeMs, ctimeMs, isFile: stat.isFile(), isDirectory: stat.isDirectory() }
 }
 
 /** Reads the beginning of a file; shorter if the file is being cut meanwhile, which the parser then sees. */

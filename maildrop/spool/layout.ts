@@ -33,6 +33,7 @@ export const stateDir = (spool: string): string => `${spool}/.state`
 export const untoldDir = (spool: string): string => `${spool}/.untold`
 export const holdDir = (spool: string): string => `${spool}/hold`
 export const failedDir = (spool: string): string => `${spool}/failed`
+export const relaysDir = (spool: string): string => `${spool}/.relays`
 
 /** The suffix, before the number of the attempt, of a claimed file that may have been delivered. */
 export const SENT = '.sent'

@@ -7,11 +7,12 @@
  * an entry of a process that died is told again.
  */
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
+import { copyFileSync, linkSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, liveness, ownIdentity, parseIdentity } from '../process-identity.ts'
 import { untoldDir } from './layout.ts'
+import { isOwnDirectory } from './owner.ts'
 import { type MailState, readStateFile, recordedTransactions, statePath } from './state.ts'
 import { ensureDirectory, syncDirectory } from './sync.ts'
 
@@ -49,7 +50,7 @@ export function forgetUntold(spool: string): number {
 
 /** Writes down, where that is wanted, that somebody has to be told of a failure; its state has to be on disk. */
 export async function noteFailure(spool: string, state: MailState): Promise<void> {
-  if (!existsSync(untoldDir(spool))) return
+  if (!isOwnDirectory(untoldDir(spool))) return
   const path = join(untoldDir(spool), `${shortened(state.id)}.${recordedTransactions(state)}`)
   try {
     linkOrCopy(statePath(spool, state.id), path)

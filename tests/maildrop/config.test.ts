@@ -58,6 +58,7 @@ const CASES: Record<
     ],
     wrong: ['mail:0', 'host or host:port, several separated by'],
   },
+  MAILDROP_GROUP: { right: ['1', { shared: true }], wrong: ['mail', '0 or 1'] },
   SMTP_PORT: { right: ['587', { smtp: { port: 587 } }], wrong: ['70000', 'a whole number of port from 1 to 65535'] },
   MAILDROP_TLS: {
     right: ['2', { smtp: { tls: 'required' } }],

@@ -1,10 +1,13 @@
 /** Whatever lies in the spool: what is mail is sent, what is not is put aside with its reason, once, and the neighbours flow. */
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   renameSync,
+  statSync,
   symlinkSync,
   unlinkSync,
   utimesSync,
@@ -14,7 +17,10 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
+import { ensureSpool } from '../../maildrop/spool/layout.ts'
+import { problemOfOwner, secureParts } from '../../maildrop/spool/owner.ts'
 import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
+import { needs } from '../support/peers.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -203,3 +209,65 @@ t.test("a .lck that a dead writer left holds its file back, is said once, and is
   unlinkSync(lock)
   await waitFor('the message', () => server.recipients().includes('left@example.org'))
 })
+
+t.test('a shared spool takes files of its group only, and only where nobody can remove those of others', async t => {
+  const { spool } = testMaildrop(t, 25)
+  await ensureSpool(spool)
+  const { gid } = statSync(spool)
+  const stranger = { owner: 54321, group: gid, links: 1 }
+  const problem = (mode: number, shared = true, change: Partial<typeof stranger> = {}): string | undefined => {
+    chmodSync(spool, mode)
+    return problemOfOwner(spool, { ...stranger, ...change }, shared)
+  }
+  t.equal(problem(0o1770), undefined)
+  t.match(problem(0o1770, false), /it belongs to user 54321/, 'nothing is shared unasked')
+  for (const mode of [0o1700, 0o1750, 0o770, 0o1772, 0o1777])
+    t.match(problem(mode), /it belongs to user 54321/, mode.toString(8))
+  t.match(problem(0o1770, true, { group: gid + 1 }), `has to belong to group ${gid}, and belongs to group ${gid + 1}`)
+  t.match(problem(0o1770, true, { links: 2 }), /hard links/)
+  t.match(problem(0o1770, true, { owner: 0, links: 2 }), /hard links/, 'root too')
+  t.equal(problem(0o1770, true, { owner: 0, group: gid + 1 }), undefined)
+  t.equal(problem(0o1770, true, { owner: process.geteuid?.() ?? 0, group: gid + 1 }), undefined)
+})
+
+t.test('a shared spool of which somebody else has made a part is refused', async t => {
+  const { spool } = testMaildrop(t, 25)
+  await ensureSpool(spool)
+  secureParts(spool)
+  t.ok(existsSync(join(spool, 'hold')), 'what is needed later is made at once')
+  symlinkSync('/tmp', join(spool, '.untold'))
+  const refused = {
+    code: 'SPOOL_DENIED',
+    message: /\/\.untold is a part of the spool, and it is no directory; move it away/,
+  }
+  t.throws(() => secureParts(spool), refused)
+})
+
+t.test(
+  'mail of a member of the group is sent where the spool is shared',
+  needs(process.getuid?.() === 0 ? undefined : 'only root can be another user'),
+  async t => {
+    const server = await startSmtpScript()
+    t.teardown(() => server.close())
+    const drop = testMaildrop(t, server.port, { MAILDROP_GROUP: '1' })
+    await ensureSpool(drop.spool)
+    chownSync(drop.spool, 0, 54_321)
+    chmodSync(drop.spool, 0o3770)
+    const daemon = await drop.daemon()
+    const put = async (to: string, group: number): Promise<void> => {
+      writeFileSync(join(drop.home, 'draft'), `##To:${to}\n${MAIL}`, { mode: 0o640 })
+      chownSync(join(drop.home, 'draft'), 54_322, group)
+      renameSync(join(drop.home, 'draft'), join(drop.spool, to))
+    }
+    await put('stranger@example.org', 54_323)
+    await put('member@example.org', 54_321)
+    await waitFor('both', () => server.messages.length === 1 && drop.lines('unfit').length === 1)
+    t.match(server.messages, [{ to: ['member@example.org'] }])
+    t.match(
+      drop.lines('unfit')[0],
+      /name=stranger@example\.org .*it has to belong to group 54321, and belongs to group 54323/,
+    )
+    daemon.process.kill('SIGTERM')
+    t.match(await daemon.ended, { end: 0, stderr: '' })
+  },
+)

@@ -147,7 +147,12 @@ t.test(
     const spool = t.testdir({ '.deferred': {} })
     const said: unknown[] = []
     const log = { line: (event: string, fields: object) => said.push([event, fields]) } as unknown as Log
-    const intake = openIntake(spool, log, () => undefined, { arrived: 1, written: 10, incomplete: 20, open: 30 })
+    const intake = openIntake(spool, log, () => undefined, undefined, {
+      arrived: 1,
+      written: 10,
+      incomplete: 20,
+      open: 30,
+    })
     t.teardown(() => intake.close())
     launchProgram(
       t,
