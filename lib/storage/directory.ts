@@ -52,8 +52,7 @@ export async function openDirectory(
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
   const witness = lookAt(directory)
-  const early = salvage || witness.merges
-  if (early) witness.checkNewest()
+  if (salvage) witness.checkNewest()
   openHere.add(real)
   try {
     // LevelDB would delete what is not in its list
@@ -72,7 +71,7 @@ export async function openDirectory(
       return opened(directory, false)
     })
     // LevelDB opens in another thread meanwhile
-    if (!early) witness.checkNewest()
+    if (!salvage) witness.checkNewest()
     const level = await opening
     witness.opened()
     level.once('closed', () => openHere.delete(real))

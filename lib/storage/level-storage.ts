@@ -126,7 +126,7 @@ export class LevelStorage implements Storage {
     witness?.begin(last.tid)
     if (suspicion === undefined && witness !== undefined) {
       witness.moved = () => void witness.watch()
-      setTimeout(witness.moved, 500).unref()
+      setTimeout(witness.moved, witness.merges ? 50 : 500).unref()
     }
     return storage
   }

@@ -5,16 +5,15 @@
  * CURRENT names the manifest, a log of version edits (LevelDB's log_format.md and version_edit.cc): blocks of 32 KiB; records of
  * checksum (4), length (2), type (1: whole, 2 first, 3 middle, 4 last part), content. Only what is needed of the edits is understood.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const BLOCK = 32 * 1024
 const HEADER = 7
 /** LevelDB has so many levels. */
-const LEVELS = 7
-/** It merges the first level when that has so many tables, or another when it has more than 10, 100 ... MiB. */
-const MERGED_FROM = 4
-const HALF_A_LOG = 2 * 1024 * 1024
+export const LEVELS = 7
+/** A key ends with the number of its write and its kind. */
+const TRAILER = 8
 
 /** @returns the names of the table files; undefined if the manifest cannot be understood */
 export function liveTables(directory: string): Set<string> | undefined {
@@ -25,8 +24,19 @@ export interface Listed {
   readonly live: Set<string>
   /** Those that the manifest has dropped. */
   readonly dropped: Set<string>
-  /** How many live tables each level has, and how many bytes they have. */
-  readonly levels: readonly { readonly tables: number; readonly bytes: number }[]
+  /** The live tables of each level, in the order of their first keys. */
+  readonly levels: readonly (readonly Table[])[]
+  /** Up to which key each level was merged last. */
+  readonly mergedTo: readonly (Buffer | undefined)[]
+}
+
+/** A live table, and its first and last key. */
+export interface Table {
+  readonly name: string
+  readonly level: number
+  readonly bytes: number
+  readonly first: Buffer
+  readonly last: Buffer
 }
 
 /** @returns undefined if the manifest cannot be understood */
@@ -42,37 +52,17 @@ export function listedTables(directory: string): Listed | undefined {
 
 /** What the bytes of a manifest say. Throws if they cannot be understood. */
 export function tablesIn(manifest: Buffer): Listed {
-  const live = new Map<number, Table>()
-  const dropped = new Set<number>()
-  for (const edit of records(manifest)) applyEdit(edit, live, dropped)
-  const levels = Array.from({ length: LEVELS }, () => ({ tables: 0, bytes: 0 }))
-  for (const { level, bytes } of live.values()) {
-    levels[level]!.tables += 1
-    levels[level]!.bytes += bytes
-  }
-  return { live: names(live.keys()), dropped: names(dropped), levels }
+  const live = new Map<string, Table>()
+  const dropped = new Set<string>()
+  const mergedTo: (Buffer | undefined)[] = new Array(LEVELS).fill(undefined)
+  for (const edit of records(manifest)) applyEdit(edit, live, dropped, mergedTo)
+  const levels: Table[][] = Array.from({ length: LEVELS }, () => [])
+  for (const table of live.values()) levels[table.level]!.push(table)
+  for (const tables of levels) tables.sort((a, b) => Buffer.compare(a.first, b.first))
+  return { live: new Set(live.keys()), dropped, levels, mergedTo }
 }
 
-/**
- * Whether LevelDB may begin to merge tables as soon as it has opened the directory (db/version_set.cc: Finalize). Each log becomes a table
- * of the first level, or more where it is long.
- */
-export function mergesAtOpening(directory: string, { levels }: Listed): boolean {
-  let first = levels[0]!.tables
-  // whoever has the directory open may have removed it
-  for (const name of readdirSync(directory))
-    if (name.endsWith('.log'))
-      first += Math.ceil((statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0) / HALF_A_LOG)
-  return first >= MERGED_FROM || levels.some(({ bytes }, level) => level > 0 && bytes >= 10 ** level * 1024 * 1024)
-}
-
-interface Table {
-  readonly level: number
-  readonly bytes: number
-}
-
-const names = (numbers: Iterable<number>): Set<string> =>
-  new Set(Array.from(numbers, number => `${String(number).padStart(6, '0')}.ldb`))
+const nameOf = (number: number): string => `${String(number).padStart(6, '0')}.ldb`
 
 /** The complete records of a log. */
 function* records(log: Buffer): Generator<Buffer> {
@@ -95,12 +85,13 @@ function* records(log: Buffer): Generator<Buffer> {
   }
 }
 
-function applyEdit(edit: Buffer, live: Map<number, Table>, dropped: Set<number>): void {
+function applyEdit(
+  edit: Buffer,
+  live: Map<string, Table>,
+  dropped: Set<string>,
+  mergedTo: (Buffer | undefined)[],
+): void {
   let at = 0
-  const drop = (table: number) => {
-    live.delete(table)
-    dropped.add(table)
-  }
   const number = (): number => {
     let value = 0
     for (let scale = 1; ; scale *= 128) {
@@ -110,9 +101,16 @@ function applyEdit(edit: Buffer, live: Map<number, Table>, dropped: Set<number>)
       if (byte < 128) return value
     }
   }
-  const text = () => {
+  const text = (): Buffer => {
     const length = number()
     at += length
+    return edit.subarray(at - length, at)
+  }
+  const key = (): Buffer => text().subarray(0, -TRAILER)
+  const level = (): number => {
+    const value = number()
+    if (value >= LEVELS) throw new Error(`unknown edit: a table of level ${value}`)
+    return value
   }
   while (at < edit.length) {
     const tag = number()
@@ -127,19 +125,19 @@ function applyEdit(edit: Buffer, live: Map<number, Table>, dropped: Set<number>)
         number()
         break
       case 5:
-        number()
-        text()
+        mergedTo[level()] = key()
         break
-      case 6:
+      case 6: {
         number()
-        drop(number())
+        const name = nameOf(number())
+        live.delete(name)
+        dropped.add(name)
         break
+      }
       case 7: {
-        const level = number()
-        if (level >= LEVELS) throw new Error(`unknown edit: a table of level ${level}`)
-        live.set(number(), { level, bytes: number() })
-        text()
-        text()
+        const of = level()
+        const name = nameOf(number())
+        live.set(name, { name, level: of, bytes: number(), first: key(), last: key() })
         break
       }
       default:

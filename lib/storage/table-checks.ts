@@ -18,13 +18,18 @@ interface Held {
 export class TableChecks {
   /** By name. */
   private readonly held = new Map<string, Held>()
+  private readonly compared = new Set<string>()
 
   get names(): string[] {
     return [...this.held.keys()]
   }
 
-  /** Holds a table that is to be compared. One that is gone LevelDB itself misses, if it needs it. @returns whether its size is right */
+  /**
+   * Holds a table that is to be compared, unless it has been. One that is gone LevelDB itself misses, if it needs it.
+   * @returns whether its size is right
+   */
   hold(name: string, path: string, size: number, expected: number): boolean {
+    if (this.held.has(name) || this.compared.has(name)) return true
     let file: number
     try {
       file = openSync(path, 'r')
@@ -39,8 +44,11 @@ export class TableChecks {
     return true
   }
 
-  /** Compares the newest table at once, and others as long as all have no more than that many bytes. @returns those that are not as they were */
-  newest(bytes: number): string[] {
+  /**
+   * Compares the newest table at once, and others as long as all have no more than that many bytes.
+   * @returns those that are not as they were, and the bytes of all
+   */
+  newest(bytes: number): { damaged: readonly string[]; seen: number } {
     const damaged: string[] = []
     let seen = 0
     for (const name of this.names.sort().reverse()) {
@@ -49,7 +57,7 @@ export class TableChecks {
       seen += size
       if (!this.compare(name)) damaged.push(name)
     }
-    return damaged
+    return { damaged, seen }
   }
 
   /** Compares a table at once. @returns whether it is as it was */
@@ -61,6 +69,7 @@ export class TableChecks {
       // what cannot be read is not as it was
       return false
     } finally {
+      this.compared.add(name)
       this.drop(name)
     }
   }

@@ -18,7 +18,8 @@ import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
-import { listedTables, liveTables, mergesAtOpening } from './manifest.ts'
+import { listedTables, liveTables } from './manifest.ts'
+import { mergedAtOpening } from './merging.ts'
 import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
 
 const COMMITTED = 'COMMITTED'
@@ -27,7 +28,7 @@ const TABLES = 'TABLES'
 const LOG_BYTES = 10 * 1024 * 1024
 /** Bytes of tables that are checked before anything is read: as many as take no longer than LevelDB takes to open. */
 const CHECKED_FIRST = 4 * 1024 * 1024
-/** The same where LevelDB is about to merge tables: the newest are those of its first level. */
+/** Bytes of those that LevelDB is about to merge that are checked before it opens. */
 const CHECKED_BEFORE_MERGING = 4 * CHECKED_FIRST
 
 interface Tables {
@@ -44,10 +45,12 @@ export class Witness {
   readonly damaged: string[]
   /** Whether LevelDB's manifest has lost tables that it had not dropped; LevelDB would delete them when it opens. */
   readonly unlisted: boolean
-  /** Whether LevelDB may read tables whole, and put what it reads into others, as soon as it opens. */
+  /** Whether LevelDB merges tables as soon as it has opened. */
   readonly merges: boolean
   /** Tables whose contents are still to be checked. */
   private readonly checks = new TableChecks()
+  /** How many bytes of them were checked before LevelDB opened. */
+  private readonly checked: number
   private working = false
   private readonly directory: string
   private readonly known: Tables['tables']
@@ -59,7 +62,7 @@ export class Witness {
   /** Tells that COMMITTED is behind, until it is written. */
   private behind: NodeJS.Immediate | undefined
 
-  /** Reads the witness of a directory that is not open in LevelDB yet, looks for its tables, and holds those that are to be checked. */
+  /** Reads the witness of a directory that is not open in LevelDB yet, and checks the tables that LevelDB merges as soon as it opens. */
   constructor(directory: string) {
     this.directory = directory
     const { tables, damaged } = readTables(join(directory, TABLES))
@@ -76,14 +79,32 @@ export class Witness {
         listed !== undefined && !listed.live.has(name) && !listed.dropped.has(name) && isThere(join(directory, name)),
     )
     if (this.unlisted) this.condemn('MANIFEST')
-    this.merges = listed !== undefined && mergesAtOpening(directory, listed)
-    for (const [name, [size, checksum]] of Object.entries(tables))
-      if (!this.checks.hold(name, join(directory, name), size, checksum)) this.condemn(name)
+    const merged = listed === undefined ? [] : mergedAtOpening(directory, listed)
+    this.merges = merged.length > 0
+    for (const { name } of merged) this.hold(name)
+    this.checked = this.checkHeld(CHECKED_BEFORE_MERGING)
   }
 
-  /** Checks the newest tables; to be done before anything is read from the database. */
+  /**
+   * Holds all tables that are to be checked, and checks the newest; to be done before anything is read from the database. What has begun to open
+   * merges others meanwhile at most, and removes those that it has merged.
+   */
   checkNewest(): void {
-    for (const name of this.checks.newest(this.merges ? CHECKED_BEFORE_MERGING : CHECKED_FIRST)) this.condemn(name)
+    for (const name in this.known) this.hold(name)
+    this.checkHeld(CHECKED_FIRST - this.checked)
+  }
+
+  private hold(name: string): void {
+    const [size, checksum] = this.known[name] ?? []
+    if (size === undefined || checksum === undefined) return
+    if (!this.checks.hold(name, `${this.directory}/${name}`, size, checksum)) this.condemn(name)
+  }
+
+  /** @returns how many bytes were compared */
+  private checkHeld(bytes: number): number {
+    const { damaged, seen } = this.checks.newest(bytes)
+    for (const name of damaged) this.condemn(name)
+    return seen
   }
 
   /**
