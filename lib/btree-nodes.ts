@@ -4,7 +4,8 @@
  * A leaf holds entries, a branch leads to leaves or branches. A node that has become too large keeps its lowest keys and gives the others to
  * new nodes; it remembers how often that happened (`splits`) and at which key last (`cut`). Changes of two transactions to one
  * node merge when they concern different keys and, if one of them split it, lie below the cut: what lies above belongs to a new
- * node that a resolver does not see. A node that one of them emptied has left the tree, so nothing is merged into it.
+ * node that a resolver does not see. A node that one of them emptied has left the tree, so nothing is merged into it. What does not merge so
+ * is done again as a whole (lib/btree-redo.ts).
  */
 import { isDeepStrictEqual } from 'node:util'
 import { checkedKey, compareKeys, indexOfKey, type Key, lowerBound } from './btree-keys.ts'
@@ -34,6 +35,8 @@ export class Leaf extends Persistent implements ConflictResolver {
   values: unknown[] = []
   splits = 0
   declare cut?: Key
+  /** The tree, where the node was changed. */
+  declare _v_tree?: Persistent
 
   /** Gives all but its lowest keys away if there are too many. */
   split(): Piece[] {
@@ -74,6 +77,8 @@ export class Branch extends Persistent implements ConflictResolver {
   children: Node[] = []
   splits = 0
   declare cut?: Key
+  /** The tree, where the node was changed. */
+  declare _v_tree?: Persistent
 
   /** The index of the child in which `key` belongs. */
   childFor(key: Key): number {

@@ -4,12 +4,9 @@
  * A B+ tree: entries lie in leaves, branches lead to them (lib/btree-nodes.ts). Each node is a persistent object of its own. What can be a
  * key, and the order of keys, is said in lib/btree-keys.ts. It may be changed while it is walked through.
  *
- * Concurrent transactions that change different keys do not conflict, with three exceptions, after which they have to run again:
- * one of them split the leaf (or branch) and the other changed a key in the part that moved; both split it; or one of them removed
- * the last entry of the leaf. `transact` runs them again by itself. A leaf has room for LEAF/2 more entries after it was split, so
- * 50 transactions that insert an entry each cannot split what is at a key three times: the default of 3 attempts is enough for them, as long as
- * each attempt sees what the one before conflicted with.
- * Two transactions that set the same key always conflict.
+ * Concurrent transactions that change different keys do not conflict: their changes of one node are merged (lib/btree-nodes.ts), and where
+ * that cannot be, since entries have moved or nodes have gone, what the second one did is done again on what the first one left
+ * (lib/btree-redo.ts). Two transactions that set the same key always conflict.
  */
 import {
   checkedKey,
@@ -23,7 +20,7 @@ import {
 } from './btree-keys.ts'
 import { BRANCH, Branch, LEAF, Leaf, type Node, type Piece } from './btree-nodes.ts'
 import { Counter } from './counter.ts'
-import { EXPLICIT, handOut, Persistent } from './persistent.ts'
+import { EXPLICIT, handOut, isInner, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
 
 type Step = { branch: Branch; index: number }
@@ -34,6 +31,8 @@ export class BTree<V = unknown> extends Persistent {
     return true
   }
 
+  /** Of the tree and of its nodes: what their changes belong to (lib/btree-redo.ts). */
+  declare _v_tree?: BTree<V>
   private top: Node = new Leaf()
   private readonly count = new Counter()
 
@@ -68,7 +67,7 @@ export class BTree<V = unknown> extends Persistent {
   get(key: Key): V | undefined {
     const { leaf } = this.find(checkedKey(key))
     const index = indexOfKey(leaf.keys, key)
-    return index < 0 ? undefined : (handOut(leaf, leaf.values[index]) as V)
+    return index < 0 ? undefined : this.given(leaf, index)
   }
 
   has(key: Key): boolean {
@@ -81,7 +80,7 @@ export class BTree<V = unknown> extends Persistent {
     const { leaf, path } = this.find(own)
     const index = lowerBound(leaf.keys, own)
     const isNew = index === leaf.keys.length || compareKeys(leaf.keys[index]!, own) !== 0
-    leaf._p_changed = true
+    this.change(leaf)
     if (isNew) leaf.keys.splice(index, 0, own)
     leaf.values.splice(index, isNew ? 0 : 1, handOut(leaf, value))
     if (isNew) this.count.change(1)
@@ -94,7 +93,7 @@ export class BTree<V = unknown> extends Persistent {
     const { leaf, path } = this.find(checkedKey(key))
     const index = indexOfKey(leaf.keys, key)
     if (index < 0) return false
-    leaf._p_changed = true
+    this.change(leaf)
     leaf.keys.splice(index, 1)
     leaf.values.splice(index, 1)
     this.count.change(-1)
@@ -111,11 +110,12 @@ export class BTree<V = unknown> extends Persistent {
   clear(): void {
     this.readCurrentKeys()
     for (const leaf of leavesOf(this.top)) {
+      this.change(leaf)
       leaf.keys = []
       leaf.values = []
     }
     this.count.change(-this.count.value)
-    if (this.top instanceof Branch) this.top = new Leaf()
+    if (this.top instanceof Branch) this.replaceTop(new Leaf())
   }
 
   /** The first key; or the first one not before `from`. Undefined if there is none. */
@@ -138,14 +138,14 @@ export class BTree<V = unknown> extends Persistent {
   values(range: Range): Generator<V, undefined>
   values(from?: Key, to?: Key): Generator<V, undefined>
   *values(from?: Key | Range, to?: Key): Generator<V, undefined> {
-    for (const [leaf, index] of this.places(rangeOf(from, to))) yield handOut(leaf, leaf.values[index]) as V
+    for (const [leaf, index] of this.places(rangeOf(from, to))) yield this.given(leaf, index)
   }
 
   entries(range: Range): Generator<[Key, V], undefined>
   entries(from?: Key, to?: Key): Generator<[Key, V], undefined>
   *entries(from?: Key | Range, to?: Key): Generator<[Key, V], undefined> {
     for (const [leaf, index] of this.places(rangeOf(from, to)))
-      yield [givenKey(leaf.keys[index]!), handOut(leaf, leaf.values[index]) as V]
+      yield [givenKey(leaf.keys[index]!), this.given(leaf, index)]
   }
 
   [Symbol.iterator](): Generator<[Key, V], undefined> {
@@ -221,9 +221,29 @@ export class BTree<V = unknown> extends Persistent {
     return { leaf: node, path }
   }
 
+  /** A value to give away. What is inside it may be changed, which changes the leaf. */
+  private given(leaf: Leaf, index: number): V {
+    const value = leaf.values[index]
+    if (isInner(value)) leaf._v_tree = this
+    return handOut(leaf, value) as V
+  }
+
+  /** To be called before a node is changed. */
+  private change(node: Node): void {
+    node._p_changed = true
+    node._v_tree = this
+  }
+
+  private replaceTop(node: Node): void {
+    this._v_tree = this
+    node._v_tree = this
+    this.top = node
+  }
+
   /** Hangs what was split off a node into its parent, and so on upward. */
   private grow(path: Step[], pieces: readonly Piece[]): void {
     if (pieces.length === 0) return
+    for (const { node } of pieces) node._v_tree = this
     const keys = pieces.map(({ key }) => key)
     const nodes = pieces.map(({ node }) => node)
     const step = path.pop()
@@ -231,11 +251,11 @@ export class BTree<V = unknown> extends Persistent {
       const branch = new Branch()
       branch.keys = keys
       branch.children = [this.top, ...nodes]
-      this.top = branch
+      this.replaceTop(branch)
       return
     }
     const { branch, index } = step
-    branch._p_changed = true
+    this.change(branch)
     branch.keys.splice(index, 0, ...keys)
     branch.children.splice(index + 1, 0, ...nodes)
     this.grow(path, branch.split())
@@ -246,11 +266,11 @@ export class BTree<V = unknown> extends Persistent {
     const step = path.pop()
     if (step === undefined) return
     const { branch, index } = step
-    branch._p_changed = true
+    this.change(branch)
     branch.children.splice(index, 1)
     branch.keys.splice(Math.max(0, index - 1), 1)
     if (branch.children.length > 0) return
-    if (path.length === 0) this.top = new Leaf()
+    if (path.length === 0) this.replaceTop(new Leaf())
     else this.shrink(path)
   }
 }

@@ -8,6 +8,7 @@
  * A connection serves one flow of work. The objects of a closed connection keep what they had loaded; loading and changing end.
  */
 import { Broken } from './broken.ts'
+import { redone } from './btree-redo.ts'
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
 import { graft } from './inner-values.ts'
@@ -280,6 +281,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       note: tx.note,
       extension: tx.extension,
       merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
+      redo: (within, changes, now) =>
+        redone(within, changes, {
+          seen: oid => this.snapshot.load(oid),
+          latest: oid => now.latest(oid),
+          newOid: () => now.newOid(),
+        }),
     })
     return stored.then(
       committed => this.committed(tx, committed),
@@ -303,9 +310,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private committed(tx: Transaction, { tid, merged }: Committed): void {
     this.storing = false
     tx.tid = tid
-    for (const { cell } of this.overlay.values()) {
-      cell.serial = tid
-      if (merged.has(cell.oid)) cell.ghostify()
+    for (const { cell } of this.overlay.values()) cell.serial = tid
+    for (const oid of merged) {
+      const cell = this.objects.get(oid)
+      if (cell === undefined) continue
+      cell.ghostify()
+      this.touched.delete(cell)
     }
     this.added = []
     this.forget()
@@ -404,7 +414,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
         const { oid, serial } = cell
         const { record, references } = this.writer.encode(cell)
         this.savepoints.replacing(cell, this.overlay.get(oid))
-        this.overlay.set(oid, { cell, oid, serial, record, references })
+        const within = cellOf(cell.state?._v_tree)?.oid || undefined
+        this.overlay.set(oid, { cell, oid, serial, record, references, within })
         cell.changed = false
         if (!cell.watched) this.follow(cell)
       }

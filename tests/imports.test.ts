@@ -38,6 +38,7 @@ const ALLOWED: Record<string, (string | RegExp)[]> = {
     'objects/events.ts',
     'lib/index.ts',
     // a guest's storage speaks of what lies in the database
+    'lib/btree-redo.ts',
     'lib/merge.ts',
     'lib/record.ts',
     'lib/storage/blob-store.ts',

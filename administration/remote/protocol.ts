@@ -28,7 +28,9 @@ export const Operation = z.discriminatedUnion('op', [
   z.strictObject({
     op: z.literal('commit'),
     about: z.strictObject({ tid: number, bytes: z.string() }),
-    changes: z.array(z.strictObject({ oid: number, serial: number, record, references: z.array(number) })),
+    changes: z.array(
+      z.strictObject({ oid: number, serial: number, record, references: z.array(number), within: number.optional() }),
+    ),
     reads: z.array(z.tuple([number, number, z.array(z.string()).nullable()])),
     outbox: z.array(z.tuple([z.string().max(10_000), bytes])),
   }),

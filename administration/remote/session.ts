@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
+import { redone } from '../../lib/btree-redo.ts'
 import { mergeRecords, sameAttributes } from '../../lib/merge.ts'
 import { type StoredRecord, WholeRecord, wholeRecord } from '../../lib/record.ts'
 import type { Storage, StorageSnapshot } from '../../lib/storage/storage.ts'
@@ -170,6 +171,8 @@ class Session {
         attributes: new Map(reads.flatMap(([oid, , names]) => (names === null ? [] : [[oid, names]]))),
         unchanged: (oid, serial, names, committed) => sameAttributes(names, old(oid, serial), committed),
         outbox: new Map(outbox),
+        redo: (within, changes, now) =>
+          redone(within, changes, { seen: old, latest: oid => now.latest(oid), newOid: () => now.newOid() }),
         merge: (change, committed) => mergeRecords(change, committed, old(change.oid, change.serial)),
       })
       mailSystemOf(this.database).publisher.publishRows(outbox.map(([key]) => key))

@@ -92,11 +92,12 @@ export class RemoteStorage implements Storage {
     const { tid, merged } = (await this.conversation.ask({
       op: 'commit',
       about: sentRecord({ user, note, extension }),
-      changes: changes.map(({ oid, serial, record: { className, version, state }, references }) => ({
+      changes: changes.map(({ oid, serial, record: { className, version, state }, references, within }) => ({
         oid,
         serial,
         record: { className, version, state: base64(state) },
         references: [...references],
+        ...(within !== undefined && { within }),
       })),
       reads: Array.from(reads, ([oid, serial]) => [oid, serial, asList(attributes?.get(oid))]),
       outbox: Array.from(outbox, ([key, value]) => [key, base64(value)]),

@@ -10,6 +10,7 @@ import type { Change, Commit } from './storage.ts'
 
 /** What is to be written, change by change. */
 export interface Decision {
+  readonly changes: readonly Change[]
   readonly bodies: readonly RecordBody[]
   /** The revisions that they follow. */
   readonly befores: readonly (WholeRecord | undefined)[]
@@ -17,18 +18,21 @@ export interface Decision {
   readonly merged: ReadonlySet<Oid>
 }
 
+/** What there is. */
+export interface Present {
+  /** The current revision, durable or accepted. */
+  latest(oid: Oid): WholeRecord | undefined
+  newOid(): Oid
+}
+
 /**
- * @param latest gives the current revision, durable or accepted
  * @param removed the objects that no transaction may refer to any more
  * @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE; what `merge` throws
  */
-export function decide(
-  { changes, reads, attributes, unchanged, merge }: Commit,
-  latest: (oid: Oid) => WholeRecord | undefined,
-  removed: OidSet,
-): Decision {
+export function decide(commit: Commit, present: Present, removed: OidSet): Decision {
+  const { changes, reads, attributes, unchanged, merge } = commit
   for (const [oid, serial] of reads) {
-    const found = latest(oid)
+    const found = present.latest(oid)
     if (found?.serial === serial) continue
     const names = attributes?.get(oid)
     if (names !== undefined && found !== undefined && unchanged?.(oid, serial, names, found) === true) continue
@@ -41,28 +45,40 @@ export function decide(
     const { oid, serial, record, references } = change
     for (const other of references)
       if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other)
-    const before = serial === 0 ? undefined : latest(oid)
+    const before = serial === 0 ? undefined : present.latest(oid)
     befores.push(before)
     if (before?.serial === serial || serial === 0) {
       bodies.push(record)
       continue
     }
-    if (before === undefined || isGone(before)) throw conflict(change, before)
-    const result = merge(change, before)
-    if (result === undefined) throw conflict(change, before)
+    const result = before === undefined || isGone(before) ? undefined : merge(change, before)
+    if (result === undefined) return redone(change, commit, present, removed) ?? refuse(change, before)
     bodies.push(result)
     merged ??= new Set()
     merged.add(oid)
   }
-  return { bodies, befores, merged: merged ?? NONE }
+  return { changes, bodies, befores, merged: merged ?? NONE }
 }
+
+/** Has all changes done again that belong together with one that conflicts. @returns undefined if that cannot be */
+function redone({ within }: Change, commit: Commit, present: Present, removed: OidSet): Decision | undefined {
+  if (within === undefined) return undefined
+  const own = commit.changes.filter(each => each.within === within)
+  const others = commit.changes.filter(each => each.within !== within)
+  const again = commit.redo?.(within, own, present)
+  if (again === undefined || again.some(({ oid }) => others.some(each => each.oid === oid))) return undefined
+  const decision = decide({ ...commit, changes: [...others, ...again] }, present, removed)
+  return { ...decision, merged: new Set([...decision.merged, ...own.map(oidOf), ...again.map(oidOf)]) }
+}
+
+const oidOf = ({ oid }: Change): Oid => oid
 
 const NONE: ReadonlySet<Oid> = new Set()
 
-function conflict({ oid, serial, record }: Change, committed: WholeRecord | undefined): ObjectError {
+function refuse({ oid, serial, record }: Change, committed: WholeRecord | undefined): never {
   const now =
     committed === undefined || isGone(committed) ? 'it has been removed' : `the current one is ${committed.serial}`
-  return new ObjectError(
+  throw new ObjectError(
     'CONFLICT',
     `${record.className} (object ${oid}) was changed by another transaction: this one read revision ${serial}, ${now}; run the transaction again`,
   )

@@ -59,7 +59,7 @@ export class LevelStorage implements Storage {
   private readonly witness: Witness | undefined
   private readonly suspicion: Suspicion | undefined
   private readonly listeners = new Set<(entry: TransactionEntry) => void>()
-  /** What accepted transactions that are not yet durable have changed. New objects nobody else knows yet. */
+  /** What accepted transactions that are not yet durable have changed. New objects nobody else knows yet, but the nodes of structures. */
   private readonly unwritten = new Map<Oid, WholeRecord>()
   private readonly recent = new RecentRecords()
   private lastAccepted: Tid
@@ -187,7 +187,7 @@ export class LevelStorage implements Storage {
   /** Decides, and has what was decided written. Throws what refuses the transaction. */
   private accept(commit: Commit): Promise<Committed> {
     this.assertWritable()
-    const { bodies, befores, merged } = decide(commit, oid => this.latest(oid), this.packing.removed)
+    const { changes, bodies, befores, merged } = decide(commit, this, this.packing.removed)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
     const classes = new Set<string>()
     for (const body of bodies) if (!isGone(body)) classes.add(body.className)
@@ -198,7 +198,7 @@ export class LevelStorage implements Storage {
       user: commit.user,
       note: commit.note,
       extension: commit.extension,
-      oids: commit.changes.map(({ oid }) => oid),
+      oids: changes.map(({ oid }) => oid),
       classes: [...classes].sort(),
     }
     // the last that may refuse the transaction; from here on it is accepted
@@ -213,18 +213,18 @@ export class LevelStorage implements Storage {
       batch.put(objectKey(oid), stored.bytes)
       if (before !== undefined) {
         batch.put(revisionKey(oid, before.serial), before.bytes)
-        this.unwritten.set(oid, stored)
       }
+      if (before !== undefined || changes[i]!.within !== undefined) this.unwritten.set(oid, stored)
       this.packing.written(oid, stored)
       return stored
     })
     this.lastAccepted = tid
-    this.packing.accepted(commit.changes)
+    this.packing.accepted(changes)
     return this.group.accept({ entry, records }, { tid, merged })
   }
 
   /** The current revision, durable or accepted. */
-  private latest(oid: Oid): WholeRecord | undefined {
+  latest(oid: Oid): WholeRecord | undefined {
     return this.unwritten.get(oid) ?? this.state.latest(oid)
   }
 
@@ -233,7 +233,7 @@ export class LevelStorage implements Storage {
     for (const { entry, records = [], removed = [] } of parts) {
       if (entry !== undefined) last = entry.tid
       for (const record of records) {
-        if (record.previous !== 0 && this.unwritten.get(record.oid) === record) this.unwritten.delete(record.oid)
+        if (this.unwritten.size > 0 && this.unwritten.get(record.oid) === record) this.unwritten.delete(record.oid)
         this.recent.keep(record)
       }
       for (const oid of removed) this.recent.forget(oid)

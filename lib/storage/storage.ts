@@ -39,10 +39,22 @@ export interface Change {
   readonly record: RecordBody
   /** The objects it refers to. */
   readonly references: readonly Oid[]
+  /** The structure of several objects that it is a part of; see Redo. */
+  readonly within?: Oid | undefined
 }
 
 /** Decides what to store for an object that `committed` another revision of: the merged record, or undefined for a conflict. */
 export type Merge = (change: Change, committed: StoredRecord) => RecordBody | undefined
+
+/**
+ * Decides what to store for all changes of a transaction within one structure, of which one conflicts: changes of the latest revisions, or
+ * undefined for a conflict.
+ */
+export type Redo = (
+  within: Oid,
+  changes: readonly Change[],
+  now: { latest(oid: Oid): StoredRecord | undefined; newOid(): Oid },
+) => readonly Change[] | undefined
 
 /** Decides whether `committed` has these attributes as the revision had them that the transaction read. */
 export type Unchanged = (oid: Oid, serial: Tid, attributes: readonly string[], committed: StoredRecord) => boolean
@@ -73,11 +85,12 @@ export interface Commit extends TransactionRecord {
   readonly unchanged?: Unchanged
   readonly outbox: ReadonlyMap<string, Uint8Array>
   readonly merge: Merge
+  readonly redo?: Redo
 }
 
 export interface Committed {
   readonly tid: Tid
-  /** The objects whose stored state is not what the transaction had, but merged with another's. */
+  /** The objects whose stored state is not what the transaction had, but merged with another's; they may be others than it changed. */
   readonly merged: ReadonlySet<Oid>
 }
 

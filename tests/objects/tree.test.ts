@@ -203,7 +203,6 @@ t.test('different additions to a folder, and changing or renaming what is around
   const db = await openDatabase(newLevel())
   await db.transact(app => {
     app.create('/a/f/old', new Order(), { parents: true })
-    app.create('/a/f/kept', new Order())
   })
   const works: ((app: Application) => unknown)[] = [
     app => app.create('/a/f/one', new Order()),
@@ -224,7 +223,7 @@ t.test('different additions to a folder, and changing or renaming what is around
   })
   for (const each of connections) await each.transaction.commit()
   await db.transact(app => {
-    t.same(app.traverse('/b/f', Folder).ids(), ['five', 'kept', 'one', 'six', 'two'])
+    t.same(app.traverse('/b/f', Folder).ids(), ['five', 'one', 'six', 'two'])
     t.same(
       [app.ids(), app.traverse('/b', Folder).ids()],
       [
@@ -350,7 +349,9 @@ t.test('50 transactions add different objects to one folder beside each other, w
     for (let i = 0; i < 200; i++) app.add(`old${i}`, new Order())
   })
   const results = await Promise.allSettled(
-    Array.from({ length: 50 }, (_, i) => db.transact(app => void app.add(`new${i * 17}`, new Order()))),
+    Array.from({ length: 50 }, (_, i) =>
+      db.transact(app => void app.add(`new${i * 17}`, new Order()), { attempts: 1 }),
+    ),
   )
   t.same(
     results.filter(({ status }) => status === 'rejected'),
