@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Event } from '../delivery/outcome.ts'
 import type { Outgoing } from '../delivery/outgoing.ts'
-import { type Session, SessionError } from '../delivery/session.ts'
+import { type Report, type Session, SessionError } from '../delivery/session.ts'
 import { messageOf } from '../errors.ts'
 import type { Envelope } from '../spool/format.ts'
 import { type CaptureTarget, captureName, type Kept, type Mailbox } from './mailbox.ts'
@@ -70,6 +70,11 @@ function sessionOver(mailbox: Mailbox, name: string): Session {
     }
   }
 
+  const send = async (envelope: Envelope, message: Outgoing): Promise<Report> => {
+    count += 1
+    return { refused: new Map(), end: await keep(envelope, message) }
+  }
+
   return {
     get usable() {
       return usable
@@ -78,11 +83,14 @@ function sessionOver(mailbox: Mailbox, name: string): Session {
       return count
     },
     closed,
+    pipelining: false,
     protection: name,
-    async send(envelope, message) {
-      count += 1
-      return { refused: new Map(), end: await keep(envelope, message) }
-    },
+    prepare: async (envelope, message) => ({
+      begun: false,
+      begin: () => undefined,
+      send: () => send(envelope, message),
+    }),
+    send,
     quit: close,
     abort(why) {
       abort(why)

@@ -10,9 +10,10 @@ import type { MaildropConfig } from '../config.ts'
 import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { holdNotice } from '../delivery/notify.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
+import { type Parcel, type Report, unsendable } from '../delivery/parcel.ts'
 import { record } from '../delivery/record.ts'
 import { relayName } from '../delivery/relay.ts'
-import type { Report, Session } from '../delivery/session.ts'
+import type { Session } from '../delivery/session.ts'
 import {
   type Disposition,
   disposition,
@@ -116,18 +117,21 @@ export interface Attempt extends Report {
   readonly transfer: number
 }
 
+/** A job's next transaction, made ready for one session. */
+export interface Load {
+  readonly session: Session
+  readonly recipients: readonly string[]
+  readonly messageId: string | undefined
+  readonly parcel: Parcel
+  /** True if the claim was lost when the final dot was to be sent. */
+  readonly lost: boolean
+}
+
 /**
- * Sends a claimed message to as many of its pending recipients as one transaction may have. From the final dot on the
- * journal says that it may have been delivered.
- * @param connect milliseconds that opening the connection took, 0 if it was open
- * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
+ * Makes a claimed message ready to be sent to as many of its pending recipients as one transaction may have. From the final
+ * dot on the journal says that it may have been delivered.
  */
-export async function sendJob(
-  job: Job,
-  session: Session,
-  connect: number,
-  { config }: JobContext,
-): Promise<Attempt | undefined> {
+export async function loadJob(job: Job, session: Session, { config }: JobContext): Promise<Load> {
   let lost = false
   const beforeDot = (): void => {
     try {
@@ -141,16 +145,43 @@ export async function sendJob(
   const messageId = config.addMessageId ? stableMessageId(job.claim.id, from) : undefined
   const { id } = job.claim
   const message = outgoing(job.mail, { id, repeated: recordedTransactions(job.state) > 0, messageId, beforeDot })
+  if ('problem' in message) {
+    const parcel = unsendable(unfitReport(message.problem))
+    return { session, recipients: job.pending, messageId: undefined, parcel, lost: false }
+  }
   const receiver = config.debugReceiver
   const recipients = job.pending.slice(0, receiver ? undefined : MAX_RECIPIENTS)
-  if ('problem' in message)
-    return { ...unfitReport(message.problem), recipients: job.pending, messageId: undefined, connect, transfer: 0 }
+  const parcel = await session.prepare({ from, to: receiver ? [receiver] : recipients }, message)
+  return {
+    session,
+    recipients,
+    messageId: message.messageId,
+    parcel,
+    get lost() {
+      return lost
+    },
+  }
+}
+
+/**
+ * Sends what `loadJob` has made ready.
+ * @param connect milliseconds that opening the connection took, 0 if it was open
+ * @param following is asked when the message goes out: what is to be sent next over this session
+ * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
+ */
+export async function sendLoad(
+  load: Load,
+  connect: number,
+  { config }: JobContext,
+  following?: () => Parcel | undefined,
+): Promise<Attempt | undefined> {
   const start = performance.now()
-  const report = await session.send({ from, to: receiver ? [receiver] : recipients }, message)
-  if (lost) return undefined
+  const report = await load.parcel.send(following)
+  if (load.lost) return undefined
   const transfer = performance.now() - start
+  const receiver = config.debugReceiver
   const seen = receiver ? { refused: new Map(), end: report.refused.get(receiver) ?? report.end } : report
-  return { ...seen, recipients, messageId: message.messageId, connect, transfer }
+  return { ...seen, recipients: load.recipients, messageId: load.messageId, connect, transfer }
 }
 
 /**

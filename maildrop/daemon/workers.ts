@@ -7,14 +7,18 @@
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Alarm, openAlarm } from '../delivery/alarm.ts'
 import { type Event, verdictOf } from '../delivery/outcome.ts'
+import type { Parcel, Report } from '../delivery/parcel.ts'
 import { openRelay, relayName } from '../delivery/relay.ts'
-import { type Report, type Session, SessionError } from '../delivery/session.ts'
+import { type Session, SessionError } from '../delivery/session.ts'
 import { concernsOneFile, messageOf } from '../errors.ts'
 import type { Claims } from '../spool/claim.ts'
+import { type Ahead, openAhead, type Taken } from './ahead.ts'
 import type { Destination } from './destination.ts'
 import type { Candidate, Intake } from './intake.ts'
 import {
+  type Attempt,
   claimJob,
   closeJob,
   type FinishedJob,
@@ -22,7 +26,9 @@ import {
   giveBack,
   type Job,
   type JobContext,
-  sendJob,
+  type Load,
+  loadJob,
+  sendLoad,
   settleJob,
 } from './job.ts'
 import type { Permit, Throttle } from './throttle.ts'
@@ -58,6 +64,23 @@ const TROUBLE_TIME = 1000
 const MAX_PARKED = 100
 /** Messages in a row without an answer after which the server counts as down. */
 const MAX_DROPS = 3
+/**
+ * Milliseconds within which the last message must have been taken, for the next one to be begun behind one; and after which one
+ * that has been is given back, so that another connection can send it.
+ */
+const AHEAD = { quick: 100, patience: 1000 }
+/** Milliseconds for which nothing is begun behind a message after the server closed the connection at that; for ever if it was silent so long. */
+const DISTRUST = { time: 60_000, silence: 10_000 }
+
+/** What belongs to one worker. */
+interface Lane {
+  readonly ahead: Ahead<Source>
+  /** Whether the server took the last message quickly. */
+  quick: boolean
+  /** A message that had begun has been given back, so the connection is of no more use. */
+  withdrawn: boolean
+  readonly patience: Alarm
+}
 
 export function startWorkers(
   sources: readonly Source[],
@@ -91,6 +114,8 @@ export function startWorkers(
   let turn = 0
   let drops = 0
   let permitted: NodeJS.Timeout | undefined
+  const aheads = new Set<Ahead<Source>>()
+  let distrustedUntil = 0
 
   const backlog = (): number => sources.reduce((sum, source) => sum + (rests(source) ? 0 : source.intake.backlog), 0)
 
@@ -148,12 +173,19 @@ export function startWorkers(
 
   const work = async (): Promise<void> => {
     let session: Session | undefined
+    const ahead = openAhead(claimAhead, async job => {
+      await giveBack(job, context)
+      closeJob(job)
+    })
+    aheads.add(ahead)
+    const lane: Lane = { ahead, quick: false, withdrawn: false, patience: openAlarm() }
     let idleSince = performance.now()
     try {
       while (!stopping && workers.size <= destination.allowance) {
         const permit = throttle.wait > 0 ? undefined : throttle.take()
-        const found = permit && (await next())
-        if (permit === undefined || found === undefined) {
+        const taken = ahead.size > 0 ? await ahead.take() : undefined
+        const found = permit && taken === undefined ? await next() : undefined
+        if (permit === undefined || (found === undefined && taken === undefined)) {
           permit?.end()
           if (permit === undefined) wake()
           if (!(await pause(session, idleSince))) return
@@ -161,9 +193,17 @@ export function startWorkers(
         }
         busy += 1
         try {
-          const after = await handle(found[0], found[1], session, permit)
+          const after =
+            taken !== undefined
+              ? await proceed(taken, session, lane)
+              : await handle(found![0], found![1], session, permit, lane)
           if (after === 'unreachable') return
           session = after
+          if (lane.withdrawn) {
+            lane.withdrawn = false
+            if (session !== undefined) closeSession(session)
+            session = undefined
+          }
         } finally {
           permit.end()
           busy -= 1
@@ -171,13 +211,16 @@ export function startWorkers(
         }
       }
     } finally {
+      lane.patience.close()
+      await ahead.drop()
+      aheads.delete(ahead)
       if (session) closeSession(session)
     }
   }
 
   /** Waits for work; false when there has been none for a while. The last one to get here ends the run. */
   const pause = async (session: Session | undefined, since: number): Promise<boolean> => {
-    if (busy === 0 && run.active && throttle.wait === 0) {
+    if (busy === 0 && run.active && throttle.wait === 0 && [...aheads].every(({ size }) => size === 0)) {
       if (!run.rescanned) {
         run.rescanned = true
         for (const { intake } of sources) intake.scanNew()
@@ -205,6 +248,7 @@ export function startWorkers(
     source: Source,
     current: Session | undefined,
     permit: Permit,
+    lane: Lane,
   ): Promise<Session | undefined | 'unreachable'> => {
     let session = current?.usable ? current : undefined
     const start = performance.now()
@@ -217,69 +261,144 @@ export function startWorkers(
       }
       connectTime = performance.now() - start
     }
-    let job: Job | undefined
+    const job = await claim(candidate, source)
+    if (job === undefined || session === undefined) return session
+    beginRun()
+    if (job.pending.length > 0) permit.use()
+    return await attempt(job, source, { session, connectTime, load: undefined }, lane)
+  }
+
+  /** Goes on with a message that was taken ahead; its session may have ended since. */
+  const proceed = async (
+    { job, source, load }: Taken<Source>,
+    current: Session | undefined,
+    lane: Lane,
+  ): Promise<Session | undefined | 'unreachable'> => {
+    beginRun()
+    const isReady = load?.session === current && (load?.parcel.begun || current?.usable)
+    const start = performance.now()
+    const session = isReady || current?.usable ? current : await connect()
+    if (session === undefined) {
+      await giveBack(job, context)
+      closeJob(job)
+      return 'unreachable'
+    }
+    const connectTime = session === current ? 0 : performance.now() - start
+    return await attempt(job, source, { session, connectTime, load: isReady ? load : undefined }, lane)
+  }
+
+  /** Claims a file; undefined if it is no message, or not to be had. */
+  const claim = async (candidate: Candidate, source: Source): Promise<Job | undefined> => {
     try {
-      job = await claimJob(candidate, source.claims, context)
+      const job = await claimJob(candidate, source.claims, context)
+      troubled.delete(source)
+      source.trouble.end('delivery')
+      return job
     } catch (error) {
       if (concernsOneFile(error)) source.intake.leave(candidate, error)
       else {
         source.intake.putBack(candidate)
         setAside(source, error)
       }
-      return session
+      return undefined
     }
-    troubled.delete(source)
-    source.trouble.end('delivery')
-    if (job === undefined || session === undefined) return session
-    beginRun()
-    if (job.pending.length > 0) permit.use()
-    try {
-      return await attempt(job, session, connectTime, source)
-    } finally {
-      closeJob(job)
-    }
+  }
+
+  const claimAhead = async (session: Session): Promise<Taken<Source> | undefined> => {
+    if (!mayLookAhead(session)) return undefined
+    const [candidate, source] = (await next()) ?? []
+    const job = candidate && source && (await claim(candidate, source))
+    if (job === undefined || source === undefined) return undefined
+    return { job, source, load: job.pending.length > 0 ? await loadJob(job, session, context) : undefined }
+  }
+
+  /** Only while there is enough for all connections, and nobody has to keep count of messages or time between them. */
+  const mayLookAhead = (session: Session): boolean =>
+    session.pipelining &&
+    !stopping &&
+    throttle.status === undefined &&
+    config.waitInterval === 0 &&
+    waiting.size === 0 &&
+    workers.size <= destination.allowance &&
+    backlog() > workers.size &&
+    performance.now() >= distrustedUntil
+
+  /** What is begun behind a message of which nothing is left to be done but to hear what the server says. */
+  const follow = (job: Job, load: Load, lane: Lane): Parcel | undefined => {
+    const { session } = load
+    const isLast = load.recipients.length === job.pending.length
+    const isRoom = config.batch === 0 || session.count < config.batch
+    if (!lane.quick || !isLast || !isRoom || !mayLookAhead(session)) return undefined
+    const parcel = lane.ahead.following(session)
+    if (parcel === undefined) return undefined
+    lane.patience.set(AHEAD.patience, () => {
+      lane.withdrawn = true
+      void lane.ahead.drop()
+    })
+    // Behind the packet that is being put together.
+    queueMicrotask(() => lane.ahead.fill(session))
+    return parcel
+  }
+
+  /** One transaction. */
+  const transmit = async (job: Job, load: Load, connectTime: number, lane: Lane): Promise<Attempt | undefined> => {
+    const wasBehind = load.parcel.begun && load.session.usable
+    const sending = sendLoad(load, connectTime, context, () => follow(job, load, lane))
+    if (lane.quick) lane.ahead.fill(load.session)
+    const report = await sending
+    lane.patience.clear()
+    if (report === undefined) return undefined
+    lane.quick = report.transfer < AHEAD.quick
+    if (wasBehind && wasStale(report, load.session))
+      distrustedUntil =
+        report.transfer < DISTRUST.silence ? performance.now() + DISTRUST.time : Number.POSITIVE_INFINITY
+    return report
   }
 
   /** One attempt: a transaction, or as many as the recipients need. */
   const attempt = async (
     first: Job,
-    firstSession: Session,
-    firstConnectTime: number,
     source: Source,
+    on: { readonly session: Session; readonly connectTime: number; readonly load: Load | undefined },
+    lane: Lane,
   ): Promise<Session | undefined | 'unreachable'> => {
+    let { session, connectTime, load } = on
     let job = first
-    let session = firstSession
-    let connectTime = firstConnectTime
-    if (job.pending.length === 0) {
-      count(await finishJob(job, context), source)
-      return session
-    }
-    for (;;) {
-      let report = await sendJob(job, session, connectTime, context)
-      if (report !== undefined && wasStale(report, session)) {
-        const start = performance.now()
-        const fresh = await connect()
-        if (fresh === undefined) {
-          await giveBack(job, context)
-          return 'unreachable'
-        }
-        session = fresh
-        report = await sendJob(job, session, performance.now() - start, context)
-      }
-      if (report === undefined) return session
-      if (aborted && report.end.stage !== 'dot') {
-        await giveBack(job, context)
+    try {
+      if (job.pending.length === 0) {
+        count(await finishJob(job, context), source)
         return session
       }
-      const settled = await settleJob(job, report, session.usable && !stopping, context)
-      judgeServer(report.end)
-      if (settled.end === 'go-on') {
-        job = settled.job
-        connectTime = 0
-        continue
+      for (;;) {
+        let report = await transmit(job, load ?? (await loadJob(job, session, context)), connectTime, lane)
+        if (report !== undefined && wasStale(report, session)) {
+          const start = performance.now()
+          const fresh = await connect()
+          if (fresh === undefined) {
+            await giveBack(job, context)
+            return 'unreachable'
+          }
+          session = fresh
+          report = await transmit(job, await loadJob(job, session, context), performance.now() - start, lane)
+        }
+        if (report === undefined) return session
+        if (aborted && report.end.stage !== 'dot') {
+          await giveBack(job, context)
+          return session
+        }
+        const settled = await settleJob(job, report, session.usable && !stopping, context)
+        judgeServer(report.end)
+        if (settled.end === 'go-on') {
+          job = settled.job
+          connectTime = 0
+          load = undefined
+          continue
+        }
+        count(settled, source)
+        return await afterMessage(session, lane)
       }
-      count(settled, source)
-      return await afterMessage(session)
+    } finally {
+      closeJob(first)
     }
   }
 
@@ -300,7 +419,8 @@ export function startWorkers(
   }
 
   /** Reconnects after a batch, and waits between two messages. */
-  const afterMessage = async (session: Session): Promise<Session | undefined> => {
+  const afterMessage = async (session: Session, lane: Lane): Promise<Session | undefined> => {
+    if (lane.ahead.begun) return session
     if (config.waitInterval > 0 && !stopping) await rest()
     if (config.batch === 0 || session.count < config.batch) return session
     closeSession(session)

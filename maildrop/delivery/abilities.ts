@@ -7,11 +7,18 @@ export interface Abilities {
   readonly eightBit: boolean
   /** Addresses that are not ASCII (SMTPUTF8, RFC 6531). */
   readonly smtputf8: boolean
+  /** Commands without waiting for the reply to the one before (PIPELINING, RFC 2920). */
+  readonly pipelining: boolean
 }
 
 /** @param reply the reply to EHLO; empty if there was none */
 export function abilitiesOf(reply: string): Abilities {
   const maxSize = Number(/^250[ -]SIZE +(\d+)[ \t]*\r?$/im.exec(reply)?.[1] ?? 0)
   const offers = (name: string): boolean => new RegExp(`^250[ -]${name}\\b`, 'im').test(reply)
-  return { maxSize: maxSize || undefined, eightBit: offers('8BITMIME'), smtputf8: offers('SMTPUTF8') }
+  return {
+    maxSize: maxSize || undefined,
+    eightBit: offers('8BITMIME'),
+    smtputf8: offers('SMTPUTF8'),
+    pipelining: offers('PIPELINING'),
+  }
 }

@@ -8,13 +8,17 @@
 import SMTPConnection, { type SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection'
 import { openAlarm } from './alarm.ts'
 import type { Deadlines } from './deadlines.ts'
+import { type Inside, openInside } from './inside.ts'
 
 export interface Dialogue {
   readonly connection: SMTPConnection
+  readonly inside: Inside
   /** What the server has still to answer, in order: `greeting`, verbs of commands, `message`. */
   readonly unanswered: readonly string[]
   /** The last reply to EHLO; empty if there was none. */
   readonly extensions: string
+  /** Steps that have not ended. */
+  readonly going: number
   /**
    * Starts something of nodemailer's that calls back. Fails when the connection does, when a deadline has passed, and at `end`.
    * @param limit milliseconds for all of it
@@ -42,18 +46,24 @@ interface Entry {
 const GREETING = 'greeting'
 /** The answer that a server gives to STARTTLS by negotiating TLS. */
 export const HANDSHAKE = 'handshake'
-const MESSAGE = 'message'
+/** The answer to the final dot. */
+export const MESSAGE = 'message'
 const VERB = /^(?:EHLO|HELO|STARTTLS|AUTH|MAIL|RCPT|DATA|RSET|QUIT)\b/
 
 export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadlines): Dialogue {
   const unanswered = [GREETING]
   let extensions = ''
-  let finish: ((error: Error) => void) | undefined
+  /** What is going on, in order; more than one only if an envelope has gone with the message before it. */
+  const steps = new Set<(error: Error) => void>()
 
+  const failAll = (error: Error): void => {
+    for (const fail of [...steps]) fail(error)
+  }
   const end = (why: unknown): void => {
-    const failed = finish
+    const error = why instanceof Error ? why : new Error(String(why))
+    const going = [...steps]
     connection.close()
-    failed?.(why instanceof Error ? why : new Error(String(why)))
+    for (const fail of going) fail(error)
   }
   const stage = openAlarm()
   const whole = openAlarm()
@@ -111,32 +121,37 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
   })
   // In the place of nodemailer's own, which copies every entry.
   connection.logger = { trace: debug, debug, info: debug, warn: debug, error: debug, fatal: debug }
-  readAtOnce(connection)
-  connection.on('error', error => finish?.(error))
+  const inside = openInside(connection)
+  connection.on('error', failAll)
   connection.once('end', () => {
     stage.close()
     whole.close()
     // Behind nodemailer's own callbacks, which know more.
-    setImmediate(() => finish?.(new Error('the server closed the connection')))
+    setImmediate(() => failAll(new Error('the server closed the connection')))
   })
 
   return {
     connection,
     unanswered,
+    inside,
     get extensions() {
       return extensions
+    },
+    get going() {
+      return steps.size
     },
     step: (what, limit, start) =>
       new Promise((resolve, reject) => {
         const done: Done<never> = (error, value) => {
-          if (finish !== done) return
-          finish = undefined
-          stage.clear()
-          whole.clear()
+          if (!steps.delete(done)) return
+          if (steps.size === 0) {
+            stage.clear()
+            whole.clear()
+          }
           if (error) reject(error)
           else resolve(value as never)
         }
-        finish = done
+        steps.add(done)
         armWhole(limit, what)
         if (unanswered[0] === GREETING) awaitConnection()
         start(done as Done<unknown>)
@@ -151,29 +166,6 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
       arm(deadlines.dot, 'no complete answer to the message')
     },
     end,
-  }
-}
-
-/**
- * nodemailer reads one of the replies that have come per turn of the event loop, none while the last of them is incomplete,
- * and forgets those that are left when the connection closes: a 421 or 554 behind others would be lost. Here each is read
- * as soon as it is complete.
- */
-function readAtOnce(connection: SMTPConnection): void {
-  const inside = connection as unknown as {
-    _onSocketData(chunk: Buffer): void
-    _processResponse(): void
-    readonly _responseQueue: readonly string[]
-    readonly _responsePartial: boolean
-  }
-  const complete = (): number => inside._responseQueue.length - (inside._responsePartial ? 1 : 0)
-  const take = inside._onSocketData
-  inside._onSocketData = chunk => {
-    take(chunk)
-    for (let left = complete(); left > 0; left = complete()) {
-      inside._processResponse()
-      if (complete() >= left) return
-    }
   }
 }
 

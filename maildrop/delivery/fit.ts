@@ -2,7 +2,7 @@
  * Makes a message fit what the server can take, or says why that is impossible, before anything of it is sent.
  */
 import type { Abilities } from './abilities.ts'
-import { isPlain, type Lines, lineWatch } from './lines.ts'
+import { hasEightBit, isWireReady, type Lines, lineWatch } from './lines.ts'
 import type { Event } from './outcome.ts'
 import { type Outgoing, scanStream } from './outgoing.ts'
 import { planRewriting, rewritten } from './seven-bit.ts'
@@ -16,7 +16,9 @@ export function unfit(enhanced: string, text: string): Event {
 export async function fit(message: Outgoing, abilities: Abilities): Promise<Outgoing | { readonly event: Event }> {
   const event = tooLarge(message.size, abilities)
   if (event !== undefined) return { event }
-  if (message.small !== undefined && isPlain(message.small.bytes)) return message
+  const { small } = message
+  if (small !== undefined && isWireReady(small.bytes) && (abilities.eightBit || !hasEightBit(small.bytes)))
+    return { ...message, small: { ...small, wireReady: true } }
   const seen = await look(message)
   const isEightBit = seen.eightBit && !abilities.eightBit
   const size = message.size + seen.missing

@@ -14,6 +14,7 @@ export interface Lines {
 const LONGEST = 998
 const LF = 0x0a
 const CR = 0x0d
+const DOT = 0x2e
 
 export function lineWatch(): Lines {
   let eightBit = false
@@ -49,15 +50,18 @@ export function lineWatch(): Lines {
   }
 }
 
-/** A quick look at all of a message: true if there is certainly nothing of the kind in it. */
-export function isPlain(bytes: Buffer): boolean {
-  if (bytes.at(-1) !== LF || hasEightBit(bytes)) return false
-  let from = 0
-  for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, from)) {
-    if (bytes[end - 1] !== CR || end - from > LONGEST + 1) return false
-    from = end + 1
+/** True if a message goes over the wire as it is: its lines are short enough, ended by CRLF, and no dot is to be stuffed. */
+export function isWireReady(bytes: Buffer): boolean {
+  let start = 0
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at]
+    if (byte === CR) {
+      if (at - start > LONGEST || bytes[at + 1] !== LF) return false
+      at += 1
+      start = at + 1
+    } else if (byte === LF || (byte === DOT && at === start)) return false
   }
-  return true
+  return start > 0 && start === bytes.length
 }
 
 /** True if there is a byte of 128 or more. */

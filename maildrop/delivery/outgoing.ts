@@ -41,6 +41,8 @@ export interface Outgoing {
 
 export interface Small {
   readonly bytes: Buffer
+  /** True if it is known that no dot is to be stuffed, and no line end to be changed. */
+  readonly wireReady: boolean
   /** Does what `beforeDot` does, and tells that all is on its way. Throws if nothing may be sent. */
   ready(progress: Progress): void
 }
@@ -89,6 +91,7 @@ export function outgoing(
 function smallOf(bytes: Buffer, beforeDot: () => void): Small {
   return {
     bytes,
+    wireReady: false,
     ready(progress) {
       progress.piece()
       beforeDot()

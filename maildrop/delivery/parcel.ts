@@ -1,0 +1,268 @@
+/**
+ * One message's transaction on a connection: the envelope, the message, what the server said.
+ *
+ *     begin   MAIL, RCPT and DATA go out                        (by itself, or in one packet with the message before it)
+ *     send    the message and its final dot go out, once DATA has been answered and somebody wants it sent
+ *
+ * An envelope may go behind the final dot of the message before it: "the actual transfer of message content is explicitly
+ * allowed to be the first command in a group" (RFC 2920 section 3.1). The server has begun both transactions then, but no byte
+ * of the second message leaves before `send`, so that it can still be sent over another connection.
+ */
+import { EventEmitter } from 'node:events'
+import type { Readable, Writable } from 'node:stream'
+import type SMTPConnection from 'nodemailer/lib/smtp-connection'
+import type { SMTPConnectionEnvelope } from 'nodemailer/lib/smtp-connection'
+import { messageOf } from '../errors.ts'
+import type { Deadlines } from './deadlines.ts'
+import { type Dialogue, MESSAGE } from './dialogue.ts'
+import { eventOf, type Failure, noReply } from './failure.ts'
+import { type Event, parseReply, type Stage } from './outcome.ts'
+import type { Outgoing, Progress } from './outgoing.ts'
+import type { WireEnvelope } from './wire-envelope.ts'
+
+/** What became of a message's transaction. */
+export interface Report {
+  /** Recipients refused at RCPT, each with the reply. */
+  readonly refused: ReadonlyMap<string, Event>
+  /** What happened to the message for all others. */
+  readonly end: Event
+}
+
+/** A message that is ready to be sent over one connection, once. */
+export interface Parcel {
+  /** True once its envelope is on its way. */
+  readonly begun: boolean
+  /**
+   * Sends it; never throws.
+   * @param following is asked when the message goes out: the parcel whose envelope goes along
+   */
+  send(following?: () => Parcel | undefined): Promise<Report>
+  /** Sends the envelope behind a message that is just being written. */
+  begin(): void
+}
+
+/** A parcel that is not sent, because of `end`. */
+export function unsendable(report: Report): Parcel {
+  return { begun: false, send: async () => report, begin: () => undefined }
+}
+
+export interface Line {
+  readonly dialogue: Dialogue
+  readonly deadlines: Deadlines
+  /** True if the server takes an envelope behind a message. */
+  readonly pipelining: boolean
+  /** To be called when a transaction begins. */
+  begins(): void
+}
+
+/** @param message as it is sent, fitting what the server can take */
+export function newParcel(line: Line, { from, names, refused }: WireEnvelope, message: Outgoing): Parcel {
+  const { dialogue, deadlines } = line
+  const { connection } = dialogue
+  // nodemailer keeps its books about the recipients in the envelope it is given, also when the message fails.
+  const envelope: SMTPConnectionEnvelope = {
+    from,
+    to: [...names.keys()],
+    size: message.size,
+    use8BitMime: true,
+    // Used where it is offered (RFC 3461): nobody wants to hear about the fate of a notification.
+    dsn: { ret: 'HDRS', envid: message.id, ...(from === '' ? { notify: 'NEVER' } : {}) },
+    ...newBooks(),
+  }
+  const transfer = newTransfer(dialogue, message.size)
+  let following: (() => Parcel | undefined) | undefined
+  const content = newContent(message, transfer, connection, () => {
+    // Only behind a message that ends with this transaction: one that some have been refused may need another one at once.
+    if (line.pipelining && envelope.rejectedErrors.length === 0) following?.()?.begin()
+  })
+  let reply: Promise<string> | undefined
+  let isBehind = false
+
+  const begin = (): void => {
+    line.begins()
+    dialogue.inside.writesItself = message.small?.wireReady === true
+    reply = dialogue.step<string>('the envelope', deadlines.envelope, done =>
+      connection.send(envelope, content.stream, (error, info) => done(error, info?.response)),
+    )
+  }
+
+  return {
+    get begun() {
+      return reply !== undefined
+    },
+    begin() {
+      isBehind = true
+      begin()
+      // It is looked at when somebody wants the message sent.
+      reply?.catch(() => undefined)
+    },
+    async send(next) {
+      following = next
+      if (reply === undefined) begin()
+      content.release()
+      let end: Event
+      try {
+        end = { stage: 'dot', ...parseReply((await reply) ?? '') }
+      } catch (error) {
+        if (isBehind && transfer.at === 'envelope' && isUnheard(dialogue))
+          return { refused: new Map(), end: noReply('mail', messageOf(error)) }
+        end = failed(error, dialogue, transfer.at)
+        if (!(await recover(dialogue, end, transfer.at, deadlines))) connection.close()
+      }
+      // After a refused MAIL the replies to the RCPTs that were sent with it say nothing about the recipients.
+      return { refused: end.stage === 'mail' ? refused : new Map([...refused, ...refusals(envelope, names)]), end }
+    },
+  }
+}
+
+/** True if the connection ended before the envelope that went behind another message was answered: nothing was said about it. */
+function isUnheard({ connection, unanswered }: Dialogue): boolean {
+  return connection.destroyed && (unanswered[0] === 'MAIL' || unanswered[0] === MESSAGE)
+}
+
+/** How far a message has come. */
+type Place = 'envelope' | 'body' | 'dot'
+
+function newTransfer(dialogue: Dialogue, size: number) {
+  let at: Place = 'envelope'
+  const begin = (): void => {
+    if (at === 'envelope') dialogue.transfer(size)
+  }
+  return {
+    get at() {
+      return at
+    },
+    piece() {
+      begin()
+      at = 'body'
+      dialogue.piece()
+    },
+    dot() {
+      begin()
+      at = 'dot'
+      dialogue.dot()
+    },
+  }
+}
+
+const DOT = Buffer.from('.\r\n')
+
+interface Content {
+  /** For nodemailer, which pipes it into the stream that stuffs its dots once DATA has been answered. */
+  readonly stream: Readable
+  /** The message may go. */
+  release(): void
+}
+
+/**
+ * What stands in for the message until it may go. A small one is given all at once, so that the message and the final dot
+ * are one packet; if no dot is to be stuffed, without a stream and with what `along` sends.
+ */
+function newContent(message: Outgoing, transfer: Progress, connection: SMTPConnection, along: () => void): Content {
+  const { small } = message
+  let stuffing: Writable | undefined
+  let isWanted = false
+  let isReleased = false
+  let source: Readable | undefined
+
+  const go = (): void => {
+    const socket = connection._socket
+    if (small === undefined) {
+      source = message.open(transfer)
+      source.on('error', error => content.emit('error', error))
+      source.pipe(stuffing!)
+      stuffing?.once('end', along)
+      return
+    }
+    if (!socket) return
+    try {
+      small.ready(transfer)
+    } catch (error) {
+      content.emit('error', error)
+      return
+    }
+    socket.cork()
+    if (small.wireReady) {
+      socket.write(small.bytes)
+      socket.write(DOT)
+      along()
+      socket.uncork()
+      return
+    }
+    let isCorked = true
+    const uncork = (): void => {
+      if (isCorked) socket.uncork()
+      isCorked = false
+    }
+    // It pauses when the socket has enough for now.
+    stuffing?.once('pause', uncork).once('end', () => {
+      along()
+      uncork()
+    })
+    stuffing?.end(small.bytes)
+  }
+
+  const content = Object.assign(new EventEmitter(), {
+    pipe(into: Writable) {
+      stuffing = into
+      isWanted = true
+      if (isReleased) go()
+    },
+    destroy() {
+      source?.destroy()
+    },
+  })
+  return {
+    stream: content as unknown as Readable,
+    release() {
+      isReleased = true
+      if (isWanted) go()
+    },
+  }
+}
+
+/** After a refusal the transaction is reset (RFC 5321 section 4.1.1.5); false if the connection is of no more use. */
+async function recover(dialogue: Dialogue, end: Event, at: Place, deadlines: Deadlines): Promise<boolean> {
+  const { connection, step } = dialogue
+  if (connection.destroyed) return true
+  const answered = end.code !== undefined && end.code >= 400 && end.code !== 421
+  const clean = end.stage === 'dot' || at === 'envelope'
+  if (!clean || (!answered && !end.unfit)) return false
+  // The next transaction has begun, so this one has ended.
+  if (dialogue.going > 0) return true
+  return step('RSET', deadlines.command, done => connection.reset(done)).then(
+    () => true,
+    () => false,
+  )
+}
+
+function newBooks(): Pick<SMTPConnectionEnvelope, 'rcptQueue' | 'accepted' | 'rejected' | 'rejectedErrors'> {
+  return { rcptQueue: [], accepted: [], rejected: [], rejectedErrors: [] }
+}
+
+function refusals(
+  envelope: SMTPConnectionEnvelope,
+  names: ReadonlyMap<string, readonly string[]>,
+): (readonly [string, Event])[] {
+  return envelope.rejectedErrors.flatMap(error => {
+    const event = eventOf(error, 'rcpt')
+    return (names.get(String(error.recipient)) ?? []).map(name => [name, event] as const)
+  })
+}
+
+function failed(error: unknown, { unanswered }: Dialogue, at: Place): Event {
+  const stage = sendingStage(error as Failure, unanswered[0], at)
+  const event = eventOf(error, stage)
+  return (error as Failure).code === 'EMESSAGE' && stage === 'local' ? { ...event, unfit: true } : event
+}
+
+function sendingStage({ code, command, response }: Failure, unanswered: string | undefined, at: Place): Stage {
+  if (code === 'ESTREAM' || (code === 'EMESSAGE' && !response) || (code === 'EENVELOPE' && command === 'API'))
+    return 'local'
+  if (command === 'MAIL FROM') return 'mail'
+  if (command === 'RCPT TO') return 'rcpt'
+  if (command === 'DATA') return code === 'EENVELOPE' ? 'data' : 'dot'
+  if (at !== 'envelope') return at
+  if (unanswered === 'RCPT') return 'rcpt'
+  return unanswered === 'DATA' ? 'data' : 'mail'
+}
