@@ -46,8 +46,10 @@ const COMPANIONS: readonly (readonly [parts: RegExp, companions: readonly string
       'administration/lines',
       'administration/output',
       'administration/places',
+      'administration/quoted',
       'administration/types',
       'administration/values',
+      'administration/wrong-usage',
     ],
   ],
 ]

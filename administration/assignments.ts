@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Blob, ObjectError, type Persistent, setProperty } from '../objects/index.ts'
+import { WrongUsage } from './wrong-usage.ts'
 
 export type Assignment =
   | { readonly key: string; readonly text: string }
@@ -14,7 +15,7 @@ export function assignmentsOf(args: readonly string[]): Assignment[] {
   return args.map(argument => {
     const [, key, value] = /^([^=]+)=(.*)$/s.exec(argument) ?? []
     if (key === undefined || value === undefined)
-      throw new ObjectError('INVALID_ARGUMENT', `expected key=value, found ${JSON.stringify(argument)}`)
+      throw new WrongUsage(`expected key=value, found ${JSON.stringify(argument)}`)
     if (!value.startsWith('@')) return { key, text: value }
     return value.startsWith('@@') ? { key, text: value.slice(1) } : { key, file: resolve(value.slice(1)) }
   })

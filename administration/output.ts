@@ -58,12 +58,20 @@ export class Output {
     say(table.toString())
   }
 
+  /** A text on one line: all of it in a pipe, the beginning of a long one for people. */
+  short(text: string): string {
+    if (!this.terminal || text.length <= LONG) return text
+    return `${text.slice(0, LONG).toWellFormed()}… (${count(text.length, 'character')})`
+  }
+
   /** Bytes or text that are the result itself. @returns false once nobody reads any more */
   pour(data: string | Uint8Array): Promise<boolean> {
     return pour(data)
   }
 }
 
+/** Characters of one value that people are shown. */
+const LONG = 2000
 /** What a column has at least, with a blank on each side. */
 const NARROWEST = 8
 

@@ -11,6 +11,7 @@ import {
   type Persistent,
   type Tid,
 } from '../objects/index.ts'
+import { WrongUsage } from './wrong-usage.ts'
 
 /** The object that an argument names. @throws {ObjectError} NOT_FOUND, OBJECT_NOT_FOUND */
 export function objectAt(app: Application, name: string): Persistent {
@@ -64,8 +65,7 @@ export function momentOf(text: string, option: string): Moment {
   if (/^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d))?$/.test(text) && !Number.isNaN(date.getTime())) return date
   const age = /^(\d{1,5})([dhm])$/.exec(text)
   if (age !== null) return new Date(Date.now() - Number(age[1]) * UNITS[age[2] as keyof typeof UNITS])
-  throw new ObjectError(
-    'INVALID_ARGUMENT',
+  throw new WrongUsage(
     `${option}: expected a transaction's id (objtree log), a date like 2026-03-31 or 2026-03-31T12:00:00Z, or an age like 30d or 12h, found ${JSON.stringify(text)}`,
   )
 }
@@ -73,10 +73,7 @@ export function momentOf(text: string, option: string): Moment {
 /** @throws {ObjectError} INVALID_ARGUMENT */
 export function tidOf(text: string): Tid {
   if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text)
-  throw new ObjectError(
-    'INVALID_ARGUMENT',
-    `expected the id of a transaction, as 'objtree log' prints it, found ${JSON.stringify(text)}`,
-  )
+  throw new WrongUsage(`expected the id of a transaction, as 'objtree log' prints it, found ${JSON.stringify(text)}`)
 }
 
 export const timeOf = (tid: Tid): string => new Date(Math.floor(tid / 1000)).toISOString()

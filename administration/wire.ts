@@ -7,6 +7,7 @@
  *     ← {"part":…}, {"bytes":"<base64>"}                and of these
  *     ← {"result":…}                                    done
  *       {"error":{"code":"NOT_FOUND","message":"…"}}    failed: nothing was changed
+ *       {"error":{…,"usage":true}}                      the command line is wrong
  *       {"error":{…},"again":true}                      not carried out, because the database is being closed; ask whoever opens it next
  *
  * The command `storage` is none: it begins a conversation of its own (remote/protocol.ts).
@@ -29,7 +30,7 @@ export const Request = z.strictObject({
 })
 export type Request = z.infer<typeof Request>
 
-const Failure = z.object({ code: z.string().optional(), message: z.string() })
+const Failure = z.object({ code: z.string().optional(), message: z.string(), usage: z.boolean().optional() })
 
 export const Reply = z.union([
   z.object({ accepted: z.literal(true) }),

@@ -10,6 +10,7 @@ import type { Command, Listener, Typed } from '../administration/command.ts'
 import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
 import { Output } from '../administration/output.ts'
 import { printable } from '../administration/printable.ts'
+import { WrongUsage } from '../administration/wrong-usage.ts'
 import { lostOutput, run, usageError } from '../maildrop/commands/output.ts'
 import { yargs } from '../maildrop/commands/yargs.ts'
 import { applicationSettings, loadModules } from './application.ts'
@@ -59,7 +60,11 @@ async function command(name: CommandName, args: readonly string[], rest: readonl
     .parseSync()
   const wrong = wrongOption(command, typed)
   if (wrong !== undefined) usageError(NAME, wrong, program)
-  await run(NAME, () => said(perform(name, command, typed, args)))
+  let misuse: string | undefined
+  await run(NAME, async () => {
+    misuse = await said(perform(name, command, typed, args))
+  })
+  if (misuse !== undefined) usageError(NAME, misuse, program)
 }
 
 function commandLine(program: string, args: readonly string[]): Argv {
@@ -75,11 +80,16 @@ function commandLine(program: string, args: readonly string[]): Argv {
     .locale('en')
 }
 
-/** Messages quote files and data: an error is one line all the same, and nothing of it controls the terminal. */
-async function said(work: Promise<void>): Promise<void> {
+/**
+ * Messages quote files and data: an error is one line all the same, and nothing of it controls the terminal.
+ * @returns what is wrong with the command line, if that is what is wrong
+ */
+async function said(work: Promise<void>): Promise<string | undefined> {
   try {
     await work
+    return undefined
   } catch (cause) {
+    if (cause instanceof WrongUsage) return oneLine(cause.message)
     throw new Error(oneLine(cause instanceof Error ? cause.message : String(cause)), { cause })
   }
 }

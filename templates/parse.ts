@@ -162,7 +162,18 @@ function syntaxError(at: Located, { file }: Check, what: string): TemplateError 
 interface Lexer {
   readonly matched: string
   readonly match: string
+  readonly yytext: string
+  setInput(source: string): void
+  lex(): number | false | undefined
 }
+
+interface Parser {
+  readonly lexer: Lexer
+  /** Names of tokens by number. */
+  readonly terminals_: Readonly<Record<number, string>>
+}
+
+const parser = (): Parser => (handlebars() as unknown as { Parser: Parser }).Parser
 
 function parse(source: string, file: string): Program {
   try {
@@ -176,11 +187,22 @@ function parse(source: string, file: string): Program {
 function parseError(cause: unknown, source: string, file: string): TemplateError {
   const { message, lineNumber, column } = cause as Error & { lineNumber?: number; column?: number }
   if (lineNumber !== undefined && column !== undefined) {
-    const what = message.replace(/ - \d+:\d+$/, '')
+    const what = message
+      .replace(/ - \d+:\d+$/, '')
+      .replace(/^(\S+) doesn't match (\S+)$/, "the block '$1' is closed as '$2': expected /$1")
     return new TemplateError('TEMPLATE_SYNTAX', { file, line: lineNumber, column: column + 1 }, what, { cause })
   }
-  const { matched, match } = (handlebars() as unknown as { Parser: { lexer: Lexer } }).Parser.lexer
-  const place = placeAt(source, matched.length - match.length, file)
+  const { matched, match } = parser().lexer
+  const at = matched.length - match.length
+  const open = openBlocks(source, at)
+  const last = open.at(-1)
+  if (match === '' && last !== undefined) {
+    const what = `the block '${last.name}' is never closed: expected /${last.name} before the end of the template`
+    return new TemplateError('TEMPLATE_SYNTAX', placeAt(source, last.at, file), what, { cause })
+  }
+  const place = placeAt(source, at, file)
+  if (last === undefined && /^\{\{~?\s*\/$/.test(match))
+    return new TemplateError('TEMPLATE_SYNTAX', place, 'there is no open block that this tag could close', { cause })
   const expected = /Expecting (.*), got/.exec(message)?.[1]
   const found = match === '' ? 'the end of the template' : JSON.stringify(match)
   return new TemplateError(
@@ -189,6 +211,39 @@ function parseError(cause: unknown, source: string, file: string): TemplateError
     `unexpected ${found}${expected ? `, expected ${inWords(expected)}` : ''}`,
     { cause },
   )
+}
+
+interface OpenBlock {
+  readonly name: string
+  readonly at: number
+}
+
+/** The blocks that are open at an offset, the inmost last; read up to what cannot be read. */
+function openBlocks(source: string, end: number): OpenBlock[] {
+  const { lexer, terminals_ } = parser()
+  lexer.setInput(source)
+  const open: OpenBlock[] = []
+  let opening: number | undefined
+  for (;;) {
+    const token = terminals_[next(lexer) || 0]
+    const at = lexer.matched.length - lexer.match.length
+    if (token === undefined || token === 'EOF' || at >= end) return open
+    if (token === 'OPEN_ENDBLOCK') open.pop()
+    else if (/^OPEN_(BLOCK|INVERSE|PARTIAL_BLOCK)$/.test(token)) opening = at
+    else if (opening !== undefined) {
+      open.push({ name: lexer.yytext, at: opening })
+      opening = undefined
+    }
+  }
+}
+
+function next(lexer: Lexer): number | false | undefined {
+  try {
+    return lexer.lex()
+  } catch {
+    // what it cannot read is what the error is about
+    return undefined
+  }
 }
 
 const TOKENS: Record<string, string> = {

@@ -1,11 +1,11 @@
 /** `diff`: what a transaction changed, or what has changed between two moments, property by property. */
-import { ObjectError } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
 import { considerate } from '../considerate.ts'
 import { differences, type ObjectChange, type PropertyChange } from '../difference.ts'
 import { transactionOf } from '../entries.ts'
 import { cell, type Output } from '../output.ts'
 import { momentOf, objectAt, oidOf, reading, tidOf } from '../places.ts'
+import { WrongUsage } from '../wrong-usage.ts'
 
 interface Args {
   readonly from: string
@@ -62,7 +62,7 @@ async function between(db: Db, from: string, to: string | undefined) {
   const late = to === undefined ? undefined : momentOf(to, 'to')
   const number = (moment: typeof early) => (moment instanceof Date ? moment.getTime() * 1000 + 999 : moment)
   if (late !== undefined && number(late) < number(early))
-    throw new ObjectError('INVALID_ARGUMENT', `the first moment has to be the earlier one; exchange ${from} and ${to}`)
+    throw new WrongUsage(`the first moment has to be the earlier one; exchange ${from} and ${to}`)
   const oids = new Set<number>()
   const [newest] = await db.undoLog({ last: 1 })
   const last = Math.min(newest?.tid ?? 0, late === undefined ? Number.POSITIVE_INFINITY : number(late))
@@ -86,12 +86,13 @@ function showChange({ change, type, path, from, properties }: ObjectChange, out:
 
 function showProperty({ name, before, after }: PropertyChange, out: Output): void {
   const texts = [before?.value, after?.value]
+  const text = (value: unknown) => out.short(cell(value))
   if (texts.every(text => typeof text === 'string') && texts.some(text => (text as string).includes('\n'))) {
     out.line(`    ${cell(name)}:`)
     showLines(texts as [string, string], out)
-  } else if (before === null) out.line(out.style('green', `    ${cell(name)}: ${cell(after?.value)}`))
-  else if (after === null) out.line(out.style('red', `    ${cell(name)}: was ${cell(before.value)}`))
-  else out.line(`    ${cell(name)}: ${cell(before.value)} → ${cell(after.value)}`)
+  } else if (before === null) out.line(out.style('green', `    ${cell(name)}: ${text(after?.value)}`))
+  else if (after === null) out.line(out.style('red', `    ${cell(name)}: was ${text(before.value)}`))
+  else out.line(`    ${cell(name)}: ${text(before.value)} → ${text(after.value)}`)
 }
 
 /** The lines that differ; those that are the same at the beginning and the end are left out. */
@@ -102,6 +103,7 @@ function showLines([before, after]: readonly [string, string], out: Output): voi
   while (start < Math.min(old.length, now.length) && old[start] === now[start]) start += 1
   let end = 0
   while (end < Math.min(old.length, now.length) - start && old.at(-1 - end) === now.at(-1 - end)) end += 1
-  for (const line of old.slice(start, old.length - end)) out.line(out.style('red', `      - ${cell(line)}`))
-  for (const line of now.slice(start, now.length - end)) out.line(out.style('green', `      + ${cell(line)}`))
+  for (const line of old.slice(start, old.length - end)) out.line(out.style('red', `      - ${out.short(cell(line))}`))
+  for (const line of now.slice(start, now.length - end))
+    out.line(out.style('green', `      + ${out.short(cell(line))}`))
 }

@@ -6,6 +6,7 @@ import type { TreeCommand, Typed } from '../command.ts'
 import { writeTree } from '../files/write-tree.ts'
 import { cell, count } from '../output.ts'
 import { nameOf, objectAt, reading } from '../places.ts'
+import { quoted } from '../quoted.ts'
 import { typeOf } from '../types.ts'
 
 interface Args {
@@ -68,7 +69,7 @@ export const command: TreeCommand<Args, Result> = {
   print({ path, directory, files, written, removed }, out) {
     out.line(`${cell(path)} is in ${directory}: ${count(files, 'file')}, ${written} of them written anew`)
     for (const file of removed) out.line(`removed ${cell(file)}`)
-    out.line(`bring changes back with: objtree import-dir ${directory} ${cell(path)}`)
+    out.line(`bring changes back with: objtree import-dir ${quoted(directory)} ${cell(quoted(path))}`)
   },
 }
 

@@ -8,6 +8,7 @@ import { exportTree, ObjectError } from '../../objects/index.ts'
 import type { Context, TreeCommand, Typed } from '../command.ts'
 import { bytes, cell } from '../output.ts'
 import { nameOf, objectAt, reading } from '../places.ts'
+import { WrongUsage } from '../wrong-usage.ts'
 
 interface Args {
   readonly path: string
@@ -36,9 +37,9 @@ export const command: TreeCommand<Args, Result> = {
   ],
   prepare({ path, output, force, json }: Typed) {
     if (output === undefined && process.stdout.isTTY)
-      throw new ObjectError('INVALID_ARGUMENT', 'an export is not for the terminal; use --output FILE, or redirect it')
+      throw new WrongUsage('an export is not for the terminal; use --output FILE, or redirect it')
     if (output === undefined && json)
-      throw new ObjectError('INVALID_ARGUMENT', '--json tells about the export, which needs a file: use --output FILE')
+      throw new WrongUsage('--json tells about the export, which needs a file: use --output FILE')
     return {
       path: path as string,
       output: output === undefined ? null : resolve(output as string),

@@ -3,6 +3,7 @@ import { ObjectError } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
 import { cell, when } from '../output.ts'
 import { oidOf } from '../places.ts'
+import { WrongUsage } from '../wrong-usage.ts'
 
 interface Args {
   readonly path: string
@@ -29,7 +30,7 @@ export const command: TreeCommand<Args, Entry[]> = {
   examples: [['history /shop/welcome', 'who changed the page, and when']],
   async run({ db }, { path, number }) {
     if (!Number.isSafeInteger(number) || number < 1)
-      throw new ObjectError('INVALID_ARGUMENT', `--number: expected a whole number from 1, found ${number}`)
+      throw new WrongUsage(`--number: expected a whole number from 1, found ${number}`)
     const revisions = await db.history(oidOf(path) ?? path, { size: number })
     if (revisions.length === 0) throw new ObjectError('OBJECT_NOT_FOUND', `there is no object ${path}`)
     return revisions.map(({ tid, time, user, note, className, version, size }) => ({

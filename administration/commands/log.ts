@@ -1,8 +1,8 @@
 /** `log`: the transactions, newest first. */
-import { ObjectError } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
 import { type Entry, entryOf, showEntries } from '../entries.ts'
 import { momentOf, objectAt, oidOf, reading } from '../places.ts'
+import { WrongUsage } from '../wrong-usage.ts'
 
 interface Args {
   readonly path?: string
@@ -30,7 +30,7 @@ export const command: TreeCommand<Args, Entry[]> = {
   ],
   async run({ db, signal }, { path, number, user, note, since, until }) {
     if (!Number.isSafeInteger(number) || number < 1)
-      throw new ObjectError('INVALID_ARGUMENT', `--number: expected a whole number from 1, found ${number}`)
+      throw new WrongUsage(`--number: expected a whole number from 1, found ${number}`)
     const oid =
       path === undefined
         ? undefined

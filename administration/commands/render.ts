@@ -7,6 +7,7 @@ import { changing } from '../changing.ts'
 import type { TreeCommand, Typed } from '../command.ts'
 import { type PreviewedMail, previewOf, showMessages } from '../preview.ts'
 import { typeOf } from '../types.ts'
+import { WrongUsage } from '../wrong-usage.ts'
 
 interface Args {
   readonly template: string
@@ -110,7 +111,7 @@ async function dataOf(data: string | undefined): Promise<Record<string, unknown>
     if (typeof values === 'object' && values !== null && !Array.isArray(values))
       return values as Record<string, unknown>
   } catch (cause) {
-    throw new ObjectError('INVALID_ARGUMENT', `--data is not JSON: ${(cause as Error).message}`, { cause })
+    throw new WrongUsage(`--data is not JSON: ${(cause as Error).message}`, { cause })
   }
-  throw new ObjectError('INVALID_ARGUMENT', '--data: expected a JSON object, such as \'{"name": "Ann"}\'')
+  throw new WrongUsage('--data: expected a JSON object, such as \'{"name": "Ann"}\'')
 }

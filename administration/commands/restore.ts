@@ -12,6 +12,7 @@ import { ObjectError, openDatabase, restoreDatabase } from '../../objects/index.
 import type { DirectoryCommand, DryRun, Typed } from '../command.ts'
 import { count, when } from '../output.ts'
 import { timeOf } from '../places.ts'
+import { quoted } from '../quoted.ts'
 
 interface Args extends DryRun {
   /** The backup, absolute. */
@@ -65,8 +66,8 @@ export const command: DirectoryCommand<Args, Result> = {
       out.line(`the ${damaged ? 'damaged ' : ''}database that was there is in ${aside}`)
       out.line(
         damaged
-          ? `what can be read of it becomes a database with: objtree --db ${aside} salvage DIRECTORY`
-          : `take it back with: objtree --db ${directory} restore ${aside}`,
+          ? `what can be read of it becomes a database with: objtree --db ${quoted(aside)} salvage DIRECTORY`
+          : `take it back with: objtree --db ${quoted(directory)} restore ${quoted(aside)}`,
       )
     }
   },

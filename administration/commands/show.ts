@@ -63,7 +63,7 @@ export const command: TreeCommand<Args, Result> = {
     const widths = [0, 1].map(i => Math.max(...rows.map(row => cell(row[i]).length)))
     for (const [name, type, value] of rows)
       out.line(
-        `${out.style('bold', cell(name).padEnd(widths[0]!))}  ${out.style('dim', type.padEnd(widths[1]!))}  ${cell(value)}`,
+        `${out.style('bold', cell(name).padEnd(widths[0]!))}  ${out.style('dim', type.padEnd(widths[1]!))}  ${out.short(cell(value))}`,
       )
     if (broken)
       out.line(

@@ -1,9 +1,10 @@
 /** `tree`: a subtree, drawn. */
-import { Folder, ObjectError, type Persistent } from '../../objects/index.ts'
+import { Folder, type Persistent } from '../../objects/index.ts'
 import type { TreeCommand } from '../command.ts'
 import { considerate } from '../considerate.ts'
 import { cell, type Output } from '../output.ts'
 import { momentOf, objectAt, reading } from '../places.ts'
+import { WrongUsage } from '../wrong-usage.ts'
 import { type Entry, entryOf } from './ls.ts'
 
 interface Args {
@@ -37,7 +38,7 @@ export const command: TreeCommand<Args, Branch> = {
     ['tree /shop --depth 1', 'one level'],
   ],
   run({ db, signal }, { path, depth = Number.POSITIVE_INFINITY, at }) {
-    if (!(depth >= 0)) throw new ObjectError('INVALID_ARGUMENT', `--depth: expected a number from 0, found ${depth}`)
+    if (!(depth >= 0)) throw new WrongUsage(`--depth: expected a number from 0, found ${depth}`)
     return reading(db, at === undefined ? undefined : momentOf(at, '--at'), app =>
       branchOf(objectAt(app, path), depth, considerate(signal)),
     )

@@ -2,7 +2,6 @@
  * How commands talk: results on standard output, one line per error on standard error, exit codes 0 (done), 1 (failed),
  * 2 (wrong usage). No stack trace ever reaches the user.
  */
-import { once } from 'node:events'
 import { messageOf } from '../errors.ts'
 
 export function say(line: string): void {
@@ -16,8 +15,20 @@ export function say(line: string): void {
 export async function pour(text: string | Uint8Array): Promise<boolean> {
   const { stdout } = process
   if (isClosed()) return false
-  if (!stdout.write(text)) await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => undefined)
+  if (!stdout.write(text)) await movement(stdout)
   return !isClosed()
+}
+
+/** Resolves when more can be written, or nothing any more. */
+function movement(stream: NodeJS.WriteStream): Promise<void> {
+  const events = ['drain', 'close', 'error']
+  return new Promise(resolve => {
+    const moved = () => {
+      for (const event of events) stream.removeListener(event, moved)
+      resolve()
+    }
+    for (const event of events) stream.on(event, moved)
+  })
 }
 
 function isClosed(): boolean {
@@ -61,7 +72,7 @@ export function lostOutput(error: Error | null): string {
 
 /** Wrong usage: one line that says what, and where help is. @param helper whose `--help` tells about it */
 export function usageError(name: string, problem: string, helper = name): never {
-  process.stderr.write(`${name}: ${problem.replace(/\s+/g, ' ')}; see ${helper} --help\n`)
+  process.stderr.write(`${name}: ${printable(problem.replace(/\s+/g, ' '))}; see ${helper} --help\n`)
   process.exit(2)
 }
 

@@ -46,7 +46,7 @@ t.test('an export is imported as new objects, from a file and from standard inpu
   )
   t.equal((await run(['export', '/shop/page'])).stdout.slice(1, 4), 'OTX', 'to standard output')
   t.same(await readdir(temporary), [])
-  await fails(['export', '/shop', '--json'], /needs a file: use --output FILE/)
+  await fails(['export', '/shop', '--json'], /needs a file: use --output FILE/, 2)
   await fails(['export', '/nix', '-o', 'x'], /nothing at/)
   t.notOk(existsSync(join(cwd, 'x')))
   await fails(['export', '/shop', '-o', 'no/such/place'], /cannot be written: ENOENT/)
@@ -69,7 +69,7 @@ t.test('pack forgets history, after telling how much', async t => {
   t.equal(packed.objects, 0, 'with --no-gc objects stay')
   t.match(await ok(['pack']), /^packed up to .*: .* forgotten, [1-9]\d* objects removed\n$/)
   await fails(['undo', String(tid)], /no longer known|packed|no transaction/)
-  await fails(['pack', '--before', 'tomorrow'], /--before: expected a transaction's id/)
+  await fails(['pack', '--before', 'tomorrow'], /--before: expected a transaction's id/, 2)
 })
 
 t.test('backup makes a copy, restore a database of it; what was there is kept aside and can be taken back', async t => {

@@ -62,7 +62,7 @@ t.test('add, set, show, ls, tree and rm do what they say', async t => {
   await fails(['set', '/mail/XYZ', 'transactional=false', 'titel=x'], /no property 'titel'.*title, transactional/)
   t.match(await ok(['show', '/mail/XYZ']), /^transactional +boolean +true$/m, 'nothing was set in part')
   await fails(['set', '/mail/XYZ', 'transactional=maybe'], /must be true or false, found "maybe"/)
-  await fails(['set', '/mail/XYZ', 'title'], /expected key=value/)
+  await fails(['set', '/mail/XYZ', 'title'], /expected key=value/, 2)
   await fails(['set', '/mail/XYZ', '__proto__=x'], /no property '__proto__'/)
   await fails(['show', '/mail/ABC'], /nothing at '\/mail\/ABC': \/mail has no object 'ABC'/)
 
@@ -135,8 +135,8 @@ t.test('render prints a page of the tree or of a file, and commits the mail it s
   await fails(['render', 'nowhere.hbs'], /neither a template in the tree nor a file at 'nowhere\.hbs'/)
   await fails(['render', '/mail/XYZ'], /MaildropHost, expected a Template/)
   await fails(['render', 'page.hbs', '--context', '/nix'], /nothing at '\/nix'/)
-  await fails(['render', 'page.hbs', '--data', '{'], /--data is not JSON/)
-  await fails(['render', 'page.hbs', '--data', '[1]'], /expected a JSON object/)
+  await fails(['render', 'page.hbs', '--data', '{'], /--data is not JSON/, 2)
+  await fails(['render', 'page.hbs', '--data', '[1]'], /expected a JSON object/, 2)
   await fails(['render', 'page.hbs', '--data', '@missing.json'], /missing\.json/)
   await writeFile(join(cwd, 'bad.hbs'), 'one\n<<#if x>>\nnever closed')
   await fails(['render', 'bad.hbs'], /bad\.hbs:\d+:\d+: /)
@@ -238,6 +238,9 @@ t.test('output that cannot be written is a failure; a reader that has gone is no
   for (const line of ['objtree ls > /dev/full', 'objtree export /f > /dev/full'])
     t.match(await sh(line), { code: 1, stderr: /^objtree: the output cannot be written: ENOSPC[^\n]*\n$/ }, line)
   t.match(await sh('objtree log | true'), { code: 0, stderr: '' })
+  await writeFile(join(cwd, 'much'), 'x'.repeat(4_000_000))
+  await ok(['add', 'File', '/f/much', 'content=@much'])
+  t.match(await sh('objtree export /f | (sleep 0.2; wc -c)'), { code: 0, stderr: '', stdout: /^\s*400\d{4}\n$/ })
 })
 
 t.test('a spool that cannot be written is a warning: the mail is committed and waits in the database', async t => {

@@ -264,8 +264,15 @@ t.test('any text at all is rendered or refused with a place in it', async () => 
 t.test('errors name file, line and column of the author, with either kind of delimiters', async t => {
   const cases: [string, string, RegExp][] = [
     ['\n  <<foo bar>>', 'TEMPLATE_SYNTAX', /^page\.hbs:2:3: there is no helper 'foo'/],
-    ['<<#if x>>\n<</each>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:4: if doesn't match each/],
-    ['\n<<#if x>>abc', 'TEMPLATE_SYNTAX', /^page\.hbs:2:13: unexpected the end of the template/],
+    ['<<#if x>>\n<</each>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:4: the block 'if' is closed as 'each': expected \/if/],
+    ['\n<<#if x>>abc', 'TEMPLATE_SYNTAX', /^page\.hbs:2:1: the block 'if' is never closed: expected \/if/],
+    [
+      '<<#if x>>\n <<#each y>><</each>> <<#each z>>',
+      'TEMPLATE_SYNTAX',
+      /^page\.hbs:2:23: the block 'each' is never closed/,
+    ],
+    ['a <</if>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:3: there is no open block/],
+    ['{{{{raw}}}} x', 'TEMPLATE_SYNTAX', /^page\.hbs:1:\d+: /],
     ['<<#if x>>\n\n  <<#sendmail>>a<</sendmail>><</if>>', 'NO_MAIL_HOST', /^page\.hbs:3:3: /],
     ['a\n<<sendmail "x">>', 'TEMPLATE_SYNTAX', /^page\.hbs:2:1: sendmail is a block/],
     ['<<#*foo "x">><</foo>>', 'TEMPLATE_SYNTAX', /^page\.hbs:1:1: there is no decorator 'foo'/],
