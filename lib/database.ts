@@ -201,7 +201,7 @@ export class Database<Root extends Persistent = Persistent> {
     }
   }
 
-  private assertOpen(): void {
+  protected assertOpen(): void {
     if (this.closing !== undefined)
       throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
   }

@@ -1,7 +1,7 @@
 /**
  * The storage of a database that another process has open, through the socket beside it (protocol.ts). Reads wait for the answer in the same
  * turn. The contents of blobs are files, which both processes reach. What goes through the whole database (pack, verify, backup, stats,
- * upgrade), and undo, are commands that the other process carries out itself: they are refused here.
+ * upgrade), and undo, are commands that the other process carries out itself (guest.ts): they are refused here.
  */
 import { decodeRecord, isGone, type StoredRecord } from '../../lib/record.ts'
 import { type BlobStore, directoryBlobs } from '../../lib/storage/blob-store.ts'

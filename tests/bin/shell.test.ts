@@ -59,14 +59,26 @@ t.test('while an application has the database open, the shell works in it as its
     'await abort()',
     'app.traverse("/f").title',
     '(await db.undoLog({ last: 2 })).map(({ note }) => note)',
-    'await db.pack()',
+    'const [{ tid }] = await db.undoLog({ last: 1 })',
+    'await db.undo(tid, { note: "no two" })',
+    'await abort()',
+    'app.traverse("/f").title',
+    '(await db.verify()).ok',
+    '(await db.pack()).revisions > 0',
+    '(await db.stats()).revisions',
+    '(await db.backup("copy")).directory',
+    'await db.upgrade()',
     'process.pid',
   )
   t.same([code, stderr], [0, ''])
   t.match(stdout, /^\[ 'order' \]\n'one'\n'two'\n\[ '', 'made f' \]\n/)
-  t.match(stdout, /ObjectError \[DATABASE_LOCKED\]: [^\n]* use objtree pack\n/)
+  t.match(
+    stdout,
+    /\n'one'\ntrue\ntrue\n0\n'[^\n]*copy'\n0\n\d+\n$/,
+    'what goes through the whole database is done there',
+  )
   t.not(Number(stdout.trim().split('\n').at(-1)), application.pid, 'the application evaluates nothing')
-  t.equal((await objtree(['ls'])).stdout, 'f\tFolder\ttwo\norder\tOrder\t\n')
+  t.equal((await objtree(['ls'])).stdout, 'f\tFolder\tone\norder\tOrder\t\n')
   const lost = await script('app.add("g", new Folder())')
   t.match(lost, { code: 1, stderr: /not committed/ })
 })
