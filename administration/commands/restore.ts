@@ -87,7 +87,10 @@ async function assertFree(directory: string): Promise<boolean> {
     // one that is damaged is what restore is for; but it may be refused before it is seen that somebody has it open
     const holder = lockHolder(directory)
     if (code !== 'DATABASE_LOCKED' && (holder === undefined || holder.pid === process.pid)) return false
-    const who = code === 'DATABASE_LOCKED' ? message.split(';')[0] : `process ${holder?.pid} has ${directory} open`
+    const who =
+      code === 'DATABASE_LOCKED'
+        ? message.slice(0, message.lastIndexOf(';'))
+        : `process ${holder?.pid} has ${directory} open`
     throw new ObjectError(
       'DATABASE_LOCKED',
       `${who}; stop that process first: a database cannot be exchanged while it is in use`,
