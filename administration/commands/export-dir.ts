@@ -3,6 +3,7 @@ import { existsSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Folder, ObjectError } from '../../objects/index.ts'
 import type { TreeCommand, Typed } from '../command.ts'
+import { considerate } from '../considerate.ts'
 import { writeTree } from '../files/write-tree.ts'
 import { cell, count } from '../output.ts'
 import { nameOf, objectAt, reading } from '../places.ts'
@@ -49,7 +50,7 @@ export const command: TreeCommand<Args, Result> = {
     directory: real(resolve(directory as string)),
     force: force as boolean,
   }),
-  run: ({ db, progress, signal }, { path, directory, force }) =>
+  run: ({ db, progress, signal, watched }, { path, directory, force }) =>
     reading(db, undefined, async app => {
       const folder = objectAt(app, path)
       if (!(folder instanceof Folder))
@@ -57,11 +58,12 @@ export const command: TreeCommand<Args, Result> = {
           'WRONG_TYPE',
           `${nameOf(folder)} is a ${typeOf(folder)}, expected a folder; see objtree export`,
         )
+      const total = watched ? await filesIn(folder, considerate(signal)) : 0
       let done = 0
       const wrote = () => {
         signal.throwIfAborted()
         done += 1
-        progress({ unit: 'files', done })
+        if (watched) progress({ unit: 'files', done, total: Math.max(total, done), about: true })
       }
       const result = await writeTree(folder, directory, { force, wrote })
       return { path: nameOf(folder), directory, ...result }
@@ -71,6 +73,16 @@ export const command: TreeCommand<Args, Result> = {
     for (const file of removed) out.line(`removed ${cell(file)}`)
     out.line(`bring changes back with: objtree import-dir ${quoted(directory)} ${cell(quoted(path))}`)
   },
+}
+
+/** How many files it becomes, or a few more: a mail host is none. */
+async function filesIn(folder: Folder, pause: () => Promise<void>): Promise<number> {
+  let files = folder.size
+  for (const inner of folder.values(Folder)) {
+    await pause()
+    files += (await filesIn(inner, pause)) - 1
+  }
+  return files
 }
 
 /** The directory itself may be reached through a link; nothing in it may be one. */

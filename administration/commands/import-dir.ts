@@ -3,6 +3,8 @@ import { resolve } from 'node:path'
 import { Folder, ObjectError } from '../../objects/index.ts'
 import { changing, undoHint } from '../changing.ts'
 import type { DryRun, TreeCommand, Typed } from '../command.ts'
+import { considerate } from '../considerate.ts'
+import { countEntries } from '../files/disk.ts'
 import { readTree } from '../files/read-tree.ts'
 import { cell, count } from '../output.ts'
 import { destination, found } from '../places.ts'
@@ -47,14 +49,16 @@ export const command: TreeCommand<Args, Result> = {
     delete: remove as boolean,
   }),
   async run(context, { directory, path, delete: remove, dryRun }) {
+    const { watched, signal, progress } = context
+    const total = watched ? await countEntries(directory, considerate(signal)) : 0
     const { value, tid } = await changing(
       context,
       async app => {
         let done = 0
         const read = () => {
-          context.signal.throwIfAborted()
+          signal.throwIfAborted()
           done += 1
-          context.progress({ unit: 'files', done })
+          if (watched) progress({ unit: 'files', done, total: Math.max(total, done) })
         }
         const there = found(app, path)
         if (there !== undefined && !(there instanceof Folder))

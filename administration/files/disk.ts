@@ -30,6 +30,16 @@ export async function entriesOf(
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
+/** How many entries there are in a directory and in those in it. @throws {ObjectError} INVALID_ARGUMENT */
+export async function countEntries(directory: string, pause: () => Promise<void>): Promise<number> {
+  let count = 0
+  for (const { name, isDirectory } of await entriesOf(directory)) {
+    await pause()
+    count += isDirectory ? 1 + (await countEntries(join(directory, name), pause)) : 1
+  }
+  return count
+}
+
 /** Makes a directory unless it is there. @throws {ObjectError} INVALID_ARGUMENT if something else is */
 export async function makeDirectory(directory: string): Promise<void> {
   try {
