@@ -233,7 +233,7 @@ t.test('a file that stands in the way of the socket is left alone, and the daemo
   await run('start')
   await submit('ann@example.org')
   await waitFor('the message', () => server.messages.length === 1)
-  t.match(log(), / control-failed text=".*EADDRINUSE/)
+  await waitFor('the complaint', () => / control-failed text=".*EADDRINUSE/.test(log()))
   t.equal(readFileSync(controlPath(pidFile), 'utf8'), 'mine')
   failsWith(t, await run('reload'), 1, /the daemon does not answer on .*ENOTSOCK|ECONNREFUSED/)
 })

@@ -107,7 +107,7 @@ t.test('a port that is taken is said, and stops no mail; a reload finds another 
   t.match(await run('maildropctl', ['--config', 'config', 'start']), { end: 0 })
   await submit('ann@example.org')
   await waitFor('the mail', () => server.messages.length === 1)
-  t.match(readFileSync(logFile, 'utf8'), /metrics-failed text="listen EADDRINUSE/)
+  await waitFor('the complaint', () => /metrics-failed text="listen EADDRINUSE/.test(readFileSync(logFile, 'utf8')))
   const port = await freePort()
   config(port)
   t.match(await run('maildropctl', ['--config', 'config', 'reload']), { end: 0 })

@@ -123,5 +123,5 @@ t.test('a second signal ends it at once, and the next daemon takes back what it 
   await drop.daemon()
   await drop.drained()
   t.strictSame(server.recipients(), ['ann@example.org'])
-  t.equal(drop.lines('taken-back').length, 1)
+  await waitFor('the log', () => drop.lines('taken-back').length === 1)
 })
