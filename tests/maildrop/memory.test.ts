@@ -8,10 +8,11 @@ import { testMaildrop } from '../support/maildrop.ts'
 import { waitFor } from '../support/waiting.ts'
 
 const SIZE = 100 * 1024 * 1024
-/** Growth of the peak that is allowed, in KiB. */
-const LIMIT = 30 * 1024
-/** The same where the text is taken apart and put together again: 16 to 26 MiB as measured; a busy machine collects garbage later. */
-const REWRITTEN_LIMIT = 45 * 1024
+/**
+ * Growth of the peak that is allowed, in KiB. One that is held as a whole costs its size and more. A stream costs garbage, and when that
+ * is collected is up to the machine: 5 to 26 MiB as measured on an idle one.
+ */
+const LIMIT = 64 * 1024
 const SMALL = 500
 
 /** A server that counts and hashes what it gets, and keeps none of it. */
@@ -67,12 +68,7 @@ function dropLarge(home: string, spool: string, line: string): string {
   return hash.digest('hex')
 }
 
-async function growth(
-  t: Test,
-  line: string,
-  { eightBit, limit }: { eightBit: boolean; limit: number },
-  env: Record<string, string> = {},
-) {
+async function growth(t: Test, line: string, { eightBit }: { eightBit: boolean }, env: Record<string, string> = {}) {
   const server = await digesting(t, { eightBit })
   const drop = testMaildrop(t, server.port, { MAILDROP_INTERVAL: '0.5', ...env })
   const daemon = await drop.daemon()
@@ -84,12 +80,12 @@ async function growth(
   await waitFor('the large message', () => server.received.length === SMALL + 1, 450_000)
   await drop.drained()
   const grown = peak(daemon.process.pid!) - before
-  t.ok(grown < limit, `the peak has grown by ${grown} KiB`)
+  t.ok(grown < LIMIT, `the peak has grown by ${grown} KiB`)
   return { received: server.received[SMALL]!, hash }
 }
 
 t.test('a message of 100 MB', { timeout: 550_000 }, async t => {
-  const { received, hash } = await growth(t, `${'x'.repeat(70)}\r\n`, { eightBit: true, limit: LIMIT })
+  const { received, hash } = await growth(t, `${'x'.repeat(70)}\r\n`, { eightBit: true })
   t.equal(received.hash, hash)
 })
 
@@ -98,12 +94,7 @@ t.test('a message of 100 MB that is encoded for the server, and signed', { timeo
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
   const env = { MAILDROP_DKIM_DOMAIN: 'example.org', MAILDROP_DKIM_SELECTOR: 's', MAILDROP_DKIM_KEY_FILE: key }
-  const { received } = await growth(
-    t,
-    `${'Gr\u00fc\u00dfe '.repeat(8)}\r\n`,
-    { eightBit: false, limit: REWRITTEN_LIMIT },
-    env,
-  )
+  const { received } = await growth(t, `${'Gr\u00fc\u00dfe '.repeat(8)}\r\n`, { eightBit: false }, env)
   t.match(received.head, /^DKIM-Signature: /)
   t.match(received.head, 'Content-Transfer-Encoding: quoted-printable')
   t.ok(received.size > SIZE)
