@@ -8,6 +8,7 @@ import { pickle } from '../../lib/pickle.ts'
 import { openDirectory } from '../../lib/storage/directory.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import { launch } from '../support/children.ts'
+import { repeatably } from '../support/clock.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
 import { directory } from '../support/program.ts'
 
@@ -120,19 +121,21 @@ const CASES = 450
 
 t.test(`${CASES} backups with changed files: each is refused or restored as it was, and no process ends`, async t => {
   const home = await directory(t)
-  const db = await openTestDatabase(join(home, 'live'))
-  for (let round = 0; round < 3; round++)
-    await db.transact(root => {
-      for (let i = 0; i < 60; i++) root.tree.set(i, new Item(`item ${i} ${'abc'.repeat((i % 9) * 10)} ${round}`))
+  await repeatably(async () => {
+    const db = await openTestDatabase(join(home, 'live'))
+    for (let round = 0; round < 3; round++)
+      await db.transact(root => {
+        for (let i = 0; i < 60; i++) root.tree.set(i, new Item(`item ${i} ${'abc'.repeat((i % 9) * 10)} ${round}`))
+      })
+    await db.transact(async root => {
+      const blob = new Blob()
+      root.any = blob
+      ;(root._p_jar as Connection).add(blob)
+      await blob.write('x'.repeat(500))
     })
-  await db.transact(async root => {
-    const blob = new Blob()
-    root.any = blob
-    ;(root._p_jar as Connection).add(blob)
-    await blob.write('x'.repeat(500))
+    await db.backup(join(home, 'backup'))
+    await db.close()
   })
-  await db.backup(join(home, 'backup'))
-  await db.close()
   const counts: Record<string, number> = {}
   for (let next = 0; next < CASES; ) {
     const { stdout, end, stderr } = await launch(t, 'tests/support/restorer.ts', [

@@ -5,7 +5,7 @@
 import fc from 'fast-check'
 
 const SEED = 20_261_127
-const asked = process.env.FC_SEED ?? String(SEED)
-if (asked !== 'random') fc.configureGlobal({ ...fc.readConfigureGlobal(), seed: Number(asked) })
+export const ASKED_SEED = process.env.FC_SEED ?? String(SEED)
+if (ASKED_SEED !== 'random') fc.configureGlobal({ ...fc.readConfigureGlobal(), seed: Number(ASKED_SEED) })
 
 export { fc }
