@@ -1,16 +1,18 @@
 /**
  * Writes states (lib/pickle.ts has the format). One walk checks every value and writes it: this is the inner loop of every commit. What
- * would not come back is refused; but a getter counts as the value it gives, what is frozen comes back unfrozen, typed arrays over one
- * buffer come back each with its own, and named properties of a typed array are not looked for (each element would be asked).
+ * would not come back is refused; but a getter counts as the value it gives, what is frozen comes back unfrozen, what is not enumerable is
+ * not looked for in arrays and typed arrays (each element would be asked), and a view of a part of a buffer comes back as a view of that part alone.
  *
  * The bytes go into a slab that many states share, each behind room for the header of its record; what was handed out is never
  * written again. Paths are put together only for messages.
  */
+import { isDate, isMap, isSet } from 'node:util/types'
 import { ObjectError } from './errors.ts'
 import { cellOf, type Persistent, type State } from './persistent.ts'
 import type { Place, Refer } from './pickle.ts'
 import { packLeaf } from './pickle-leaves.ts'
 import { FIXEXT_1, type Kind, MAX_SPARSE, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
+import { type Binary, besideBytes, isBinary, Views } from './pickle-views.ts'
 
 const SLAB = 64 * 1024
 /** The most attributes of an object. */
@@ -20,9 +22,9 @@ const MAX_DEPTH = 200
 /** Texts up to this length are written character by character. */
 const SHORT = 40
 
-const LEAVES = new Set<unknown>(
+const BINARY = new Set<unknown>(
   [
-    ...[Date, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array],
+    ...[Buffer, Uint8Array, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array],
     ...[Float32Array, Float64Array, BigInt64Array, BigUint64Array, DataView, ArrayBuffer],
   ].map(each => each.prototype),
 )
@@ -46,6 +48,7 @@ export class StateWriter implements Place {
   /** In a graph: the number of each node, and what is still to be written of each. */
   private graph: Map<object, number> | undefined
   private readonly pending: { readonly value: object; readonly trail: readonly Step[] }[] = []
+  private readonly views = new Views<readonly Step[]>()
   /** What leads to the value in hand. */
   private trail: Step[] = []
   /** How many steps of the trail count. It stays as long as it was: making it shorter would cost its memory. */
@@ -61,13 +64,16 @@ export class StateWriter implements Place {
     this.begin(room)
     try {
       this.attributes(state)
+      this.assertNothingShared()
     } catch (error) {
       at = this.start
       if (error !== SHARED) throw error
       this.begin(room)
       this.graph = new Map()
       this.wholeGraph(state)
+      this.assertNothingShared()
     } finally {
+      this.views.clear()
       this.first = undefined
       this.second = undefined
       this.seen = undefined
@@ -78,20 +84,14 @@ export class StateWriter implements Place {
   }
 
   get path(): string {
-    return this.trail
-      .slice(0, this.depth)
-      .map((each, i) => {
-        if (typeof each === 'number') return `[${each}]`
-        const step = typeof each === 'string' ? each : each()
-        return i === 0 ? step : `.${step}`
-      })
-      .join('')
+    return pathOf(this.trail.slice(0, this.depth))
   }
 
   private begin(room: number): void {
     this.first = undefined
     this.second = undefined
     this.seen = undefined
+    this.views.clear()
     this.depth = 0
     this.start = at
     this.need(room)
@@ -232,11 +232,11 @@ export class StateWriter implements Place {
 
   private content(value: object): void {
     const prototype: unknown = Object.getPrototypeOf(value)
-    if (prototype === Array.prototype) this.array(value as unknown[])
+    if (prototype === Array.prototype && Array.isArray(value)) this.array(value as unknown[])
     else if (prototype === Object.prototype || prototype === null)
       this.plain(value as Record<string, unknown>, prototype === null)
-    else if (prototype === Map.prototype) this.map(value as Map<unknown, unknown>)
-    else if (prototype === Set.prototype) {
+    else if (prototype === Map.prototype && isMap(value)) this.map(value as Map<unknown, unknown>)
+    else if (prototype === Set.prototype && isSet(value)) {
       this.assertBare(value, 'Set')
       this.special('set', (value as Set<unknown>).size)
       let i = 0
@@ -244,17 +244,31 @@ export class StateWriter implements Place {
         const index = i++
         this.value(each, () => `values[${index}]`)
       }
-    } else if (prototype === Buffer.prototype) this.bytes(value as Buffer)
-    else if (prototype === Uint8Array.prototype) {
-      this.special('bytes', 1)
-      this.bytes(value as Uint8Array)
-    } else if (LEAVES.has(prototype)) {
-      if (prototype === Date.prototype) this.assertBare(value, 'Date')
+    } else if (prototype === Date.prototype && isDate(value)) {
+      this.assertBare(value, 'Date')
       this.raw(packLeaf(value))
+    } else if (BINARY.has(prototype) && isBinary(value)) {
+      this.assertOwn(value)
+      if (prototype === Buffer.prototype) this.bytes(value as Buffer)
+      else if (prototype === Uint8Array.prototype) {
+        this.special('bytes', 1)
+        this.bytes(value as Uint8Array)
+      } else this.raw(packLeaf(value))
     } else throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name || '(unknown)'}`)
   }
 
-  /** What is beside the content of a Map, Set or Date would be lost. Typed arrays are not asked: each element is a property. */
+  private assertOwn(value: Binary): void {
+    const beside = besideBytes(value)
+    if (beside !== undefined) throw this.refuse(this.path, beside)
+    this.views.add(value, this.trail.slice(0, this.depth))
+  }
+
+  private assertNothingShared(): void {
+    const trail = this.views.overlapping()
+    if (trail !== undefined) throw this.refuse(pathOf(trail), 'bytes that another value of the object holds as well')
+  }
+
+  /** What is beside the content of a Map, Set or Date would be lost. */
   private assertBare(value: object, kind: string): void {
     if (Object.getOwnPropertyNames(value).length > 0 || Object.getOwnPropertySymbols(value).length > 0)
       throw this.refuse(this.path, `a ${kind} with properties of its own`)
@@ -458,6 +472,15 @@ export class StateWriter implements Place {
     )
   }
 }
+
+const pathOf = (trail: readonly Step[]): string =>
+  trail
+    .map((each, i) => {
+      if (typeof each === 'number') return `[${each}]`
+      const step = typeof each === 'string' ? each : each()
+      return i === 0 ? step : `.${step}`
+    })
+    .join('')
 
 /** Bytes before a text of that many bytes. */
 const headOf = (bytes: number): number => (bytes < 32 ? 1 : bytes < 0x100 ? 2 : bytes < 0x10000 ? 3 : 5)

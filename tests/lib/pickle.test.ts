@@ -87,6 +87,94 @@ t.test('property: every value comes back exactly, and the same value gives the s
   t.pass()
 })
 
+/** What refuses a value at that place. */
+const refusal = (value: unknown): string => {
+  try {
+    dump([0, { in: value }])
+  } catch (error) {
+    assert.equal((error as { code?: string }).code, 'INVALID_VALUE')
+    return (error as Error).message
+  }
+  return ''
+}
+
+t.test('property: what has anything beside its content is refused by its path, never stored without it', async t => {
+  const bytes = fc.uint8Array({ minLength: 1, maxLength: 40 }).map(each => each.slice().buffer)
+  const original = fc.oneof(
+    typedArray,
+    bytes,
+    bytes.map(buffer => new DataView(buffer)),
+    fc.date(),
+    fc.array(fc.integer()),
+    fc.sparseArray(fc.integer(), { maxLength: 9 }),
+    fc.constant(new Map([[1, 2]])).map(map => new Map(map)),
+    fc.constant([1]).map(values => new Set(values)),
+  )
+  const name = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('name', '-1', '1.5', '__proto__', 'length '))
+  fc.assert(
+    fc.property(original, name, fc.boolean(), fc.anything(), (value, key, symbol, beside) => {
+      fc.pre(/\D/.test(key) && !(ArrayBuffer.isView(value) && String(Number(key)) === key))
+      assert.equal(refusal(value), '')
+      Object.defineProperty(value, symbol ? Symbol(key) : key, { value: beside, enumerable: true, configurable: true })
+      assert.match(refusal(value), /^attribute value\[1\]\.in of Test holds /)
+    }),
+    { numRuns: 2000 },
+  )
+  t.match(refusal(Object.assign(new Float64Array(3), { unit: 'm' })), /a Float64Array with properties of its own/)
+})
+
+t.test('property: views of the same bytes are refused, views of different ones are stored', async t => {
+  const span = fc.tuple(fc.nat(30), fc.nat(6))
+  let refused = 0
+  fc.assert(
+    fc.property(fc.array(span, { minLength: 1, maxLength: 4 }), fc.boolean(), (spans, buffer) => {
+      const whole = Uint8Array.from({ length: 40 }, (_, i) => i)
+      const views = spans.map(([start, length], i) =>
+        i % 2 === 0 ? whole.subarray(start, start + length) : new DataView(whole.buffer, start, length),
+      )
+      const value = Object.fromEntries(views.map((view, i) => [`view${i}`, view as unknown]))
+      if (buffer) value.buffer = whole.buffer
+      const shared = whole.some(
+        (_, at) => spans.filter(([from, n]) => at >= from && at < from + n).length > (buffer ? 0 : 1),
+      )
+      if (!shared) assert.deepEqual(round(value), value)
+      else {
+        refused += 1
+        assert.match(
+          refusal(value),
+          /^attribute value\[1\]\.in\.(view\d|buffer) of Test holds bytes that another value/,
+        )
+      }
+    }),
+    { numRuns: 1000 },
+  )
+  t.ok(refused > 50)
+  const one = Buffer.from('one')
+  assert.deepEqual(round([one, { one }]), [one, { one }], 'the same view in two places is one')
+  assert.deepEqual(
+    round(Array.from({ length: 99 }, (_, i) => Buffer.from(`${i}`))),
+    Array.from({ length: 99 }, (_, i) => Buffer.from(`${i}`)),
+  )
+})
+
+t.test('what would come back as something else is refused', async t => {
+  t.match(refusal(new Uint8Array(new SharedArrayBuffer(8))), /a Uint8Array over memory that threads share/)
+  t.match(refusal(Buffer.from(new SharedArrayBuffer(8))), /a Buffer over memory/)
+  const growing = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(8, { maxByteLength: 16 })
+  t.match(refusal(growing), /an? ArrayBuffer whose length may change/)
+  t.match(refusal(new Int32Array(growing)), /a Int32Array whose length may change/)
+  const given = new Uint8Array(8)
+  structuredClone(given, { transfer: [given.buffer] })
+  t.match(refusal(given), /a Uint8Array whose bytes were given away/)
+  for (const { prototype, name } of [Buffer, Float32Array, ArrayBuffer, DataView, Map, Set, Date, Array])
+    t.match(
+      refusal(Object.create(prototype)),
+      new RegExp(`holds an object of class ${name}`),
+      'what only looks like one',
+    )
+  t.match(refusal(new Proxy(new Map(), {})), /an object of class Map/)
+})
+
 t.test('an invalid date stays one', async t => t.ok(Number.isNaN((round(new Date(Number.NaN)) as Date).getTime())))
 
 t.test('shared and cyclic values keep their shape', async t => {
