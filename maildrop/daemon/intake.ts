@@ -111,7 +111,8 @@ export function openIntake(
   let turn = 0
   let isDeferredWatched = false
   const watchers: FSWatcher[] = []
-  let watchedDirectory = ''
+  let watchedDirectories = ''
+  const identities = (): string => [spool, deferredDir(spool)].map(identityOf).join(' ')
 
   const enqueue = (name: string): void => {
     if (canBeMail(name)) fresh.add(name)
@@ -123,7 +124,7 @@ export function openIntake(
 
   const startWatching = (): void => {
     stopWatching()
-    watchedDirectory = identityOf(spool)
+    watchedDirectories = identities()
     watchNames(spool, (event, name) => {
       if (event === 'change') return void arrived.delete(name)
       if (isDamaged(name)) return scanNew()
@@ -341,7 +342,7 @@ export function openIntake(
     scanNew,
     expect,
     async tick() {
-      if (identityOf(spool) !== watchedDirectory) {
+      if (identities() !== watchedDirectories) {
         await ensureSpool(spool)
         startWatching()
         scan()

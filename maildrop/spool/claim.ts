@@ -109,9 +109,13 @@ export function markSent(claim: Claim, attempt: number): void {
   daemonStep('sending', claim.id)
 }
 
-/** Moves the claimed file to where its next state is. False if the claim has been lost. */
+/** Moves the claimed file to where its next state is; a directory that somebody has removed is made again. False if the claim has been lost. */
 export function moveClaim(claim: Claim, to: string): boolean {
-  if (!moved(claim.path, to)) return false
+  if (!moved(claim.path, to)) {
+    if (!holdsClaim(claim)) return false
+    ensureDirectory(dirname(to))
+    if (!moved(claim.path, to)) return false
+  }
   claim.path = to
   return true
 }

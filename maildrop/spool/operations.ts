@@ -81,7 +81,6 @@ const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
     refuse(mail, { active: ACTIVE, failed: 'it is not going to be sent; retry or delete it' })
     if (mail.status === 'held') return
     const id = idOf(mail)
-    ensureDirectory(holdDir(mail.spool))
     move(mail, join(holdDir(mail.spool), id))
   },
 
@@ -221,6 +220,7 @@ function removeReason(mail: MailRef): void {
 }
 
 function move(mail: MailRef, to: string): void {
+  ensureDirectory(dirname(to))
   if (!moved(mail.path, to)) throw busy(mail)
 }
 

@@ -13,7 +13,7 @@ import type { Envelope } from './format.ts'
 import { isMailId, newMailId } from './id.ts'
 import { holdDir, stateDir } from './layout.ts'
 import type { MailState, RecipientState } from './state-shape.ts'
-import { syncDirectory } from './sync.ts'
+import { ensureDirectory, syncDirectory } from './sync.ts'
 
 export type { MailState, RecipientState }
 
@@ -90,13 +90,14 @@ export async function readStateFile(path: string): Promise<MailState | undefined
 }
 
 /**
- * Replaces the state of a claimed message, durably and as a whole.
+ * Replaces the state of a claimed message, durably and as a whole. A directory that somebody has removed is made again.
  * @throws {MaildropError} CLAIM_LOST if the message is not ours any more; nothing has been changed then; SPOOL_FULL, SPOOL_DENIED …
  */
 export async function writeState(claim: Claim, state: MailState): Promise<void> {
   const { spool } = claim
   const path = statePath(spool, state.id)
   const draft = draftPath(claim)
+  ensureDirectory(stateDir(spool))
   try {
     const file = await open(draft, 'w', 0o600)
     try {

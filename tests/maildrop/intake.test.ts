@@ -16,7 +16,7 @@ import t, { type Test } from 'tap'
 import { openIntake } from '../../maildrop/daemon/intake.ts'
 import type { Log } from '../../maildrop/daemon/log.ts'
 import { launchProgram } from '../support/children.ts'
-import { namesIn, SAMPLE, testMaildrop, whileFrozen } from '../support/maildrop.ts'
+import { makeDue, namesIn, SAMPLE, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -253,6 +253,27 @@ t.test('several spools are served, reached through a link too', async t => {
   writeFileSync(join(third, 'mail'), mailTo('eve@example.org', 'x'))
   await waitFor('all messages', () => server.messages.length === 3)
   t.strictSame(server.recipients(), ['ann@example.org', 'bob@example.org', 'eve@example.org'])
+})
+
+t.test('parts of the spool that are removed while the daemon runs are made again', async t => {
+  const { drop, server } = await setUp(t)
+  server.script = {
+    rcpt: to => (to.startsWith('no') ? '550 no' : to.startsWith('later') ? '450 later' : undefined),
+  }
+  const daemon = await drop.daemon([], { MAILDROP_INTERVAL: '86400' })
+  await whileFrozen(daemon, () => {
+    for (const part of ['failed', '.state', '.deferred', '.held']) rmSync(join(drop.spool, part), { recursive: true })
+  })
+  const failed = await drop.submit(['no@example.org'])
+  const mixed = await drop.submit(['no@example.org', 'later@example.org', 'ann@example.org'])
+  await waitFor('the failure', () => namesIn(drop.spool, 'failed').includes(`${failed}.json`))
+  await waitFor('the deferral', () => namesIn(drop.spool, '.deferred').length === 1)
+  t.strictSame(namesIn(drop.spool, '.state'), [mixed])
+  server.script = {}
+  makeDue(drop.spool)
+  await drop.drained()
+  t.strictSame(server.recipients(), ['ann@example.org', 'later@example.org'])
+  t.strictSame([drop.lines('claims-lost'), drop.lines('record-failed')], [[], []])
 })
 
 t.test('a spool that is removed and made again is served again, and the other one all the time', async t => {
