@@ -7,6 +7,7 @@
  * A *generation* is what one configuration has begun: for each server a destination and its workers. A reload starts the next one at once,
  * and lets the messages in transfer of the one before finish as they were begun. The spools are common to all generations.
  */
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { captureName } from '../capture/mailbox.ts'
 import { destinationsOf, type MaildropConfig } from '../config.ts'
@@ -22,6 +23,7 @@ import { STOP_GRACE } from './grace.ts'
 import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
+import { openRateFile } from './rate-file.ts'
 import { openRecovery, type Recovery, tidyStates } from './recovery.ts'
 import { openThrottle, type Throttle, type ThrottleStatus } from './throttle.ts'
 import { openTrouble, type Trouble } from './trouble.ts'
@@ -121,6 +123,10 @@ export async function startDaemon(config: MaildropConfig, log: Log, timing = TIM
   }
 }
 
+function throttleOf({ rate, varDir }: MaildropConfig, log: Log): Throttle {
+  return openThrottle(rate, rate && openRateFile(join(varDir, 'maildrop.rate'), rate, log))
+}
+
 async function prepareSpools({ spools, relays, shared }: MaildropConfig): Promise<void> {
   for (const spool of spools) {
     await ensureSpool(spool)
@@ -207,7 +213,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     }, seconds * 1000)
 
   hook.prepare(first)
-  let current = begin(first, first.spools.map(openSource), openThrottle(first.rate))
+  let current = begin(first, first.spools.map(openSource), throttleOf(first, log))
   let scan = scanning(first.interval)
   const served = (): Set<Source> => new Set(Array.from(alive, ({ sources }) => sources).flat())
   // On its own: whatever else takes long must not look like death to other daemons.
@@ -253,7 +259,8 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     const sources = next.spools.map(spool => [...known, ...opened].find(source => source.spool === spool)!)
     // What was sent before counts as long as the limit is the same.
     const isSame = next.rate?.text === last.config.rate?.text
-    current = begin(next, sources, isSame ? last.throttle : openThrottle(next.rate))
+    if (!isSame) last.throttle.close()
+    current = begin(next, sources, isSame ? last.throttle : throttleOf(next, log))
     clearInterval(scan)
     scan = scanning(next.interval)
     void end(last)
@@ -333,6 +340,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       await ticking.stop()
       await Promise.all([hook.stop(HOOK_GRACE), ...Array.from(alive, generation => end(generation, timing.grace))])
       clearInterval(beating)
+      current.throttle.close()
       releasePidFile(first.pidFile)
       log.line('stop', { pid: process.pid })
     },

@@ -36,6 +36,7 @@ export const LOG_EVENTS = {
   stall: 'Mail is due and nothing has come of any for MAILDROP_STALL_ALARM; text says what is known to be wrong.',
   'stall-end': 'Something moves again, or nothing is due any more.',
   died: 'The daemon was ended by an error nobody foresaw.',
+  'rate-failed': 'What MAILDROP_RATE counts cannot be written down, so that a restart would forget it.',
   warning: 'Something in the configuration should be looked at.',
   trouble: 'A spool cannot be used.',
   'scan-failed': 'A spool cannot be read.',

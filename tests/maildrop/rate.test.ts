@@ -1,8 +1,10 @@
 /** MAILDROP_RATE: how many messages may go, over all connections, whoever they are from. */
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
+import type { Log } from '../../maildrop/daemon/log.ts'
+import { openRateFile } from '../../maildrop/daemon/rate-file.ts'
 import type { ServeStatus } from '../../maildrop/daemon/serve.ts'
 import { openThrottle, type Permit } from '../../maildrop/daemon/throttle.ts'
 import { plantClaim } from '../support/claims.ts'
@@ -12,12 +14,23 @@ import { startSmtpScript } from '../support/smtp-script.ts'
 import { waitFor } from '../support/waiting.ts'
 
 t.test('no period has more than the limit, and nothing waits longer than it has to', async () => {
-  const step = fc.oneof(fc.record({ pass: fc.integer({ min: 1, max: 700 }) }), fc.constantFrom('send', 'give back'))
+  const step = fc.oneof(
+    fc.record({ pass: fc.integer({ min: 1, max: 700 }) }),
+    fc.constantFrom('send', 'give back', 'restart'),
+  )
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 4 }), fc.array(step, { maxLength: 200 }), (messages, steps) => {
       let now = 0
-      const throttle = openThrottle({ messages, seconds: 1, text: '' }, () => now)
       const sent: number[] = []
+      const memory = {
+        get ages() {
+          return sent.map(time => now - time).filter(age => age < 1000)
+        },
+        used: () => void sent.push(now),
+        close: () => undefined,
+      }
+      const open = () => openThrottle({ messages, seconds: 1, text: '' }, memory, () => now)
+      let throttle = open()
       for (const step of steps) {
         if (typeof step === 'object') now += step.pass
         const recent = sent.filter(time => time > now - 1000)
@@ -25,12 +38,10 @@ t.test('no period has more than the limit, and nothing waits longer than it has 
         const expected = recent.length < messages ? 0 : recent.at(-messages)! + 1000 - now
         if (throttle.wait !== expected) return false
         if (throttle.status?.used !== recent.length) return false
-        if (typeof step === 'object' || throttle.wait > 0) continue
+        if (step === 'restart') throttle = open()
+        if (typeof step === 'object' || step === 'restart' || throttle.wait > 0) continue
         const permit: Permit = throttle.take()
-        if (step === 'send') {
-          permit.use()
-          sent.push(now)
-        }
+        if (step === 'send') permit.use()
         permit.end()
       }
       return true
@@ -67,10 +78,47 @@ t.test('as many go as may, over all connections; a reload with another limit let
   t.match((await status()).rate, { limit: '5/d', used: 5 }, 'what went before counts')
   t.equal(server.messages.length, 8)
 
+  daemon.process.kill('SIGKILL')
+  await daemon.ended
+  const next = await drop.daemon([], { MAILDROP_CONFIG: config })
+  await waitFor('what was left', async () => (await status()).backlog === 6)
+  t.match((await status()).rate, { limit: '5/d', used: 5 }, 'what went before a kill counts too')
+  t.equal(server.messages.length, 8)
+
   limit('4/s')
   await askDaemon(controlPath(join(drop.home, 'var', 'maildrop.pid')), 'reload', 10_000)
   await drop.drained()
   t.equal(server.messages.length, 14, 'nobody has to wake it')
-  daemon.process.kill('SIGTERM')
-  t.match(await daemon.ended, { end: 0, stderr: '' })
+  next.process.kill('SIGTERM')
+  t.match(await next.ended, { end: 0, stderr: '' })
+})
+
+t.test('what is written down is read again, whatever has become of the file', async t => {
+  const { home } = testMaildrop(t, 25)
+  const path = join(home, 'var', 'maildrop.rate')
+  const rate = { messages: 3, seconds: 3600, text: '3/h' }
+  const said: string[] = []
+  const log = { line: (event: string) => said.push(event) } as unknown as Log
+  const ages = (): number => openRateFile(path, rate, log).ages.length
+  t.equal(ages(), 0)
+  const file = openRateFile(path, rate, log)
+  for (let i = 0; i < 5000; i++) file.used()
+  t.equal(ages(), 5000)
+  const now = Date.now()
+  const old = Array.from({ length: 20_000 }, () => now - 3_600_001)
+  writeFileSync(path, `3/h\n${[...old, now - 1_800_000, now + 86_400_000].join('\n')}\n${`${now}`.slice(0, 5)}`)
+  const found = openRateFile(path, rate, log)
+  t.equal(found.ages.length, 2, 'one that is not old, and one of a clock that was set back')
+  t.ok(found.ages.every(age => age >= 0 && age < 3_600_000))
+  found.used()
+  t.equal(readFileSync(path, 'utf8').trim().split('\n').length, 4, 'what is old is gone')
+  found.close()
+  file.close()
+  t.equal(openRateFile(path, { ...rate, text: '5/h' }, log).ages.length, 0)
+  t.strictSame(said, [])
+  rmSync(path)
+  mkdirSync(path)
+  const impossible = openRateFile(path, rate, log)
+  for (let i = 0; i < 3; i++) impossible.used()
+  t.strictSame(said, ['rate-failed'], 'said once')
 })
