@@ -1,7 +1,7 @@
 /**
  * The keys of the LevelDB directory. All are binary; the first byte tells the kind.
  *
- *   m <name>             meta: `m format` holds JSON { format, id, created }; `m packed` the tid (8 bytes) up to which history was packed
+ *   m <name>             meta: `m format` holds JSON { format, id, created }; `m packed` how far history was packed (meta.ts)
  *   o <oid:8>            current revision of an object (record.ts)
  *   r <oid:8> <tid:8>    an earlier revision of an object, by its serial
  *   t <tid:8>            a transaction (transaction-record.ts)
