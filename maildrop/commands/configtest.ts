@@ -17,7 +17,7 @@ export async function configtest(config: MaildropConfig, options: { readonly jso
   const wrong = checks.filter(({ ok }) => !ok)
   if (options.json) say(JSON.stringify({ ok: wrong.length === 0, checks }, undefined, 2))
   else for (const check of checks) describe(check)
-  for (const { where, text, remedy } of wrong) fail('maildropctl', printable(`${where}: ${text}; ${remedy}`))
+  for (const { where, text, remedy } of wrong) fail('maildropctl', `${where}: ${text}; ${remedy}`)
 }
 
 const INDENT = 8

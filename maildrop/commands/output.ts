@@ -37,12 +37,12 @@ function isClosed(): boolean {
 
 /** Says what should be looked at, without failing. */
 export function warn(name: string, text: string): void {
-  process.stderr.write(`${name}: warning: ${text}\n`)
+  process.stderr.write(`${name}: warning: ${oneLine(text)}\n`)
 }
 
 /** Says what failed, where other things are done nevertheless; the exit code will be 1. */
 export function fail(name: string, text: string): void {
-  process.stderr.write(`${name}: ${text}\n`)
+  process.stderr.write(`${name}: ${oneLine(text)}\n`)
   process.exitCode = 1
 }
 
@@ -72,7 +72,7 @@ export function lostOutput(error: Error | null): string {
 
 /** Wrong usage: one line that says what, and where help is. @param helper whose `--help` tells about it */
 export function usageError(name: string, problem: string, helper = name): never {
-  process.stderr.write(`${name}: ${printable(problem.replace(/\s+/g, ' '))}; see ${helper} --help\n`)
+  process.stderr.write(`${name}: ${oneLine(problem)}; see ${helper} --help\n`)
   process.exit(2)
 }
 
@@ -80,6 +80,9 @@ export function usageError(name: string, problem: string, helper = name): never 
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?')
 }
+
+/** Messages quote names of files and what servers say. */
+const oneLine = (message: string): string => printable(message.trim().replace(/\s*\n\s*/g, ' '))
 
 /** `1 message`, `1,234 messages`. */
 export function messages(count: number): string {

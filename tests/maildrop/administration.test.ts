@@ -151,7 +151,7 @@ t.test('show prints envelope, state, headers and history; the body or the raw fi
   failsWith(t, await ctl('show', '--raw', '--json', ids.failed), 2, /do not go together/)
 })
 
-t.test('show follows no link that was put into the spool', async t => {
+t.test('show follows no link that was put into the spool, and no name of a file controls the terminal', async t => {
   const { ctl, spool, cwd } = await setUpQueue(t)
   const secret = join(cwd, 'secret')
   writeFileSync(secret, '##To:a@example.org\n##From:\nSubject: hunter2\n\nhunter2\n')
@@ -159,6 +159,8 @@ t.test('show follows no link that was put into the spool', async t => {
   for (const option of ['--body', '--raw', '--json']) t.notMatch((await ctl('show', option, 'link')).stdout, 'hunter2')
   failsWith(t, await ctl('show', '--raw', 'link'), 1, /link is no mail file/)
   t.match(await ctl('show', 'link'), { end: 0, stdout: /\nproblem {3}it is a symbolic link\n/ })
+  symlinkSync(secret, join(spool, 'evil\u001b[31m\nmaildropctl: done'))
+  failsWith(t, await ctl('show', '--raw', 'evil'), 1, /evil\?\[31m maildropctl: done is no mail file/)
 })
 
 t.test('hold, release, retry and delete by id and by filter, with and without a daemon', async t => {
