@@ -27,17 +27,19 @@ type Found = 'file' | 'directory' | readonly Candidate[]
 export async function completion([mode, ...rest]: readonly string[]): Promise<void> {
   if (mode === '--complete') return print(await candidates(rest), value => value)
   const [line = '', breaks = ''] = rest
-  const { words, raw, quoted } = lastWord(line)
+  const { words, raw, quote } = lastWord(line)
   // bash replaces what follows the last of them
   const cut = Math.max(0, ...[...breaks].filter(each => /[=:@]/.test(each)).map(each => raw.lastIndexOf(each) + 1))
-  print(await candidates(words.slice(1)), value => (quoted ? value : escaped(value).slice(cut)))
+  print(await candidates(words.slice(1)), value => escaped(value, quote)?.slice(quote === '' ? cut : 0))
 }
 
-function print(found: Found, written: (value: string) => string): void {
-  const lines =
-    typeof found === 'string'
-      ? [`:${found}`]
-      : [':words', ...found.map(({ value, description = '' }) => `${written(value)}\t${printable(description)}`)]
+/** @param written the value as it is to be put into the line; undefined for one that cannot */
+function print(found: Found, written: (value: string) => string | undefined): void {
+  const lines = typeof found === 'string' ? [`:${found}`] : [':words']
+  for (const { value, description = '' } of typeof found === 'string' ? [] : found) {
+    const word = written(value)
+    if (word !== undefined) lines.push(`${word}\t${printable(description)}`)
+  }
   process.stdout.write(`${lines.join('\n')}\n`)
 }
 

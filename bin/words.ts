@@ -5,8 +5,8 @@ export interface Line {
   readonly words: readonly string[]
   /** The last one as it stands there. */
   readonly raw: string
-  /** Whether it stands in a quote that is still open. */
-  readonly quoted: boolean
+  /** The quote that is still open and that it stands in; empty if there is none. */
+  readonly quote: string
 }
 
 /** @param line up to the cursor: after a blank the last word is an empty one */
@@ -26,10 +26,17 @@ export function lastWord(line: string): Line {
     } else word += each
   }
   words.push(word)
-  return { words, raw: line.slice(start), quoted: quote !== '' }
+  return { words, raw: line.slice(start), quote }
 }
 
-/** A word as it can stand on a command line. */
-export function escaped(word: string): string {
+/**
+ * A word as it can stand on a command line, so that a shell runs nothing of it.
+ * @param quote that is open before it
+ * @returns undefined if it cannot stand there
+ */
+export function escaped(word: string, quote = ''): string | undefined {
+  if (quote === "'") return word.includes("'") ? undefined : word
+  // in double quotes nothing takes the meaning of a ! without being seen
+  if (quote === '"') return word.includes('!') ? undefined : word.replace(/["$`\\]/g, '\\$&')
   return word.replace(/[^\w@%+=:,./~-]/gu, '\\$&')
 }

@@ -1,4 +1,5 @@
 /** Completion of command lines, by the shells themselves. */
+import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -11,7 +12,7 @@ import { waitFor } from '../support/waiting.ts'
 
 const PATH = `${join(TOP, 'bin')}:${process.env.PATH}`
 
-/** A directory with a tree: /shop/page (Template), /shop/in (Folder), and `/shop/a b`. */
+/** A directory with a tree: /shop/page (Template), /shop/in (Folder), `/shop/a b`, and a name that a shell would run. */
 async function shop(t: Test) {
   const cwd = await directory(t)
   const objtree = (...args: string[]) => program(cwd, 'bin/objtree', args)
@@ -19,6 +20,7 @@ async function shop(t: Test) {
   await objtree('add', 'Template', '/shop/page', 'source=x', '--parents')
   await objtree('add', 'Folder', '/shop/in')
   await objtree('add', 'Folder', '/shop/a b')
+  await objtree('add', 'Folder', '/shop/b$(touch run)')
   await writeFile(join(cwd, 'welcome.hbs'), 'x')
   /** What follows on a command line: the first column of the answer. */
   const following = async (...words: string[]) => {
@@ -38,7 +40,13 @@ t.test('commands, options, paths, types, properties, transactions and files are 
   t.same(await following('ls', '--lo'), [':words', '--long'])
   t.same(await following('ls', '--long', '--lo'), [':words'], 'not twice')
   t.same(await following('ls', '/sh'), [':words', '/shop/'])
-  t.same((await following('show', '/shop/')).sort(), ['/shop/a b/', '/shop/in/', '/shop/page', ':words'])
+  t.same((await following('show', '/shop/')).sort(), [
+    '/shop/a b/',
+    '/shop/b$(touch run)/',
+    '/shop/in/',
+    '/shop/page',
+    ':words',
+  ])
   t.same(await following('ls', '--long', '/shop/p'), [':words', '/shop/page'])
   t.same(await following('add', 'Templ'), [':words', 'Template'])
   t.same(await following('add', 'Template', '/x', 'so'), [':words', 'source='])
@@ -61,17 +69,21 @@ t.test('paths are completed while an application has the database open', async t
 })
 
 t.test('a line is cut into words as shells do it', async t => {
-  for (const [line, words, raw, quoted] of [
-    ['', [''], '', false],
-    ['a', ['a'], 'a', false],
-    ['a  b ', ['a', 'b', ''], '', false],
-    ['a "b c', ['a', 'b c'], '"b c', true],
-    ["a 'b\\' c\\ d", ['a', 'b\\', 'c d'], 'c\\ d', false],
-    ['a x="y z"', ['a', 'x=y z'], 'x="y z"', false],
-    ['a \\', ['a', ''], '\\', false],
+  for (const [line, words, raw, quote] of [
+    ['', [''], '', ''],
+    ['a', ['a'], 'a', ''],
+    ['a  b ', ['a', 'b', ''], '', ''],
+    ['a "b c', ['a', 'b c'], '"b c', '"'],
+    ["a 'b\\' c\\ d", ['a', 'b\\', 'c d'], 'c\\ d', ''],
+    ['a x="y z"', ['a', 'x=y z'], 'x="y z"', ''],
+    ['a \\', ['a', ''], '\\', ''],
   ] as const)
-    t.same(lastWord(line), { words, raw, quoted }, line)
+    t.same(lastWord(line), { words, raw, quote }, line)
   t.equal(escaped("/a b'c$(d)"), "/a\\ b\\'c\\$\\(d\\)")
+  t.equal(escaped('/a b"c$(d)`e`\\', '"'), '/a b\\"c\\$(d)\\`e\\`\\\\')
+  t.equal(escaped('/a!b', '"'), undefined)
+  t.equal(escaped('/a b"c$(d)`e`!', "'"), '/a b"c$(d)`e`!')
+  t.equal(escaped("/a'$(d)", "'"), undefined)
 })
 
 t.test('bash completes', needs(programProblem('script')), async t => {
@@ -87,9 +99,13 @@ t.test('bash completes', needs(programProblem('script')), async t => {
   await bash.shows(/set \/shop title=$/)
   bash.type('x; objtree ls /shop/a\t')
   await bash.shows(/\/shop\/a\\ b\/$/)
-  bash.type('; objtree add Template /new source=@wel\t')
+  bash.type('; objtree ls "/shop/b\t')
+  await bash.shows(/b\\\$\(touch run\)\/"/)
+  bash.type('\nobjtree add Template /new source=@wel\t')
   await bash.shows(/welcome\.hbs $/)
   bash.type('\nexit\n')
+  t.equal(await bash.ended, 0)
+  t.notOk(existsSync(join(cwd, 'run')), 'no name is run')
 })
 
 t.test('zsh completes', needs(programProblem('script') ?? programProblem('zsh')), async t => {
