@@ -27,7 +27,7 @@ export async function login(dialogue: Dialogue, as: SmtpLogin, passwords: Passwo
       const isRefused = isRefusal(error)
       if (isRefused) passwords.refused(password)
       // What was asked for earlier may have expired.
-      if (!isRefused || !kept || attempts > 1 || connection.destroyed) throw withoutPassword(error, password)
+      if (!isRefused || !kept || attempts > 1 || connection.destroyed) throw withoutPassword(error, as.user, password)
     }
   }
 }
@@ -72,9 +72,11 @@ function isRefusal(error: unknown): boolean {
 }
 
 /** A server might say what it was given. */
-function withoutPassword(error: unknown, password: string): unknown {
+function withoutPassword(error: unknown, user: string, password: string): unknown {
   const { message, response } = error as Failure
-  const forms = [password, Buffer.from(password).toString('base64')]
+  // as PLAIN (RFC 4616), XOAUTH2 and LOGIN send it
+  const sent = [`\0${user}\0${password}`, `user=${user}\u0001auth=Bearer ${password}\u0001\u0001`, password]
+  const forms = [...sent.map(text => Buffer.from(text).toString('base64')), password]
   const hide = (text: string): string => forms.reduce((hidden, form) => hidden.replaceAll(form, '********'), text)
   return Object.assign(error as Error, { message: hide(message), ...(response ? { response: hide(response) } : {}) })
 }

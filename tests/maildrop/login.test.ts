@@ -93,6 +93,11 @@ t.test('a reply that repeats the password does not bring it into the log', async
   const auth = () => '535 5.7.8 ann may not use hunter2 (aHVudGVyMg==)'
   const { attempt } = await setUp(t, { extensions: ['AUTH PLAIN'], auth })
   t.match(await attempt({}), { text: 'ann may not use ******** (********)' })
+  const sent = ['\0ann\0hunter2', 'user=ann\x01auth=Bearer hunter2\x01\x01'].map(text =>
+    Buffer.from(text).toString('base64'),
+  )
+  const whole = await setUp(t, { extensions: ['AUTH PLAIN'], auth: () => `535 5.7.8 not ${sent.join(' nor ')}` })
+  t.match(await whole.attempt({}), { text: 'not ******** nor ********' }, 'nor what was sent')
 })
 
 t.test('a password from a file is the first line, as it is at every login', async t => {
