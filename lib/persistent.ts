@@ -104,8 +104,9 @@ export class Cell implements ProxyHandler<object> {
   brokenName: string | undefined
   readonly proxy: Persistent
   private readonly kind: Kind
-  /** A property of its own, and not of the class: the engine looks the trap up at each reading, and finds it in half the time. */
+  /** These two are properties of its own, and not of the class: the engine looks the trap up each time, and finds it sooner. */
   readonly get = this.reading
+  readonly set = this.setting
 
   constructor(prototype: object, state: State | undefined) {
     this.state = state
@@ -210,7 +211,7 @@ export class Cell implements ProxyHandler<object> {
     return key in state ? this.read(state, key) : Reflect.get(target, key, receiver)
   }
 
-  set(target: object, key: string | symbol, value: unknown, receiver: unknown): boolean {
+  private setting(target: object, key: string | symbol, value: unknown, receiver: unknown): boolean {
     if (receiver !== this.proxy) return Reflect.set({}, key, value, receiver)
     if (isProtocol(key)) return Reflect.set(target, key, value, receiver) || this.refuse(key, RESERVED)
     const accessor = key in target && !(key in this.loaded()) ? inherited(target, key) : undefined
