@@ -14,7 +14,7 @@ export type Attributes = Readonly<Record<string, Json>>
 const ELSEWHERE = new Set(['__parent__', '__name__', '__source__', 'children', 'content'])
 
 /** The names of what is stored of an object besides that. */
-export function attributeNames(object: Persistent): string[] {
+function attributeNames(object: Persistent): string[] {
   return (Reflect.ownKeys(object) as string[]).filter(name => !ELSEWHERE.has(name) && !name.startsWith('_v_')).sort()
 }
 

@@ -13,7 +13,7 @@ import { flushSpool } from '../spool/operations.ts'
 import { messages, say } from './output.ts'
 
 /** The pid of the daemon of this configuration, if one runs. */
-export function runningDaemon({ pidFile }: MaildropConfig): number | undefined {
+function runningDaemon({ pidFile }: MaildropConfig): number | undefined {
   const found = readPidFile(pidFile)
   return found.kind === 'running' ? found.identity.pid : undefined
 }

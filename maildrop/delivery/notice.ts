@@ -32,8 +32,6 @@ export interface Failure {
   readonly original: { readonly header: Buffer; readonly whole: Buffer | undefined }
 }
 
-/** Largest message that is returned whole, in bytes. */
-export const MAX_RETURNED = 32 * 1024
 /** Largest part of a header that is returned. */
 const MAX_HEADER = 16 * 1024
 /** RFC 5322 section 2.1.1. */

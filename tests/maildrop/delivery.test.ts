@@ -1,3 +1,4 @@
+/** Delivery by a running daemon: what is sent, tried again and given up, and what the spool looks like afterwards. */
 import { mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'

@@ -27,7 +27,7 @@ export class Place {
   }
 }
 
-export class Host implements MailHost {
+class Host implements MailHost {
   readonly isMailHost = true
   readonly #sent: SentMail[]
   declare __parent__?: Place

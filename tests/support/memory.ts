@@ -6,7 +6,7 @@ setFlagsFromString('--expose-gc')
 export const collectGarbage = runInNewContext('gc') as () => void
 
 /** Bytes of live objects and buffers. */
-export function liveBytes(): number {
+function liveBytes(): number {
   collectGarbage()
   // buffers are counted until the collection after the one that found them
   collectGarbage()

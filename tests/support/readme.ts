@@ -30,7 +30,7 @@ export interface Command {
   readonly expected: string
 }
 
-export function commandsOf(console: string): Command[] {
+function commandsOf(console: string): Command[] {
   return console
     .split(/^\$ /m)
     .slice(1)

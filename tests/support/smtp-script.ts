@@ -133,7 +133,7 @@ interface Notes {
 }
 
 /** The certificate of the tests, for localhost and 127.0.0.1, which nobody vouches for. */
-export const TEST_TLS: SecureContextOptions = {
+const TEST_TLS: SecureContextOptions = {
   key: readFileSync(`${PROJECT}tests/support/tls/key.pem`),
   cert: readFileSync(`${PROJECT}tests/support/tls/cert.pem`),
 }

@@ -47,7 +47,7 @@ registerClass('BenchItem', Item)
 registerClass('BenchGroup', Group)
 registerClass('BenchStore', Store)
 
-export const RECORD_BYTES = 300
+const RECORD_BYTES = 300
 export const record = (): Buffer => Buffer.alloc(RECORD_BYTES, 'record ')
 
 export const openStore = (directory: string): Promise<Database<Store>> =>
