@@ -6,6 +6,7 @@
  * for it, unless the caller allows it. A field that is not known is refused, not ignored.
  */
 import MailComposer, { type MailComposerOptions } from 'nodemailer/lib/mail-composer'
+import { messageOf, systemCode } from '../errors.ts'
 import { type BodyOptions, checkDescription } from './body.ts'
 import { ComposeError } from './errors.ts'
 import { type HeaderPart, shown } from './header-parts.ts'
@@ -148,10 +149,19 @@ async function readContent(message: MessageObject, { encode, allow = [] }: Conte
     const { headers, body } = readMessage(built)
     return { headers: removeHeaders(headers, 'message-id', 'date', 'mime-version'), body }
   } catch (cause) {
+    const remedy = REMEDIES[systemCode(cause) ?? ''] ?? ''
     throw new ComposeError(
       'BAD_MESSAGE',
-      `the content of the message could not be built: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
+      `the content of the message could not be built: ${messageOf(cause)}${remedy}`,
+      {
+        cause,
+      },
     )
   }
+}
+
+/** By nodemailer's code. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  EFILEACCESS: "; give the content itself, or say allow: ['files'] if nobody else chooses the path",
+  EURLACCESS: "; give the content itself, or say allow: ['urls'] if nobody else chooses the address",
 }
