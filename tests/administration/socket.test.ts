@@ -248,7 +248,7 @@ t.test('a guest works in the database that another process has open', async t =>
   await waitFor('the mail', () => mailsIn(join(cwd, 'maildrop', 'spool')).length === 2)
   t.equal((await guest.transact(app => app.traverse('/file', File).bytes())).length, 7000)
   t.match(await objtree('verify'), { code: 0 })
-  await t.rejects(guest.pack(), { code: 'DATABASE_LOCKED' })
+  t.match(await guest.pack(), { packed: Number }, 'the application packs')
 
   application.process.kill('SIGKILL')
   await application.ended
