@@ -51,7 +51,8 @@ export async function drain(config: MaildropConfig): Promise<void> {
   const remark = aside.length > 0 ? ` (besides ${aside.join(', ')})` : ''
   if (left === 0) return say(`nothing is left to deliver${remark}`)
   const states = Object.entries(rest).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []))
-  say(`${messages(left)} left: ${states.join(', ')}${remark}; maildropctl queue tells why`)
+  const limit = config.rate === undefined ? '' : `, or MAILDROP_RATE is the reason: ${config.rate.text}`
+  say(`${messages(left)} left: ${states.join(', ')}${remark}; maildropctl queue tells why${limit}`)
   process.exitCode = 1
 }
 

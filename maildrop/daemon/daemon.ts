@@ -83,6 +83,8 @@ const RECOVERY = 4
 /** Milliseconds between two looks whether everything has been delivered, and for which files still being written are waited for. */
 const LOOK = 50
 const UNSETTLED = 12_000
+/** Milliseconds that it waits at most until MAILDROP_RATE allows the next message. */
+const PERMITTED = 60_000
 
 interface Source {
   readonly spool: string
@@ -323,7 +325,9 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         const lanes = current.lanes.filter(({ destination }) => destination.status.state !== 'down')
         if (lanes.length === 0) return
         const sources = lanes.flatMap(lane => lane.sources).filter(({ trouble }) => trouble.text === undefined)
-        if (sum(sources, ({ intake }) => intake.backlog) + sum(lanes, ({ workers }) => workers.busy) > 0) {
+        const busy = sum(lanes, ({ workers }) => workers.busy)
+        if (busy === 0 && current.throttle.wait > PERMITTED) return
+        if (sum(sources, ({ intake }) => intake.backlog) + busy > 0) {
           moved = performance.now()
           looks = 0
         } else if (sum(sources, ({ intake }) => intake.unsettled) === 0 || performance.now() - moved > UNSETTLED) {

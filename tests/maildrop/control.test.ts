@@ -212,6 +212,18 @@ t.test('drain delivers what can be delivered and says whether anything is left, 
   }
 })
 
+t.test('drain waits for no limit that lasts long', async t => {
+  for (const daemon of [true, false]) {
+    const { server, run, submit, configure } = await configured(t)
+    configure(server.port, { MAILDROP_RATE: '2/d' })
+    if (daemon) await run('start')
+    for (let i = 0; i < 3; i++) await submit(`r${i}@example.org`)
+    t.match(await run('drain'), { end: 1, stdout: /^1 message left: 1 waiting; .* MAILDROP_RATE is the reason: 2\/d/ })
+    t.match(await run('drain'), { end: 1 }, 'nor the next time')
+    t.equal(server.messages.length, 2)
+  }
+})
+
 t.test('the control socket is private, goes with the daemon, and a stale one is replaced', async t => {
   const { run, pidFile } = await configured(t)
   const path = controlPath(pidFile)
