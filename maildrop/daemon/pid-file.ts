@@ -60,6 +60,17 @@ export function claimPidFile(path: string): void {
   }
 }
 
+/**
+ * Enters this process again if somebody has removed the file, as those who tidy up directories of run-time state do.
+ * @returns false if another process has entered itself meanwhile
+ * @throws {MaildropError} as claimPidFile
+ */
+export function keepPidFile(path: string): boolean {
+  const found = readPidFile(path)
+  if (found.kind === 'none') claimPidFile(path)
+  return found.kind === 'none' || (found.kind === 'running' && found.identity.pid === process.pid)
+}
+
 /** Removes the pid file if it is this process's own. */
 export function releasePidFile(path: string): void {
   const found = readPidFile(path)

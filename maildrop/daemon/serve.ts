@@ -9,13 +9,14 @@
  * The control socket does the same for `maildropctl`, with an answer. An error nobody foresaw is logged and ends the
  * process, which loses nothing for the same reason as a second signal.
  */
+import { existsSync } from 'node:fs'
 import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
 import { type Daemon, startDaemon, TIMING } from './daemon.ts'
 import { type Log, observed, openLog } from './log.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
-import { releasePidFile } from './pid-file.ts'
+import { keepPidFile, releasePidFile } from './pid-file.ts'
 import { openReloading } from './reloading.ts'
 import { openStall, type Stall } from './stall.ts'
 import { openSupervisor } from './systemd.ts'
@@ -87,7 +88,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   }
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
-  const closeControl = await openControl(config, log, async command => {
+  const control = await openControl(config, log, async command => {
     switch (command) {
       case 'status':
         return statusOf(started, current(), running, stall.seconds)
@@ -102,6 +103,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   })
   supervisor.ready({ progress: () => running.turns, status: () => describe(running.status) })
   const watching = setInterval(() => {
+    control.look()
     const { backlog, rate, destination, relays } = running.status
     const { stallAlarm, waitInterval } = current()
     const reason = [destination, ...relays.map(relay => relay.destination)].find(({ state }) => state !== 'up')?.reason
@@ -113,7 +115,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   clearInterval(watching)
   const told = supervisor.stopping()
   const stopped = running.stop()
-  await closeControl()
+  await control.close()
   await stopped
   await told
   await metrics.close()
@@ -161,11 +163,38 @@ function endingSignal(): Promise<void> {
   })
 }
 
-async function openControl(config: MaildropConfig, log: Log, handle: ControlHandler): Promise<() => Promise<void>> {
-  try {
-    return await serveControl(controlPath(config.pidFile), handle)
-  } catch (error) {
-    log.line('control-failed', { text: messageOf(error) })
-    return async () => undefined
+interface Control {
+  /** Sees to it that the daemon can be found and asked: a pid file or a socket that somebody has removed is made again. */
+  look(): void
+  close(): Promise<void>
+}
+
+async function openControl(config: MaildropConfig, log: Log, handle: ControlHandler): Promise<Control> {
+  const path = controlPath(config.pidFile)
+  const closers: (() => Promise<void>)[] = []
+  let complaint = ''
+  let opening: Promise<void> | undefined
+  const open = async (): Promise<void> => {
+    try {
+      if (keepPidFile(config.pidFile)) closers.push(await serveControl(path, handle))
+      complaint = ''
+    } catch (error) {
+      const text = messageOf(error)
+      if (text !== complaint) log.line('control-failed', { text })
+      complaint = text
+    }
+  }
+  await open()
+  return {
+    look() {
+      if (existsSync(config.pidFile) && existsSync(path)) return
+      opening ??= open().finally(() => {
+        opening = undefined
+      })
+    },
+    async close() {
+      await opening
+      for (const close of closers) await close()
+    },
   }
 }

@@ -1,9 +1,19 @@
 /** The launchers in maildrop/bin, as users run them: exit codes, words, and who is running afterwards. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { controlPath } from '../../maildrop/daemon/control-socket.ts'
 import { STOP_GRACE } from '../../maildrop/daemon/grace.ts'
 import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
 import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
@@ -115,6 +125,21 @@ t.test('a pid file that a dead daemon left stops no start', async t => {
   t.not(pidIn(again.stdout), dead)
   await submit('ann@example.org')
   await waitFor('the message', () => server.messages.length === 1)
+})
+
+t.test('a daemon whose pid file and socket are removed is found again, and stopped', async t => {
+  const { run, pidFile } = await setUp(t)
+  const pid = pidIn((await run('start_maildrop')).stdout)
+  rmSync(dirname(pidFile), { recursive: true })
+  await waitFor('the pid file', () => existsSync(pidFile))
+  t.match(readPidFile(pidFile), { kind: 'running', identity: { pid } })
+  await waitFor('the socket', () => existsSync(controlPath(pidFile)))
+  t.match(await run('maildropctl', ['status']), { end: 0, stdout: new RegExp(`^running with pid ${pid}\\n`) })
+  rmSync(controlPath(pidFile))
+  await waitFor('the socket again', () => existsSync(controlPath(pidFile)))
+  t.match(await run('maildropctl', ['flush']), { end: 0, stdout: '0 messages made due\n' })
+  t.match(await run('stop_maildrop'), { end: 0, stdout: `stopped, pid was ${pid}\n` })
+  t.strictSame(readdirSync(dirname(pidFile)), ['maildrop.log'], 'and it leaves nothing but its log')
 })
 
 t.test('a stranger who has got the pid of a pid file is never signalled', async t => {
