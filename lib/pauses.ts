@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /** Milliseconds that work may go on before it lets others run. */
-const SLICE = 5
+const SLICE = 2
 
 /** @returns what to await wherever the work can be left: lets others run once the slice is over */
 export function pauses(): () => Promise<void> | undefined {

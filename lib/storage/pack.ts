@@ -47,7 +47,7 @@ export interface PackHost {
   remove(removals: readonly Removal[]): Promise<number>
 }
 
-const BATCH = 500
+const BATCH = 200
 
 /** @param at the last transaction whose history is forgotten; recorded already */
 export async function pack(
@@ -160,8 +160,10 @@ async function sweepObjects(host: PackHost, at: Tid, marker: Marker, looked: () 
     removed += await host.remove(removals)
   }
   const { snapshot } = host
+  const pause = pauses()
   for await (const key of host.level.keys({ ...snapshot.reading, ...range(Buffer.from('o')) })) {
     looked()
+    await pause()
     const oid = oidOf(key)
     if (marker.marked.has(oid)) continue
     const record = snapshot.latest(oid)
@@ -213,8 +215,10 @@ async function sweepRevisions(
       taken += await host.remove([{ oid, serial: latest.serial, operations: [[objectKey(oid), undefined]] }])
     }
   }
+  const pause = pauses()
   for await (const key of level.keys({ ...snapshot.reading, ...range(Buffer.from('r')) })) {
     looked()
+    await pause()
     const oid = oidOf(key)
     await decide(held?.oid === oid ? tidOf(key) : undefined)
     const garbage = marker !== undefined && !marker.marked.has(oid)
@@ -248,7 +252,13 @@ async function sweepTransactions(
   for await (const [key, value] of entriesIn(level, { ...BINARY, ...bounds })) {
     progress?.({ phase: 'forget', done: ++done })
     const { tid, oids } = decodeTransaction(key, value)
-    if (oids.some(oid => stands(level, oid, tid))) left += 1
+    let stays = false
+    for (const oid of oids) {
+      stays = stands(level, oid, tid)
+      if (stays) break
+      await pause()
+    }
+    if (stays) left += 1
     else operations.push([key, undefined])
     await flush(BATCH)
     await pause()
