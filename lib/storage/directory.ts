@@ -55,6 +55,7 @@ export async function openDirectory(
   if (salvage) witness.checkNewest()
   openHere.add(real)
   try {
+    if (!salvage && witness.foreign) throw foreign(directory)
     // LevelDB would delete what is not in its list
     if (!salvage) refuseDamaged(directory, witness)
     // without its list of files LevelDB would take the directory for an empty one, and remove them
@@ -62,6 +63,7 @@ export async function openDirectory(
     const unlisted = !listed && readdirSync(real).some(isOfDatabase)
     if (!create && !listed && !unlisted) throw noDatabase(directory)
     if (witness.unlisted) await repair(directory)
+    if (create && !listed && !unlisted) witness.create()
     const opening = opened(directory, create && !listed && !unlisted).catch(async error => {
       // it may be in the making
       if (isLocked(error)) throw openFailure(directory, error)
@@ -99,6 +101,13 @@ function noDatabase(directory: string): ObjectError {
   return new ObjectError(
     'NOT_FOUND',
     `there is no database at ${directory}; create it with 'objtree --db ${directory} init'`,
+  )
+}
+
+function foreign(directory: string): ObjectError {
+  return new ObjectError(
+    'DATABASE_FORMAT',
+    `${directory} is a LevelDB of something else: it has no files TABLES and COMMITTED; choose another directory. Or, if it has lost them, it is damaged: restore it from a backup`,
   )
 }
 

@@ -5,14 +5,15 @@
  *   COMMITTED   16 + 4 bytes: last durable tid, a tid from which on the chain is to be checked, CRC-32. Written after each batch, as soon as
  *               those who waited for it have gone on, without a sync: it may be behind the database, never ahead of it. If it is ahead, commits were lost.
  *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
- *               never changed. Its checksum is taken when the database is closed, and now and then while it is open.
+ *               never changed. Its checksum is taken when the database is closed, and now and then while it is open. The file is there before
+ *               LevelDB's are: where it is missing or damaged, nothing tells whether LevelDB can read the others, and the database is refused.
  *
  * At open the sizes of all tables are compared, and, while LevelDB opens (or before, if it is about to merge some: it ends the process where it
  * meets keys in disorder), the checksums of the newest; the others follow in the background, so that a large database opens at once.
  *
- * A witness that is missing or damaged is made anew, with a warning; removing both accepts the loss they tell of.
+ * A COMMITTED that is missing or damaged is made anew, the latter with a warning; removing it accepts the loss that it tells of.
  */
-import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
@@ -43,6 +44,8 @@ export class Witness {
   readonly checkpoint: Tid
   /** Table files that are not as they were written. */
   readonly damaged: string[]
+  /** Whether nothing in the directory is ours, but LevelDB has a database there. */
+  readonly foreign: boolean
   /** Whether LevelDB's manifest has lost tables that it had not dropped; LevelDB would delete them when it opens. */
   readonly unlisted: boolean
   /** Whether LevelDB merges tables as soon as it has opened. */
@@ -65,7 +68,8 @@ export class Witness {
   /** Reads the witness of a directory that is not open in LevelDB yet, and checks the tables that LevelDB merges as soon as it opens. */
   constructor(directory: string) {
     this.directory = directory
-    const { tables, damaged } = readTables(join(directory, TABLES))
+    const { tables, damaged } = readTables(directory)
+    this.foreign = damaged.includes(TABLES) && ![TABLES, COMMITTED].some(name => isThere(join(directory, name)))
     const committed = readCommitted(join(directory, COMMITTED))
     this.tid = committed.tid
     this.checkpoint = committed.checkpoint
@@ -117,6 +121,17 @@ export class Witness {
       this.writeTables()
     } catch (error) {
       this.complain(error)
+    }
+  }
+
+  /** To be called before LevelDB makes a database of an empty directory: so there is none without the file. */
+  create(): void {
+    this.writeTables()
+    const directory = openSync(this.directory, 'r')
+    try {
+      fsyncSync(directory)
+    } finally {
+      closeSync(directory)
     }
   }
 
@@ -240,19 +255,20 @@ export class Witness {
 
   private writeTables(): void {
     const content = JSON.stringify({ tables: this.known, damaged: this.damaged })
+    const text = `${crc32(content).toString(16).padStart(8, '0')} ${content}\n`
     const path = join(this.directory, TABLES)
-    writeFileSync(`${path}.new`, `${crc32(content).toString(16).padStart(8, '0')} ${content}\n`, { mode: 0o600 })
+    if (contentOf(path)?.toString() === text) return
+    // a power cut must not leave a name without its content
+    writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true })
     renameSync(`${path}.new`, path)
   }
 }
 
-function readTables(path: string): Tables {
-  const none = { tables: {}, damaged: [] }
-  const text = contentOf(path)?.toString()
-  if (text === undefined) return none
-  const found = tablesSaid(text)
-  if (found === undefined) unreadable(path)
-  return found ?? none
+/** What is said of the tables of a directory. Where LevelDB has one and nothing is said, that is a damage itself. */
+function readTables(directory: string): Tables {
+  const text = contentOf(join(directory, TABLES))?.toString()
+  if (text === undefined && !isThere(join(directory, 'CURRENT'))) return { tables: {}, damaged: [] }
+  return tablesSaid(text ?? '') ?? { tables: {}, damaged: [TABLES] }
 }
 
 /** What the content of TABLES says; undefined if it is damaged. */

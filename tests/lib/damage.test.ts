@@ -178,6 +178,41 @@ t.test('a damaged table is named and refused; salvage reads what is certain, and
   t.ok(outcomes.right > outcomes.refused, 'most of it can be read')
 })
 
+t.test('without the checksums of its tables a database is refused, whatever else is damaged', async t => {
+  const home = await directory(t)
+  const sound = join(home, 'sound')
+  const { labels } = await build(sound)
+  const copy = join(home, 'copy')
+  const harms: [string, () => void][] = [
+    ['missing', () => rmSync(join(copy, 'TABLES'))],
+    ['empty', () => truncateSync(join(copy, 'TABLES'))],
+    ['changed', () => writeFileSync(join(copy, 'TABLES'), readFileSync(join(sound, 'TABLES')).fill('0', 20, 24))],
+  ]
+  for (const [what, harm] of harms)
+    for (const table of [undefined, ...liveTables(sound)!]) {
+      rmSync(copy, { recursive: true, force: true })
+      cpSync(sound, copy, { recursive: true })
+      harm()
+      if (table !== undefined) {
+        const bytes = readFileSync(join(copy, table))
+        for (let at = 10; at < bytes.length; at += 100) bytes[at]! ^= 0xff
+        writeFileSync(join(copy, table), bytes)
+      }
+      for (let turn = 0; turn < 2; turn++)
+        await t.rejects(
+          openTestDatabase(copy),
+          { code: 'DATABASE_CORRUPT', message: /TABLES.*backup.*salvage/ },
+          `${what}, ${table ?? 'nothing'} damaged`,
+        )
+      if (table !== undefined) continue
+      const db = await openTestDatabase(copy, { salvage: true })
+      t.same([db.damage, (await readAll(db)).labels], [['TABLES'], labels], 'salvage reads it')
+      t.equal(await codeOf(() => db.transact(root => void (root.n = 1))), 'DATABASE_CORRUPT')
+      await db.close()
+      await t.rejects(openTestDatabase(copy), { code: 'DATABASE_CORRUPT' }, 'what was found stays noted')
+    }
+})
+
 t.test('a damaged table is found before LevelDB merges it with others, or ends at what it finds there', async t => {
   const home = await directory(t)
   const sound = join(home, 'sound')
