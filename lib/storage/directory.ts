@@ -4,7 +4,7 @@
  * One process at a time can have a directory open; LevelDB's lock sees to that. Within one process we look first ourselves: LevelDB would
  * open and close the lock file once more, and closing it gives up the process's lock (POSIX locks work so).
  */
-import { existsSync, readdirSync, realpathSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -37,7 +37,7 @@ export async function openDirectory(
   } catch (error) {
     throw openFailure(directory, error)
   }
-  if (!create && !existsSync(directory)) throw noDatabase(directory)
+  if (!create && !existsSync(directory)) throw unseen(directory)
   try {
     if (!existsSync(directory)) await mkdir(directory, { recursive: true, mode: 0o700 })
   } catch (error) {
@@ -95,6 +95,17 @@ function lookAt(directory: string): Witness {
   witness.close()
   if (lockHolder(directory) !== undefined) throw locked(directory)
   return new Witness(directory)
+}
+
+/** What is not there, or may not be looked at. */
+function unseen(directory: string): ObjectError {
+  try {
+    statSync(directory)
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (!['ENOENT', 'ENOTDIR'].includes(code)) return openFailure(directory, error)
+  }
+  return noDatabase(directory)
 }
 
 function noDatabase(directory: string): ObjectError {

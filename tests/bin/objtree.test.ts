@@ -1,5 +1,5 @@
 /** objtree as its users run it: the launcher, a directory, an exit code, and what is printed. */
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { simpleParser } from 'mailparser'
 import t from 'tap'
@@ -26,6 +26,8 @@ t.test('init creates a database where it is told, and leaves an existing one alo
   t.equal(stdout, '', 'OBJTREE_DB names the database')
   await writeFile(join(cwd, 'file'), 'x')
   await fails(['--db', 'file', 'init'], /file/)
+  await symlink('loop', join(cwd, 'loop'))
+  await fails(['--db', 'loop', 'ls'], /loop cannot be opened: ELOOP/)
   await mkdir(join(cwd, 'foreign'))
   await writeFile(join(cwd, 'foreign', 'CURRENT'), 'garbage')
   await fails(['--db', 'foreign', 'ls'], /foreign/)
