@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { stripVTControlCharacters, styleText } from 'node:util'
 import type CliTable from 'cli-table3'
 import { pour, say } from '../maildrop/commands/output.ts'
+import { jsonPieces } from './json-pieces.ts'
 import { printable } from './printable.ts'
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
@@ -28,8 +29,16 @@ export class Output {
     say(text)
   }
 
-  json(value: unknown): void {
-    say(JSON.stringify(value, null, 2))
+  /** As JSON, no faster than it is read. */
+  async json(value: unknown): Promise<void> {
+    let text = ''
+    for (const piece of jsonPieces(value)) {
+      text += piece
+      if (text.length < PIECE) continue
+      if (!(await pour(text))) return
+      text = ''
+    }
+    await pour(`${text}\n`)
   }
 
   style(style: Style, text: string): string {
@@ -70,6 +79,8 @@ export class Output {
   }
 }
 
+/** Characters that are written at a time. */
+const PIECE = 64 * 1024
 /** Characters of one value that people are shown. */
 const LONG = 2000
 /** What a column has at least, with a blank on each side. */

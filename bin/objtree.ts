@@ -167,7 +167,7 @@ async function perform(name: CommandName, command: Command, typed: Typed, words:
   const show = async (result: unknown, shown: object) => {
     if (command.failed?.(result)) process.exitCode = 1
     if (!typed.json) await command.print(result, out, { ...args, ...shown })
-    else if (result !== null) out.json(result)
+    else if (result !== null) await out.json(result)
   }
   if (typed.dryRun) return show(await call({ dryRun: true }), { dryRun: true })
   if (command.destructive && !typed.yes && out.terminal && process.stdin.isTTY) {

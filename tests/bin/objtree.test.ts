@@ -1,8 +1,10 @@
 /** objtree as its users run it: the launcher, a directory, an exit code, and what is printed. */
 import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import t from 'tap'
+import { jsonPieces } from '../../administration/json-pieces.ts'
 import { mailsIn, namesIn } from '../support/maildrop.ts'
 import { objtreeUser } from '../support/objtree.ts'
 import { directory, program, TOP } from '../support/program.ts'
@@ -243,6 +245,17 @@ t.test('output that cannot be written is a failure; a reader that has gone is no
   await writeFile(join(cwd, 'much'), 'x'.repeat(4_000_000))
   await ok(['add', 'File', '/f/much', 'content=@much'])
   t.match(await sh('objtree export /f | (sleep 0.2; wc -c)'), { code: 0, stderr: '', stdout: /^\s*400\d{4}\n$/ })
+})
+
+t.test('JSON is the same in pieces', async t => {
+  fc.assert(
+    fc.property(fc.jsonValue({ maxDepth: 4 }), value => {
+      t.equal([...jsonPieces(value)].join(''), JSON.stringify(value, null, 2))
+    }),
+    { numRuns: 200 },
+  )
+  const odd = { a: undefined, b: [undefined, { c: undefined }, []], d: new Date(0) }
+  t.equal([...jsonPieces(odd)].join(''), JSON.stringify(odd, null, 2))
 })
 
 t.test('a spool that cannot be written is a warning: the mail is committed and waits in the database', async t => {
