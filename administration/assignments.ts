@@ -37,7 +37,12 @@ async function writeContent(blob: Blob, assignment: Assignment): Promise<void> {
   try {
     await blob.write(createReadStream(assignment.file))
   } catch (cause) {
-    throw (cause as NodeJS.ErrnoException).path === assignment.file ? unreadable(assignment.file, '', cause) : cause
+    const { path, code, message } = cause as NodeJS.ErrnoException
+    if (path === assignment.file) throw unreadable(assignment.file, '', cause)
+    if (code === undefined || cause instanceof ObjectError) throw cause
+    throw new ObjectError('DATABASE_FAILED', `the content of ${assignment.file} cannot be stored: ${message}`, {
+      cause,
+    })
   }
 }
 

@@ -57,8 +57,13 @@ export function argumentsOf(command: Command, typed: Typed): object {
   return Object.fromEntries(names.map(name => [name, typed[name]]))
 }
 
-/** What is wrong with the value of an option, where yargs does not mind: of several it would not be clear which is meant. */
+/**
+ * What is wrong with what was typed, where yargs does not mind: of several values of an option it would not be clear which is meant, and words
+ * after `--` are left over.
+ */
 export function wrongOption(command: Command, typed: Typed): string | undefined {
+  const [left] = typed._ as readonly unknown[]
+  if (left !== undefined) return `nothing is taken after --, found ${JSON.stringify(left)}; a path begins with /`
   for (const [name, { type, many }] of Object.entries({ ...COMMON, ...optionsOf(command) })) {
     const value = typed[camelCase(name)]
     if (Array.isArray(value) && !many) return `--${name} is given more than once`

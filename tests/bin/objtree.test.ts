@@ -1,13 +1,13 @@
 /** objtree as its users run it: the launcher, a directory, an exit code, and what is printed. */
 import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import t from 'tap'
 import { jsonPieces } from '../../administration/json-pieces.ts'
 import { mailsIn, namesIn } from '../support/maildrop.ts'
 import { objtreeUser } from '../support/objtree.ts'
 import { directory, program, TOP } from '../support/program.ts'
+import { fc } from '../support/properties.ts'
 
 const MESSAGE = 'From: "Me" <me@example.org>\nTo: ann@example.org\nSubject: Hi\n\nText\n'
 
@@ -115,6 +115,7 @@ t.test('an error is one line, whatever it quotes', async t => {
   await fails(['show', '/a\nb\u001b[2Jc'], /^[^\u001b]*nothing at[^\u001b]*$/)
   await writeFile(join(cwd, 'bad.mjs'), 'throw new Error("one\\ntwo\u001b[2J")')
   await fails(['ls', '--require', 'bad.mjs'], /cannot be loaded: one/)
+  await fails(['ls', '--', '-x'], /nothing is taken after --, found "-x"/, 2)
   await fails(['tre'], /there is no command 'tre'; did you mean tree\?/, 2)
   await fails(['a\u001b[2J\nb'], /there is no command '[^\u001b]*'/, 2)
 })
