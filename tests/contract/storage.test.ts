@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { RemoteStorage } from '../../administration/remote/storage.ts'
+import { BTree, Database } from '../../lib/index.ts'
 import { openDirectory } from '../../lib/storage/directory.ts'
 import type { Level } from '../../lib/storage/level.ts'
 import { LevelStorage } from '../../lib/storage/level-storage.ts'
@@ -134,5 +135,28 @@ t.test('through the socket of a process that has it open', async t => {
       await tell({ close: storage.location })
       return open(storage.location)
     },
+  })
+  await t.test('what two guests change beside each other is merged, through splits too', async t => {
+    const storage = await open(join(home, 'merging'))
+    const databases = [storage, (await RemoteStorage.connect(storage.location, 'ben')) as RemoteStorage].map(
+      each => new Database(each, {}),
+    )
+    const first = databases[0]!.open()
+    const tree = BTree.from(Array.from({ length: 64 }, (_, i) => [i * 10, i]))
+    const oid = first.add(tree)
+    await first.transaction.commit()
+    first.close()
+    const connections = databases.map((database, guest) => {
+      const connection = database.open()
+      const own = connection.get(oid) as BTree
+      for (let i = 0; i < 80; i++) own.set(i * 10 + 1 + guest, guest)
+      return connection
+    })
+    for (const each of connections) await each.transaction.commit()
+    const last = databases[0]!.open()
+    const merged = last.get(oid) as BTree
+    t.same([[...merged.keys()].length, merged.size, merged.get(791), merged.get(792)], [224, 224, 0, 1])
+    for (const each of [...connections, last]) each.close()
+    for (const each of databases) await each.close()
   })
 })
