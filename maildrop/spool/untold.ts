@@ -7,7 +7,18 @@
  * an entry of a process that died is told again.
  */
 import { createHash } from 'node:crypto'
-import { copyFileSync, linkSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, liveness, ownIdentity, parseIdentity } from '../process-identity.ts'
@@ -76,6 +87,12 @@ function linkOrCopy(from: string, to: string): void {
     if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error
     const draft = join(dirname(to), `.${basename(to)}`)
     copyFileSync(from, draft)
+    const fd = openSync(draft, 'r+')
+    try {
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
     renameSync(draft, to)
   }
 }
