@@ -1,5 +1,6 @@
 /**
- * Measuring side by side: each round runs every contender once, A B A B …, so that what disturbs the machine disturbs all of them.
+ * Measuring side by side: each round runs every contender once, and the next one begins with another, A B C B C A …, so that what disturbs the
+ * machine disturbs all of them, and nobody always has what another leaves for the disk to do.
  * What is reported is the median of the rounds; a first round, not counted, warms up.
  */
 import { performance } from 'node:perf_hooks'
@@ -16,7 +17,8 @@ export interface Contender {
 export async function perSecond(contenders: readonly Contender[], rounds: number): Promise<Record<string, number>> {
   const rates = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
   for (let round = 0; round <= rounds; round++) {
-    for (const contender of contenders) {
+    for (let turn = 0; turn < contenders.length; turn++) {
+      const contender = contenders[(round + turn) % contenders.length]!
       await contender.prepare?.()
       const begun = performance.now()
       const done = await contender.run()
