@@ -27,8 +27,14 @@ t.test(
       strike.left -= 1
       if (strike.left === 0) strike.victim.process.kill('SIGKILL')
     }
+    // A daemon begins before it says that it has started, and is not to be done before anybody strikes.
+    let armed = Promise.resolve()
+    let arm = (): void => undefined
     const script: SmtpScript = {
-      mail: () => see('mail'),
+      async mail() {
+        await armed
+        return see('mail')
+      },
       rcpt: () => see('rcpt'),
       data: () => see('data'),
       body: bytes => (bytes > 20_000 ? see('body') : undefined),
@@ -44,8 +50,12 @@ t.test(
       expected.set(to, await drop.submit([to], { message }))
     }
     for (const [stage, count] of STRIKES) {
+      armed = new Promise(resolve => {
+        arm = resolve
+      })
       const victim = await drop.daemon()
       strike = { stage, left: count, victim }
+      arm()
       t.match(await victim.ended, { end: 'SIGKILL' }, `killed at ${stage}`)
       strike = undefined
     }
