@@ -112,7 +112,14 @@ export function openIntake(
   let isDeferredWatched = false
   const watchers: FSWatcher[] = []
   let watchedDirectories = ''
-  const identities = (): string => [spool, deferredDir(spool)].map(identityOf).join(' ')
+  /** False if the directories are not the ones that are watched, or could not be looked at meanwhile: names may have been missed. */
+  const isWatched = (): boolean => {
+    const known = watchedDirectories
+    watchedDirectories = ''
+    const there = identities(spool)
+    if (there === known) watchedDirectories = known
+    return there === known
+  }
 
   const enqueue = (name: string): void => {
     if (canBeMail(name)) fresh.add(name)
@@ -124,7 +131,7 @@ export function openIntake(
 
   const startWatching = (): void => {
     stopWatching()
-    watchedDirectories = identities()
+    watchedDirectories = identities(spool)
     watchNames(spool, (event, name) => {
       if (event === 'change') return void arrived.delete(name)
       if (isDamaged(name)) return scanNew()
@@ -342,11 +349,12 @@ export function openIntake(
     scanNew,
     expect,
     async tick() {
-      if (identities() !== watchedDirectories) {
+      if (isWatched()) schedule.tick()
+      else {
         await ensureSpool(spool)
         startWatching()
         scan()
-      } else schedule.tick()
+      }
       for (const name of unsettled.keys()) enqueue(name)
     },
     close() {
@@ -363,6 +371,10 @@ function isThere(path: string): boolean {
   } catch {
     return false
   }
+}
+
+function identities(spool: string): string {
+  return [spool, deferredDir(spool)].map(identityOf).join(' ')
 }
 
 /** Tells a directory from one that has taken its place; inode numbers alone are used again. */

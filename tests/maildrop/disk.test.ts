@@ -289,7 +289,7 @@ t.test(
   'a spool that is closed to the daemon while it runs is served again when it is open, without loss',
   root,
   async t => {
-    const { server, drop } = await setUp(t, { MAILDROP_INTERVAL: '0.5' })
+    const { server, drop } = await setUp(t, { MAILDROP_INTERVAL: '600' })
     for (const directory of [drop.home, drop.spool, join(drop.home, 'var')]) {
       mkdirSync(directory, { recursive: true, mode: 0o700 })
       chownSync(directory, NOBODY, NOBODY)
