@@ -3,12 +3,13 @@
  *
  * Several are undone newest first, as one. An object that was changed since is merged if its class knows how, as in a conflict; otherwise
  * nothing is undone (UNDO_CONFLICT). Undoing the creation of an object takes it back; that is refused while something
- * refers to it (DANGLING_REFERENCE), and so is bringing back an object that refers to one that is no longer there. An undo can be undone.
+ * refers to it (DANGLING_REFERENCE), and so is bringing back an object that refers to one that is no longer there. Nothing is put back into a
+ * container that has been taken out of the tree since. An undo can be undone.
  */
 import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
 import { type Oid, ROOT_OID, type Tid } from './persistent.ts'
-import { referencesOf } from './pickle.ts'
+import { Reference, referencesOf, unpickle } from './pickle.ts'
 import { GONE, isGone, type RecordBody, type StoredRecord } from './record.ts'
 import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 
@@ -74,6 +75,7 @@ function planned(storage: Storage, entries: TransactionEntry[], since: Transacti
     if (root !== undefined && isGone(root))
       throw undoConflict(ROOT_OID, entries.at(-1)!.tid, 'it is the root, without which there is no database')
     assertWhole(snapshot, plan, since)
+    assertPlaced(snapshot, plan, entries.at(-1)!.tid)
     return Array.from(plan, ([oid, record]) => ({
       oid,
       serial: latest(snapshot, oid)?.serial ?? 0,
@@ -122,6 +124,47 @@ function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEn
       'DANGLING_REFERENCE',
       `undo: an object would be missing that others refer to: ${problems.slice(0, 5).join('; ')}${problems.length > 5 ? `; and ${problems.length - 5} more` : ''}. Undo the later transactions too, or remove the references first`,
     )
+}
+
+/**
+ * Makes sure that nothing is put back into a container that has been taken out of the tree since.
+ * @param first the earliest transaction that is undone
+ */
+function assertPlaced(snapshot: StorageSnapshot, plan: Plan, first: Tid): void {
+  const before = (oid: Oid): RecordBody | undefined => {
+    for (const record of snapshot.revisions(oid)) if (record.serial < first) return record
+    return undefined
+  }
+  const wasInTree = climber(before)
+  const isInTree = climber(oid => plan.get(oid) ?? latest(snapshot, oid))
+  for (const [oid, record] of plan) {
+    const container = containerOf(record)
+    if (container === undefined || container === containerOf(latest(snapshot, oid))) continue
+    if (wasInTree(container) && !isInTree(container))
+      throw undoConflict(oid, first, `what it was in (object ${container}) has been taken out of the tree since`)
+  }
+}
+
+/** Tells whether an object is the root, or in the tree, by what `load` gives of it and of what it is in. */
+function climber(load: (oid: Oid) => RecordBody | undefined): (oid: Oid) => boolean {
+  const known = new Map([[ROOT_OID, true]])
+  return start => {
+    const way = new Set<Oid>()
+    let at: Oid | undefined = start
+    while (at !== undefined && !known.has(at) && !way.has(at)) {
+      way.add(at)
+      at = containerOf(load(at))
+    }
+    const reached = at !== undefined && known.get(at) === true
+    for (const oid of way) known.set(oid, reached)
+    return reached
+  }
+}
+
+function containerOf(record: RecordBody | undefined): Oid | undefined {
+  if (record === undefined || isGone(record)) return undefined
+  const { __parent__: container } = unpickle(record.state, reference => reference)
+  return container instanceof Reference ? container.oid : undefined
 }
 
 async function entryOf(storage: Storage, tid: Tid): Promise<TransactionEntry> {

@@ -236,6 +236,30 @@ t.test('different additions to a folder, and changing or renaming what is around
   await db.close()
 })
 
+t.test('an undo puts nothing back into a folder that has gone since, unless it brings that back, too', async t => {
+  const works: [string, (app: Application) => unknown][] = [
+    ['moved', app => app.traverse('/p/in', Folder).move('x', app.traverse('/q', Folder))],
+    ['deleted', app => app.traverse('/p/in', Folder).delete('x')],
+  ]
+  for (const [what, work] of works)
+    for (const gone of ['/p', '/p/in']) {
+      const db = await openDatabase(newLevel())
+      await db.transact(app => {
+        app.create('/p/in/x', new Order(), { parents: true })
+        app.create('/q', new Folder())
+      })
+      await db.transact(app => void work(app), { note: 'first' })
+      await db.transact(app => (gone === '/p' ? app : app.traverse('/p', Folder)).delete(gone.split('/').at(-1)!), {
+        note: 'second',
+      })
+      const [second, first] = (await db.undoLog()).map(({ tid }) => tid)
+      t.equal(await codeOf(() => db.undo(first!)), 'UNDO_CONFLICT', `${what}, ${gone} deleted`)
+      await db.undo([second!, first!])
+      await db.transact(app => t.equal(app.traverse('/p/in/x').physicalPath, '/p/in/x'))
+      await db.close()
+    }
+})
+
 t.test('a new object that a rollback, an abort or a conflict left over can be added again', async t => {
   const db = await openDatabase(newLevel())
   const outside = new Folder()
