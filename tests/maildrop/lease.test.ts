@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Child } from '../support/children.ts'
-import { claimantOf, claimed, plantClaim } from '../support/claims.ts'
+import { claimantOf, claimed, plantClaim, sentBy } from '../support/claims.ts'
 import { wrongClock } from '../support/clock.ts'
 import { namesIn, type TestMaildrop, testMaildrop, whileFrozen } from '../support/maildrop.ts'
 import { type ScriptedServer, type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
@@ -55,15 +55,21 @@ for (const count of [2, 4]) {
     let strike: Strike = { from: Number.POSITIVE_INFINITY, signal: 'SIGSTOP' }
     const daemons: Child[] = []
     const ids = new Map<string, string>()
-    const { server, drop } = await setUp(t, {
-      data({ to: [to = ''] }) {
+    const script: SmtpScript = {
+      async data({ to: [to = ''] }) {
         const id = ids.get(to)
-        if (strike.victim || id === undefined || Number(/\d+/.exec(to)) < strike.from) return
-        const pid = claimantOf(drop.spool, id)
-        Object.assign(strike, { to, victim: daemons.find(daemon => daemon.pid === pid) })
-        daemons.find(daemon => daemon.pid === pid)?.process.kill(strike.signal)
+        if (strike.victim || id === undefined || Number(/\d+/.exec(to)) < strike.from) return undefined
+        const victim = daemons.find(daemon => daemon.pid === claimantOf(drop.spool, id))
+        Object.assign(strike, { to, victim })
+        // The envelope came with the message before, whose answer is still on its way.
+        await waitFor('the end of the message before', () => victim && sentBy(drop.spool, victim.pid).length === 0)
+        victim?.process.kill(strike.signal)
+        return undefined
       },
-    })
+    }
+    // Longer than a busy machine keeps a daemon waiting.
+    const timing = JSON.stringify({ tick: 100, heartbeat: 200, lease: 3 * LEASE })
+    const { server, drop } = await setUp(t, script, { TEST_TIMING: timing })
     const submit = async (from: number, to: number): Promise<void> => {
       for (let i = from; i < to; i++) ids.set(`r${i}@example.org`, await drop.submit([`r${i}@example.org`]))
     }

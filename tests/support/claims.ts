@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatIdentity, ownIdentity, type ProcessIdentity } from '../../maildrop/process-identity.ts'
-import { listClaims } from '../../maildrop/spool/claim.ts'
+import { listClaims, parseClaimName } from '../../maildrop/spool/claim.ts'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
 import { MESSAGE } from './maildrop.ts'
@@ -17,6 +17,12 @@ export function claimantOf(spool: string, id: string): number | undefined {
   const found = listClaims(spool).find(claim => claim.id === id)
   return found && Number(/\.claim\/(\d+)_/.exec(found.directory)?.[1])
 }
+
+/** The names of a daemon's claims whose final dot may have been sent. */
+export const sentBy = (spool: string, pid: number): string[] =>
+  listClaims(spool)
+    .filter(({ directory, name }) => directory.includes(`/.claim/${pid}_`) && parseClaimName(name).sent !== undefined)
+    .map(({ name }) => name)
 
 /**
  * Puts a message among the claims of a process that is dead, or of one that nobody can see.
