@@ -13,7 +13,8 @@ export const ERROR_CODES = {
   DANGLING_REFERENCE: 'What is asked would leave a reference to an object that is not there.',
   HISTORY_PACKED: 'What is asked for was before the last pack.',
   PACK_RUNNING: 'The database is being packed already.',
-  UNDO_CONFLICT: 'What is to be undone has been changed since, or its history has been packed.',
+  UNDO_CONFLICT:
+    'What is to be undone has been changed since, its history has been packed, or what it was in has been taken out of the tree.',
   INVALID_ID: 'A name that cannot stand in a path.',
   DUPLICATE_ID: 'The container has an object of that name already.',
   NOT_FOUND: 'A path or a name leads to nothing.',
