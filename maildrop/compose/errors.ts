@@ -11,7 +11,8 @@ export const COMPOSE_ERROR_CODES = {
   NO_RECIPIENTS: 'Neither the message nor the caller names a recipient.',
   NO_SENDER: 'Neither the message nor the caller names a sender.',
   BAD_HEADER: 'A header that cannot stand in a message.',
-  BAD_ENCODING: 'A transfer encoding or character set that the message cannot be written in.',
+  BAD_ENCODING:
+    'A transfer encoding, character set or type that the message cannot have, or that contradicts what it says of itself.',
   TOO_MANY_RECIPIENTS: 'The message has more recipients than its mail host allows.',
   TOO_LARGE: 'The message has more bytes than its mail host allows.',
   BAD_MESSAGE: 'A message that is not of a form that can be composed.',
