@@ -79,7 +79,7 @@ const STAGES: Record<
 > = {
   greeting: {
     script: step => ({ greeting: () => step }),
-    limit: { connect: 60_000, greeting: 1000 },
+    limit: { connect: 6000, greeting: 1000 },
     expected: { stage: 'greeting', text: 'no complete greeting within 1 seconds' },
     verdict: 'defer-server',
   },
