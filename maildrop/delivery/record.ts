@@ -5,8 +5,7 @@
  * leaves the claim; the state file outlives the message. Nothing is removed but what has been delivered to everyone. On a
  * full disk a message is held back only if who has got it could be forgotten, so the others go out and make room.
  */
-import { lstatSync } from 'node:fs'
-import { rename } from 'node:fs/promises'
+import { lstatSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
 import { type Claim, claimLost, holdsClaim, moveClaim, removeClaim } from '../spool/claim.ts'
@@ -78,10 +77,11 @@ export async function moveToFailed(claim: Claim): Promise<void> {
 /** Puts the state of a message that was given up beside it, unless another daemon was faster, or somebody retries it already. */
 export async function publishReason(spool: string, id: string): Promise<void> {
   const path = statePath(spool, id)
-  // A link is followed by nobody, also one that leads nowhere.
+  // A link is followed by nobody, also one that leads nowhere. Nothing comes between the look and the rename: who retried the message
+  // in between would have its new state taken away.
   if (lstatSync(join(failedDir(spool), id), { throwIfNoEntry: false }) === undefined) return
   try {
-    await rename(path, join(failedDir(spool), `${id}.json`))
+    renameSync(path, join(failedDir(spool), `${id}.json`))
     await syncDirectory(failedDir(spool))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return
