@@ -124,8 +124,8 @@ t.test('an error names the file that it is in, also in a partial', async t => {
   })
   const list = [{ user: { name: 'U' } }]
   await t.rejects(render('page.hbs'), { code: 'TEMPLATE_RENDER', file: join(top, 'page.hbs'), line: 2, column: 3 })
-  await t.rejects(render('syntax.hbs'), { code: 'TEMPLATE_SYNTAX', file: join(top, 'syntax.hbs'), line: 3, column: 1 })
-  await t.rejects(render('broken.hbs'), { code: 'TEMPLATE_SYNTAX', file: join(top, 'syntax.hbs'), line: 3, column: 1 })
+  await t.rejects(render('syntax.hbs'), { code: 'TEMPLATE_SYNTAX', file: join(top, 'syntax.hbs'), line: 2, column: 3 })
+  await t.rejects(render('broken.hbs'), { code: 'TEMPLATE_SYNTAX', file: join(top, 'syntax.hbs'), line: 2, column: 3 })
   await t.rejects(render('outer.hbs', { list }), {
     code: 'TEMPLATE_RENDER',
     file: join(top, 'inner.hbs'),
