@@ -12,6 +12,5 @@ export { type Envelope, formatMailFile, type MailHead, parseMailFile, parseMailH
 export { checkMailId, newMailId } from './spool/id.ts'
 export { ensureSpool } from './spool/layout.ts'
 export { findById, listSpool, type QueuedMail } from './spool/listing.ts'
-export { discardHeld, listHeld, submit, syncHeld, writeHeld } from './spool/write.ts'
-export { holdAll, releaseAll } from './spool/write-many.ts'
+export { discardHeld, listHeld, releaseHeld, submit, syncHeld, syncSpool, writeHeld } from './spool/write.ts'
 export { DAEMON_CHANNEL, type DaemonStep, SPOOL_CHANNEL, type SpoolStep, type StepMessage } from './steps.ts'

@@ -42,8 +42,6 @@ export const DAEMON_CHANNEL = 'maildrophost:daemon'
 const spool = channel(SPOOL_CHANNEL)
 const daemon = channel(DAEMON_CHANNEL)
 
-export const hasSpoolListeners = (): boolean => spool.hasSubscribers
-
 export function spoolStep(step: SpoolStep, id: string): void {
   if (spool.hasSubscribers) spool.publish({ step, id } satisfies StepMessage<SpoolStep>)
 }

@@ -16,7 +16,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from '../lib/index.ts'
-import { discardHeld, ensureSpool, holdAll, listHeld, type MaildropError, releaseAll } from '../maildrop/index.ts'
+import { discardHeld, ensureSpool, listHeld, releaseHeld, syncHeld, syncSpool, writeHeld } from '../maildrop/index.ts'
 import { MAIL_ROWS, type MailRow, mailKey, mailRow, type OutgoingMail, readMailRow } from './outgoing-mail.ts'
 
 /** Where the steps of publishing are reported, as `{ step, ids }`, synchronously. */
@@ -29,6 +29,8 @@ const SPOOL_ROWS = 'spool/'
 const BATCH = 64
 /** Milliseconds from one batch to the next, unless that is full earlier. */
 const GATHERING = 10
+/** Files that are written at a time. Commits, too, need a thread of Node's pool, which has four, to get to the disk. */
+const LANES = 2
 /** Mails beyond this number of bytes in the queue are read back from their rows when their turn comes. */
 const QUEUE_BYTES = 32 * 1024 * 1024
 /** Milliseconds to the next attempt after one, two, three failures in a row; the last one repeats. */
@@ -185,14 +187,19 @@ export class MailPublisher {
   private async work(spool: string, rows: readonly MailRow[]): Promise<void> {
     try {
       await ensureSpool(spool)
-      const ready = await this.hold(
-        spool,
-        rows.filter(({ released }) => !released),
-      )
-      const released = [...rows.filter(({ released }) => released), ...ready]
-      if (released.length === 0) return
-      const ids = released.map(({ id }) => id)
-      const published = this.without(released, await releaseAll(spool, ids))
+      const held = await this.each(rows, async ({ id, bytes }) => bytes && writeHeld(spool, id, bytes))
+      const pending = held.filter(({ released }) => !released)
+      if (pending.length > 0) {
+        await syncHeld(spool)
+        report('held', pending)
+        await this.database.outbox.writeOutbox(
+          pending.map(mail => [mailKey(mail.id), mailRow(mail, true)]),
+          { sync: true },
+        )
+        report('released', pending)
+      }
+      const published = await this.each(held, ({ id }) => releaseHeld(spool, id))
+      await syncSpool(spool)
       report('renamed', published)
       await this.database.outbox.writeOutbox(
         published.map(({ id }) => [mailKey(id), undefined]),
@@ -205,30 +212,18 @@ export class MailPublisher {
     }
   }
 
-  /** Makes the held files durable, and then that they may be renamed. @returns those for which it was done */
-  private async hold(spool: string, pending: readonly MailRow[]): Promise<readonly MailRow[]> {
-    if (pending.length === 0) return pending
-    const files = pending.flatMap(({ id, bytes }) => (bytes === undefined ? [] : [{ id, bytes }]))
-    const held = this.without(pending, await holdAll(spool, files))
-    if (held.length === 0) return held
-    report('held', held)
-    await this.database.outbox.writeOutbox(
-      held.map(mail => [mailKey(mail.id), mailRow(mail, true)]),
-      { sync: true },
-    )
-    report('released', held)
-    return held
-  }
-
-  /** Those for which a step was done; the others are tried again later. */
-  private without(rows: readonly MailRow[], failures: ReadonlyMap<string, MaildropError>): readonly MailRow[] {
+  /** Does a step for all; those for which it failed are tried again later, the others are returned. */
+  private async each(rows: readonly MailRow[], step: (row: MailRow) => Promise<unknown>): Promise<MailRow[]> {
+    const failures = new Map<MailRow, unknown>()
+    const left = rows.values()
+    const lane = async () => {
+      for (const row of left) await step(row).catch(error => failures.set(row, error))
+    }
+    await Promise.all(Array.from({ length: LANES }, lane))
+    if (failures.size === 0) return [...rows]
     const [error] = failures.values()
-    if (error === undefined) return rows
-    this.tryAgain(
-      rows.filter(({ id }) => failures.has(id)),
-      error,
-    )
-    return rows.filter(({ id }) => !failures.has(id))
+    this.tryAgain([...failures.keys()], error)
+    return rows.filter(row => !failures.has(row))
   }
 
   private tryAgain(mails: readonly Queued[], error: unknown): void {

@@ -43,11 +43,8 @@ export function mailIdTime(id: string): number {
  * @throws {MaildropError} INVALID_MAIL_ID
  */
 export function checkMailId(id: string): void {
-  if (!isMailId(id)) throw invalidMailId(id)
-}
-
-export function invalidMailId(id: string): MaildropError {
-  return new MaildropError(
+  if (isMailId(id)) return
+  throw new MaildropError(
     'INVALID_MAIL_ID',
     `mail id ${JSON.stringify(id)}: expected 1 to 128 of a-z, 0-9, '.' and '-', beginning with a letter or digit, not ending in .lck, .json or .sent1; use newMailId()`,
   )

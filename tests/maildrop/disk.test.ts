@@ -10,8 +10,6 @@ import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
 import type { ServeStatus } from '../../maildrop/daemon/serve.ts'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
-import { ensureSpool } from '../../maildrop/spool/layout.ts'
-import { holdAll, releaseAll } from '../../maildrop/spool/write-many.ts'
 import { MaildropHost, openDatabase } from '../../objects/index.ts'
 import type { Child } from '../support/children.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
@@ -50,29 +48,6 @@ function checkLog(t: Test, drop: TestMaildrop): void {
     [],
   )
 }
-
-t.test('of many mails that are held and published together, what fails for one stops no other', async t => {
-  const { spool } = testMaildrop(t, 1)
-  await ensureSpool(spool)
-  const [one, blocked, two] = [newMailId(), newMailId(), newMailId()]
-  mkdirSync(join(spool, '.held', blocked))
-  const mails = [one, blocked, '../outside', two].map(id => ({ id, bytes: Buffer.from(`the bytes of ${id}`) }))
-  const failures = await holdAll(spool, mails)
-  t.strictSame(
-    Array.from(failures, ([id, { code }]) => [id, code]),
-    [
-      ['../outside', 'INVALID_MAIL_ID'],
-      [blocked, 'SPOOL_FAILED'],
-    ],
-  )
-  t.match(failures.get(blocked)?.message, `cannot write ${spool}/.held/${blocked}: EISDIR`)
-  t.strictSame(namesIn(spool, '.held'), [one, blocked, two])
-  t.equal((await releaseAll(spool, [one, newMailId(), two])).size, 0, 'what is not there has been published before')
-  t.strictSame(mailsIn(spool), [`the bytes of ${one}`, `the bytes of ${two}`])
-  renameSync(join(spool, '.held'), join(spool, '.gone'))
-  t.match(await releaseAll(spool, [one]), new Map([[one, { code: 'SPOOL_FAILED', message: /ENOENT/ }]]))
-  await t.rejects(holdAll(spool, [{ id: two, bytes: Buffer.from('x') }]), { code: 'SPOOL_FAILED', message: /ENOENT/ })
-})
 
 t.test(
   'on a full disk a transaction with large mail fails and leaves nothing; small mail leaves when there is space',

@@ -4,11 +4,9 @@ import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Worker } from 'node:worker_threads'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
 import { outboxKey } from '../../lib/storage/keys.ts'
-import { SPOOL_CHANNEL } from '../../maildrop/index.ts'
 import { type Application, type Database, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { PUBLISH_CHANNEL } from '../../objects/mail-publisher.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
@@ -17,10 +15,6 @@ import { codeOf, newLevel } from '../support/database.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { directory, removeDirectory } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
-
-/** The threads that this process has begun. */
-const threads: Worker[] = []
-subscribe('worker_threads', message => void threads.push((message as { worker: Worker }).worker))
 
 const MESSAGE = 'From: a@example.org\nTo: b@example.org\nSubject: Hello\n\nThe text.\n'
 
@@ -338,45 +332,6 @@ t.test('a damaged outbox row is left where it is, and holds no other mail up', a
   t.match(warnings, [/1-a.* is damaged/, /2-a.* is damaged/])
   await db.close()
 })
-
-t.test(
-  'the threads that write into the spool end in the middle: others finish, and each mail is there once',
-  async t => {
-    const { db, spool, mails } = await place(t)
-    await db.transact(app => host(app).send(MESSAGE, { subject: '0' }))
-    t.equal((await mails()).length, 1)
-    t.ok(threads.length > 0)
-    const warnings: string[] = []
-    const listener = ({ message }: Error) => void warnings.push(message)
-    process.on('warning', listener)
-    t.teardown(() => process.off('warning', listener))
-    for (const step of ['held-written', 'released']) {
-      const { length } = warnings
-      let count = 0
-      const end = (message: unknown) => {
-        if ((message as { step: string }).step === step && ++count === 2) for (const each of threads) each.terminate()
-      }
-      subscribe(SPOOL_CHANNEL, end)
-      t.teardown(() => unsubscribe(SPOOL_CHANNEL, end))
-      await db.transact(async app => {
-        for (let i = 1; i <= 5; i++) await host(app).send(MESSAGE, { subject: `${step} ${i}` })
-      })
-      await waitFor('the warning', () => warnings.length > length)
-      t.match(warnings.at(-1), /^5 committed mails could not be published yet.*the thread .* has ended/)
-      const left = async () => {
-        for await (const _ of db.outbox.outboxRows('mail/')) return true
-        return false
-      }
-      await waitFor('the mail', async () => !(await left()))
-      unsubscribe(SPOOL_CHANNEL, end)
-    }
-    const steps = ['held-written', 'released'].flatMap(step => [1, 2, 3, 4, 5].map(i => `${step} ${i}`))
-    t.same(
-      mailsIn(spool).map(mail => /^Subject: (.*)\r$/m.exec(mail)?.[1]),
-      ['0', ...steps],
-    )
-  },
-)
 
 t.test('held files of other databases are left alone at recovery', async t => {
   const { db, spool } = await place(t)
