@@ -2,25 +2,21 @@
  * Writes states (lib/pickle.ts has the format). One walk checks every value and writes it: this is the inner loop of every commit. What
  * would not come back is refused; but a getter counts as the value it gives, what is frozen comes back unfrozen, what is not enumerable is
  * not looked for in arrays and typed arrays (each element would be asked), and a view of a part of a buffer comes back as a view of that part alone.
- *
- * The bytes go into a slab that many states share, each behind room for the header of its record; what was handed out is never
- * written again. Paths are put together only for messages.
+ * Paths are put together only for messages.
  */
 import { isDate, isMap, isSet } from 'node:util/types'
 import { ObjectError } from './errors.ts'
 import { cellOf, type Persistent, type State } from './persistent.ts'
 import type { Place, Refer } from './pickle.ts'
+import { ByteWriter } from './pickle-bytes.ts'
 import { packLeaf } from './pickle-leaves.ts'
-import { FIXEXT_1, type Kind, MAX_SPARSE, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
+import { MAX_SPARSE, Reference } from './pickle-values.ts'
 import { type Binary, besideBytes, isBinary, Views } from './pickle-views.ts'
 
-const SLAB = 64 * 1024
 /** The most attributes of an object. */
 const MAX_KEYS = 0xffff
 /** How deep values may be nested: what could be stored must be loaded on a much fuller stack. */
 const MAX_DEPTH = 200
-/** Texts up to this length are written character by character. */
-const SHORT = 40
 
 const BINARY = new Set<unknown>(
   [
@@ -30,17 +26,12 @@ const BINARY = new Set<unknown>(
 )
 const SHARED = new Error('an inner value is met twice')
 
-let slab = Buffer.allocUnsafeSlow(SLAB)
-let at = 0
-
 /** What leads from a value to one inside it: a name, an index, or what makes the step of a message's path. */
 type Step = string | number | (() => string)
 
-export class StateWriter implements Place {
+export class StateWriter extends ByteWriter implements Place {
   private refer!: Refer
   private owner: unknown
-  /** Where the bytes of the state in hand begin, its room included. */
-  private start = 0
   /** The inner values met so far: the first two, and all if there are more. */
   private first: object | undefined
   private second: object | undefined
@@ -61,14 +52,14 @@ export class StateWriter implements Place {
   write(state: State, refer: Refer, owner: unknown, room: number): Buffer {
     this.refer = refer
     this.owner = owner
-    this.begin(room)
+    this.start(room)
     try {
       this.attributes(state)
       this.assertNothingShared()
     } catch (error) {
-      at = this.start
+      this.rewind()
       if (error !== SHARED) throw error
-      this.begin(room)
+      this.start(room)
       this.graph = new Map()
       this.wholeGraph(state)
       this.assertNothingShared()
@@ -80,33 +71,20 @@ export class StateWriter implements Place {
       this.graph = undefined
       if (this.pending.length > 0) this.pending.length = 0
     }
-    return slab.subarray(this.start, at)
+    return this.written()
   }
 
   get path(): string {
     return pathOf(this.trail.slice(0, this.depth))
   }
 
-  private begin(room: number): void {
+  private start(room: number): void {
+    this.begin(room)
     this.first = undefined
     this.second = undefined
     this.seen = undefined
     this.views.clear()
     this.depth = 0
-    this.start = at
-    this.need(room)
-    at += room
-  }
-
-  /** Makes sure that there is place for that many bytes. */
-  private need(bytes: number): void {
-    if (at + bytes <= slab.length) return
-    const written = at - this.start
-    const larger = Buffer.allocUnsafeSlow(Math.max(SLAB, (written + bytes) * 2))
-    slab.copy(larger, 0, this.start, at)
-    slab = larger
-    this.start = 0
-    at = written
   }
 
   private attributes(state: State): void {
@@ -131,16 +109,13 @@ export class StateWriter implements Place {
     this.text('')
     this.special('graph', 2)
     this.attributes(state)
-    this.need(5)
-    slab[at] = 0xdd
-    const count = at + 1 - this.start
-    at += 5
+    const close = this.openList()
     for (const { value, trail } of this.pending) {
       this.trail = [...trail]
       this.depth = trail.length
       this.content(value)
     }
-    slab.writeUInt32BE(this.pending.length, this.start + count)
+    close(this.pending.length)
   }
 
   private value(value: unknown, step: Step): void {
@@ -158,10 +133,7 @@ export class StateWriter implements Place {
         this.byte(value ? 0xc3 : 0xc2)
         return
       case 'undefined':
-        this.need(3)
-        slab[at++] = FIXEXT_1
-        slab[at++] = 0
-        slab[at++] = 0
+        this.undefined()
         return
       case 'bigint':
         this.raw(packLeaf(value))
@@ -218,16 +190,6 @@ export class StateWriter implements Place {
     this.seen ??= new Set([this.first, this.second])
     if (this.seen.has(value)) throw SHARED
     this.seen.add(value)
-  }
-
-  private reference({ oid, className }: Reference): void {
-    this.need(4)
-    slab[at++] = FIXEXT_1
-    slab[at++] = REFERENCE
-    slab[at++] = 0
-    slab[at++] = 0x92
-    this.number(oid)
-    this.text(className)
   }
 
   private content(value: object): void {
@@ -334,137 +296,6 @@ export class StateWriter implements Place {
     if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, `${what} with symbols as keys`)
   }
 
-  // --- MessagePack
-
-  private byte(value: number): void {
-    this.need(1)
-    slab[at++] = value
-  }
-
-  private head(count: number, fix: number, most: number, head16: number): void {
-    this.need(5)
-    if (count <= most) slab[at++] = fix | count
-    else if (count <= 0xffff) {
-      slab[at] = head16
-      at = slab.writeUInt16BE(count, at + 1)
-    } else {
-      slab[at] = head16 + 1
-      at = slab.writeUInt32BE(count, at + 1)
-    }
-  }
-
-  private mapHead(count: number): void {
-    this.head(count, 0x80, 15, 0xde)
-  }
-
-  private arrayHead(count: number): void {
-    this.head(count, 0x90, 15, 0xdc)
-  }
-
-  /** @param count how many values follow the kind */
-  private special(kind: Kind, count: number): void {
-    this.need(3)
-    slab[at++] = FIXEXT_1
-    slab[at++] = SPECIAL
-    slab[at++] = 0
-    this.arrayHead(1 + count)
-    this.text(kind)
-  }
-
-  private number(value: number): void {
-    this.need(9)
-    if (value >>> 0 === value) {
-      if (value === 0 && Object.is(value, -0)) {
-        this.special('minus zero', 0)
-      } else if (value < 0x80) slab[at++] = value
-      else if (value < 0x100) {
-        slab[at++] = 0xcc
-        slab[at++] = value
-      } else if (value < 0x10000) {
-        slab[at++] = 0xcd
-        slab[at++] = value >>> 8
-        slab[at++] = value & 0xff
-      } else {
-        slab[at++] = 0xce
-        slab[at++] = value >>> 24
-        slab[at++] = (value >>> 16) & 0xff
-        slab[at++] = (value >>> 8) & 0xff
-        slab[at++] = value & 0xff
-      }
-    } else if (value >> 0 === value && value >= -32) slab[at++] = value & 0xff
-    else if (value >> 0 === value) {
-      slab[at] = 0xd2
-      at = slab.writeInt32BE(value, at + 1)
-    } else {
-      slab[at] = 0xcb
-      at = slab.writeDoubleBE(value, at + 1)
-    }
-  }
-
-  /** @returns whether the text can be written as such: it has whole characters only. Otherwise nothing was written. */
-  private text(value: string): boolean {
-    const { length } = value
-    this.need(5 + length * 3)
-    if (length <= SHORT) {
-      let to = at + (length < 32 ? 1 : 2)
-      let i = 0
-      for (; i < length; i++) {
-        const code = value.charCodeAt(i)
-        if (code >= 0x80) break
-        slab[to++] = code
-      }
-      if (i === length) {
-        if (length < 32) slab[at] = 0xa0 | length
-        else {
-          slab[at] = 0xd9
-          slab[at + 1] = length
-        }
-        at = to
-        return true
-      }
-    }
-    const guess = headOf(length)
-    const bytes = slab.write(value, at + guess)
-    if (bytes !== length && !value.isWellFormed()) return false
-    const head = headOf(bytes)
-    if (head !== guess) slab.copyWithin(at + head, at + guess, at + guess + bytes)
-    if (head === 1) slab[at] = 0xa0 | bytes
-    else if (head === 2) {
-      slab[at] = 0xd9
-      slab[at + 1] = bytes
-    } else if (head === 3) {
-      slab[at] = 0xda
-      slab.writeUInt16BE(bytes, at + 1)
-    } else {
-      slab[at] = 0xdb
-      slab.writeUInt32BE(bytes, at + 1)
-    }
-    at += head + bytes
-    return true
-  }
-
-  private bytes(value: Uint8Array): void {
-    const { length } = value
-    this.need(5)
-    if (length < 0x100) {
-      slab[at++] = 0xc4
-      slab[at++] = length
-    } else if (length < 0x10000) {
-      slab[at] = 0xc5
-      at = slab.writeUInt16BE(length, at + 1)
-    } else {
-      slab[at] = 0xc6
-      at = slab.writeUInt32BE(length, at + 1)
-    }
-    this.raw(value)
-  }
-
-  private raw(value: Uint8Array): void {
-    this.need(value.length)
-    slab.set(value, at)
-    at += value.length
-  }
-
   private refuse(path: string, what: string): ObjectError {
     return new ObjectError(
       'INVALID_VALUE',
@@ -481,9 +312,6 @@ const pathOf = (trail: readonly Step[]): string =>
       return i === 0 ? step : `.${step}`
     })
     .join('')
-
-/** Bytes before a text of that many bytes. */
-const headOf = (bytes: number): number => (bytes < 32 ? 1 : bytes < 0x100 ? 2 : bytes < 0x10000 ? 3 : 5)
 
 const isVolatile = (key: string): boolean => key.charCodeAt(0) === UNDERSCORE && key.startsWith('_v_')
 const UNDERSCORE = 95
