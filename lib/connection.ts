@@ -401,7 +401,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       cell.ghostify()
       this.touched.delete(cell)
     })
-    if (this.objects.crowded) this.shrink(cell => cell.serial !== 0 && !cell.changed)
+    if (this.objects.crowdedAtEnd) this.shrink(cell => cell.serial !== 0 && !cell.changed)
   }
 
   // --- encoding and decoding

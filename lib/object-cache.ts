@@ -3,7 +3,8 @@
  *
  * An object that is alive anywhere is found here, so there is one per oid. When more are loaded than `cacheSize` objects or `cacheBytes`
  * bytes of state, the ones that came first become ghosts; a ghost is held weakly, and goes when nobody refers to it. An object with unsaved changes, or
- * of which inner values may be in use, is never made a ghost.
+ * of which inner values may be in use, is never made a ghost; where more of these are loaded than the limits allow, the cache is looked through again
+ * only when half as much more has been loaded, so that no transaction takes longer and longer for each object.
  */
 import { ObjectError } from './errors.ts'
 import { Cell, type Oid } from './persistent.ts'
@@ -15,6 +16,10 @@ export interface CacheLimits {
   readonly cacheBytes?: number | undefined
 }
 
+/** What may be loaded between two looks at least, whatever the limits. */
+const LEAST_OBJECTS = 100
+const LEAST_BYTES = 16 * 1024
+
 export class ObjectCache {
   private readonly cells = new Map<Oid, Cell | WeakRef<Cell>>()
   private readonly size: number
@@ -22,9 +27,11 @@ export class ObjectCache {
   /** What was loaded since the cache was last looked through. */
   private freshObjects = 0
   private freshBytes = 0
-  /** What stayed loaded then. */
-  private keptObjects = 0
-  private keptBytes = 0
+  /** Whether more stayed loaded then than should: what was in use. */
+  private overfull = false
+  /** How much may be loaded before it is looked through again. */
+  private dueObjects = 0
+  private dueBytes = 0
 
   constructor({ cacheSize = 100_000, cacheBytes = 128 * 1024 * 1024 }: CacheLimits) {
     for (const [name, limit] of Object.entries({ cacheSize, cacheBytes }))
@@ -32,6 +39,7 @@ export class ObjectCache {
         throw new ObjectError('INVALID_ARGUMENT', `${name} must be a number from 0, found ${String(limit)}`)
     this.size = cacheSize
     this.bytes = cacheBytes
+    this.lookedThrough(0, 0)
   }
 
   get(oid: Oid): Cell | undefined {
@@ -47,6 +55,11 @@ export class ObjectCache {
     this.cells.delete(oid)
   }
 
+  /** Whether it is worth being looked through when a transaction has ended, and nothing is in use any more. */
+  get crowdedAtEnd(): boolean {
+    return this.crowded || this.overfull
+  }
+
   /** Takes note of an object whose state was loaded. @returns whether there are too many by now */
   loaded(cell: Cell, bytes: number): boolean {
     if (!cell.held) this.cells.set(cell.oid, cell)
@@ -59,10 +72,7 @@ export class ObjectCache {
 
   /** Whether so much has been loaded that the cache is worth being looked through. */
   get crowded(): boolean {
-    return (
-      this.freshObjects + this.keptObjects > this.size * 1.5 + 100 ||
-      this.freshBytes + this.keptBytes > this.bytes * 1.5
-    )
+    return this.freshObjects > this.dueObjects || this.freshBytes > this.dueBytes
   }
 
   /**
@@ -94,10 +104,16 @@ export class ObjectCache {
       each.held = false
       this.cells.set(oid, new WeakRef(each))
     }
-    this.keptObjects = objects
-    this.keptBytes = bytes
+    this.lookedThrough(objects, bytes)
+  }
+
+  /** @param objects how many stayed loaded, with so many bytes */
+  private lookedThrough(objects: number, bytes: number): void {
     this.freshObjects = 0
     this.freshBytes = 0
+    this.overfull = objects > this.size * 1.5 + LEAST_OBJECTS || bytes > this.bytes * 1.5 + LEAST_BYTES
+    this.dueObjects = Math.max(this.size * 1.5 - objects, objects / 2) + LEAST_OBJECTS
+    this.dueBytes = Math.max(this.bytes * 1.5 - bytes, bytes / 2, LEAST_BYTES)
   }
 
   /** How many objects are known, loaded or not, and how many bytes of state are loaded. */

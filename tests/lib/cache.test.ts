@@ -54,6 +54,27 @@ t.test('changed objects stay, and are stored', async t => {
   await db.close()
 })
 
+t.test('objects in use beyond the limit cost no look through the whole cache at each further load', async t => {
+  const db = await filled(5000, { cacheSize: 100 })
+  const connection = db.open()
+  let looks = 0
+  // @ts-expect-error its own affair, but the number of looks is what makes the difference between linear and quadratic
+  const cache = connection.objects
+  const { shrink } = cache
+  cache.shrink = (...how) => {
+    looks += 1
+    shrink.apply(cache, how)
+  }
+  const inUse = Array.from(items(connection.root), item => item.others)
+  t.equal(inUse.length, 5000)
+  t.ok(connection.cacheStats.loaded >= 5000, 'all stay: each of these arrays may still be changed')
+  t.ok(looks < 50, `looked ${looks} times`)
+  await connection.transaction.commit()
+  t.ok(connection.cacheStats.loaded <= 250, `${connection.cacheStats.loaded} are loaded after the transaction`)
+  connection.close()
+  await db.close()
+})
+
 t.test('an object in use stays the one object of its oid, as a ghost and after it', async t => {
   const db = await filled(1000, { cacheSize: 50 })
   const connection = db.open()
