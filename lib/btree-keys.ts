@@ -6,7 +6,7 @@
  * Two keys of which neither comes first are the same key: 1 and 1n, 0 and -0, two dates of the same millisecond. NaN, infinities, invalid
  * dates, null, undefined and all other objects have no place in the order and are refused.
  */
-import { inspect } from 'node:util'
+import { inspect, types } from 'node:util'
 import { ObjectError } from './errors.ts'
 
 export type Key = string | number | bigint | boolean | Date
@@ -49,7 +49,7 @@ export function checkedKey(key: Key): Key {
       if (Number.isFinite(key)) return key + 0
       break
     case 'object':
-      if (key instanceof Date && !Number.isNaN(key.getTime())) return new Date(key)
+      if (types.isDate(key) && !Number.isNaN(key.getTime())) return new Date(key)
   }
   throw new ObjectError(
     'INVALID_ARGUMENT',

@@ -12,16 +12,39 @@ export interface ChangesOptions {
 }
 
 /**
+ * The feed as it is given away: whoever returns it (a stream of it that is destroyed does) ends it, also while it waits for the next transaction.
+ * Everything else is said at `feed`.
+ */
+export function changes(
+  storage: Storage,
+  { signal, ...options }: ChangesOptions,
+  closing: AbortSignal,
+): AsyncIterableIterator<LogEntry> {
+  const returned = new AbortController()
+  const over = [closing, returned.signal, ...(signal === undefined ? [] : [signal])]
+  const entries = feed(storage, options, AbortSignal.any(over))
+  return {
+    next: () => entries.next(),
+    return() {
+      returned.abort()
+      return entries.return(undefined)
+    },
+    [Symbol.asyncIterator]() {
+      return this
+    },
+  }
+}
+
+/**
  * Every transaction after `since`, once, in order; ends when the signal is given or the database is closed. Whoever keeps the tid of the
  * last one it has dealt with can go on from there after a restart.
  * @throws {ObjectError} INVALID_ARGUMENT for a `since` that this database does not know; HISTORY_PACKED if transactions after `since` have been packed away
  */
-export async function* changes(
+async function* feed(
   storage: Storage,
-  { since = storage.lastTid, signal }: ChangesOptions,
-  closing: AbortSignal,
-): AsyncGenerator<LogEntry> {
-  const over = AbortSignal.any(signal === undefined ? [closing] : [closing, signal])
+  { since = storage.lastTid }: Omit<ChangesOptions, 'signal'>,
+  over: AbortSignal,
+): AsyncGenerator<LogEntry, undefined> {
   if (!Number.isSafeInteger(since) || since < 0 || since > storage.lastTid)
     throw new ObjectError(
       'INVALID_ARGUMENT',

@@ -60,10 +60,10 @@ export class PersistentList<T = unknown> extends Persistent {
     return this.length
   }
 
-  /** Takes items out, puts others in. @returns those taken out */
-  splice(start: number, count = Number.POSITIVE_INFINITY, ...items: T[]): T[] {
-    for (const item of items) handOut(this, item)
-    return this.changing().splice(start, count, ...items)
+  /** Takes items out, puts others in. Without a count all from `start` on are taken out. @returns those taken out */
+  splice(...args: [start: number, count?: number, ...items: T[]]): T[] {
+    for (const item of args.slice(2)) handOut(this, item)
+    return this.changing().splice(...(args as [number, number, ...T[]]))
   }
 
   clear(): void {

@@ -11,10 +11,12 @@ export class OrderedFolder extends Folder {
    * @throws {ObjectError} NOT_FOUND, INVALID_ARGUMENT for a name given twice
    */
   order(ids: readonly string[]): void {
-    for (const [i, id] of ids.entries()) {
+    const seen = new Set<string>()
+    for (const id of ids) {
       if (!this.has(id)) throw new ObjectError('NOT_FOUND', `${this.physicalPath} has no object '${id}' to be ordered`)
-      if (ids.indexOf(id) !== i)
+      if (seen.has(id))
         throw new ObjectError('INVALID_ARGUMENT', `'${id}' stands twice in the order given to ${this.physicalPath}`)
+      seen.add(id)
     }
     this.sequence = [...ids]
   }

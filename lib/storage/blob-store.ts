@@ -8,11 +8,12 @@
  * stays); then the file moves. When the database is opened, what is still in `new` moves if there is a row, and goes if there is none.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream, existsSync } from 'node:fs'
+import { constants, createReadStream, existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { ObjectError } from '../errors.ts'
+import { inspect } from 'node:util'
+import { messageOf, ObjectError } from '../errors.ts'
 
 /** What a blob's record says of its content. */
 export interface BlobContent {
@@ -23,7 +24,8 @@ export interface BlobContent {
   readonly sha256: string
 }
 
-export type BlobSource = Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+/** Bytes, text, or pieces of either. */
+export type BlobSource = Uint8Array | string | Iterable<Uint8Array | string> | AsyncIterable<Uint8Array | string>
 
 const ID = /^[0-9a-f]{24}$/
 const SHA256 = /^[0-9a-f]{64}$/
@@ -46,21 +48,39 @@ export function soundContent(value: unknown): BlobContent {
 const PIECE = 64 * 1024
 
 export interface BlobStore {
-  /** Writes a content, durably. Nobody else sees it yet. */
+  /** Writes a content, durably; text as UTF-8. Nobody else sees it yet. @throws {ObjectError} INVALID_ARGUMENT for what is neither bytes nor text */
   stage(source: BlobSource): Promise<BlobContent>
   /** Makes staged contents permanent; the row that says so is durable. */
   keep(ids: readonly string[]): Promise<void>
   remove(ids: readonly string[]): Promise<void>
-  /** @throws (by the stream) {ObjectError} DATABASE_CORRUPT if the content is missing or not as it was written */
+  /**
+   * @throws (by the stream) {ObjectError} DATABASE_CORRUPT if the content is missing or not as it was written, DATABASE_FAILED if it cannot
+   *   be read
+   */
   read(content: BlobContent): Readable
   /** What was staged and never kept or removed. */
   staged(): Promise<string[]>
 }
 
 async function* chunksOf(source: BlobSource): AsyncGenerator<Uint8Array> {
-  if (typeof source === 'string') yield Buffer.from(source)
-  else if (source instanceof Uint8Array) yield source
-  else yield* source
+  if (typeof source === 'string' || ArrayBuffer.isView(source)) yield bytesOf(source)
+  else if (Symbol.asyncIterator in Object(source) || Symbol.iterator in Object(source))
+    for await (const chunk of source) yield bytesOf(chunk)
+  else throw noBytes(source)
+}
+
+/** Streams give text where they were asked to decode it, and other programs' typed arrays count by elements. */
+function bytesOf(chunk: unknown): Uint8Array {
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (ArrayBuffer.isView(chunk)) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw noBytes(chunk)
+}
+
+function noBytes(found: unknown): ObjectError {
+  return new ObjectError(
+    'INVALID_ARGUMENT',
+    `the content of a blob must be bytes, text, or a stream of them, found ${inspect(found, { depth: 0 })}`,
+  )
 }
 
 /** Contents in the directory of a database. */
@@ -107,7 +127,8 @@ export function directoryBlobs(directory: string): BlobStore {
       return reading(content, ({ id }) => {
         const kept = pathOf(id)
         const path = existsSync(kept) || !existsSync(freshPathOf(id)) ? kept : freshPathOf(id)
-        return { path, source: createReadStream(path) }
+        // what takes the place of a file must hold nobody up
+        return { path, source: createReadStream(path, { flags: constants.O_RDONLY | constants.O_NONBLOCK } as object) }
       })
     },
     staged: async () => {
@@ -153,7 +174,10 @@ export function memoryBlobs(): BlobStore {
       for (const id of ids) contents.delete(id)
     },
     read: content =>
-      reading(content, ({ id }) => ({ path: 'in memory', source: pieces(contents.get(id) ?? Buffer.alloc(0)) })),
+      reading(content, ({ id }) => ({
+        path: 'in memory',
+        source: Readable.from(pieces(contents.get(id) ?? Buffer.alloc(0))),
+      })),
     staged: () => Promise.resolve([]),
   }
 }
@@ -165,14 +189,18 @@ function* pieces(bytes: Buffer): Generator<Buffer> {
 /** Where a content is, for messages, and its bytes. */
 interface Found {
   readonly path: string
-  readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+  readonly source: Readable
 }
 
 /** A stream of a content, that is looked for as soon as it is asked for; a content that cannot be one fails the stream. */
 function reading(content: BlobContent, find: (content: BlobContent) => Found): Readable {
   try {
     const sound = soundContent(content)
-    return Readable.from(checked(sound, find(sound)))
+    const found = find(sound)
+    const { source } = found
+    // it may fail before anybody reads
+    source.on('error', () => undefined)
+    return Readable.from(checked(sound, found)).once('close', () => source.destroy())
   } catch (error) {
     return new Readable().destroy(error as Error)
   }
@@ -186,14 +214,33 @@ async function* checked({ size, sha256 }: BlobContent, { path, source }: Found):
     for await (const chunk of source) {
       hash.update(chunk)
       length += chunk.length
+      if (length > size) break
       yield chunk
     }
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
-    throw damaged(path, 'it is missing', cause)
+    throw unread(path, cause)
   }
+  if (length > size) throw damaged(path, `it has more than ${size} bytes`)
   if (length !== size) throw damaged(path, `it has ${length} bytes instead of ${size}`)
   if (hash.digest('hex') !== sha256) throw damaged(path, 'its checksum does not agree')
+}
+
+/** What says that there is no such file, or that the disk cannot give it back. */
+const DAMAGES: Readonly<Record<string, string>> = {
+  ENOENT: 'it is missing',
+  ENOTDIR: 'it is missing',
+  EISDIR: 'it is a directory',
+  EIO: 'the disk cannot read it',
+}
+
+function unread(path: string, cause: unknown): ObjectError {
+  const damage = DAMAGES[(cause as NodeJS.ErrnoException).code ?? '']
+  if (damage !== undefined) return damaged(path, damage, cause)
+  return new ObjectError(
+    'DATABASE_FAILED',
+    `the content of a blob (${path}) cannot be read: ${messageOf(cause)}; mend the cause (permissions, open files), then read it again`,
+    { cause },
+  )
 }
 
 function damaged(path: string, what: string, cause?: unknown): ObjectError {

@@ -1,6 +1,7 @@
 /** Blobs: contents outside the records, with the guarantees of the transaction. */
+import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import t from 'tap'
@@ -46,6 +47,29 @@ for (const where of ['on disk', 'in memory'])
     })
     await db.close()
   })
+
+for (const where of ['on disk', 'in memory'])
+  t.test(
+    `${where}: streams of text and of other arrays are written as their bytes; anything else is refused`,
+    async t => {
+      const db = await openTestDatabase(where === 'on disk' ? await directory(t) : undefined)
+      const numbers = new Uint16Array([1, 513])
+      for (const [source, expected] of [
+        [Readable.from(['äö', 'ü']), Buffer.from('äöü')],
+        [Readable.from([Buffer.from('ä€')]).setEncoding('utf8'), Buffer.from('ä€')],
+        [[numbers] as unknown as Uint8Array[], Buffer.from(numbers.buffer)],
+        [numbers as unknown as Uint8Array, Buffer.from(numbers.buffer)],
+        ['', Buffer.alloc(0)],
+      ] as const) {
+        await db.transact(async root => void (await place(root).write(source)))
+        const found = await db.transact(async root => [(root.any as Blob).size, await (root.any as Blob).bytes()])
+        t.same(found, [expected.length, expected])
+      }
+      for (const source of [undefined, null, 5, {}, new ArrayBuffer(2), [1], [{ length: 1 }]] as unknown as string[])
+        t.equal(await codeOf(() => db.transact(root => place(root).write(source))), 'INVALID_ARGUMENT')
+      await db.close()
+    },
+  )
 
 t.test('abort, rollback and errors leave no content', async t => {
   const home = await directory(t)
@@ -127,9 +151,23 @@ t.test('a content that is damaged or missing is an error, never other bytes', as
   t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT')
   writeFileSync(file!, 'the')
   t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT')
-  const { rm } = await import('node:fs/promises')
-  await rm(file!)
+  rmSync(file!)
   t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT')
+  // what else may stand there neither holds anybody up nor goes on for ever
+  const others: [string, () => void][] = [
+    ['a directory', () => mkdirSync(file!)],
+    ['a pipe', () => execFileSync('mkfifo', [file!])],
+    ['a device', () => symlinkSync('/dev/zero', file!)],
+  ]
+  for (const [what, put] of others) {
+    put()
+    t.equal(await codeOf(() => read(db)), 'DATABASE_CORRUPT', what)
+    t.match(await db.verify(), {
+      ok: false,
+      problems: [{ kind: 'blob', message: /the content of a blob .* is damaged/ }],
+    })
+    rmSync(file!, { recursive: true })
+  }
   await db.close()
 })
 

@@ -64,6 +64,8 @@ t.test('keys that have no order are refused', async t => {
     Number.NaN,
     -Infinity,
     new Date(Number.NaN),
+    Object.create(Date.prototype),
+    new Proxy(new Date(), {}),
   ] as unknown as string[])
     for (const attempt of [
       () => tree.set(key, 1),

@@ -1,4 +1,6 @@
 /** The change feed. */
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
 import t from 'tap'
 import type { LogEntry } from '../../lib/index.ts'
 import { codeOf, Item, newLevel, openTestDatabase } from '../support/database.ts'
@@ -37,6 +39,23 @@ t.test('without since only new transactions come; closing the database ends the 
   const next = feed.next()
   await db.close()
   t.same(await next, { value: undefined, done: true })
+})
+
+t.test('a feed that is returned while it waits ends, and so does a stream of it that is destroyed', async t => {
+  const db = await openTestDatabase()
+  const feed = db.changes()
+  const next = feed.next()
+  t.same(await feed.return?.(), { value: undefined, done: true })
+  t.same(await next, { value: undefined, done: true })
+  t.same(await feed.next(), { value: undefined, done: true })
+  const stream = Readable.from(db.changes())
+  const first = once(stream, 'data')
+  await db.transact(root => void (root.n = 1), { note: 'seen' })
+  t.match(await first, [{ note: 'seen' }])
+  const closed = once(stream, 'close')
+  stream.destroy()
+  await closed
+  await db.close()
 })
 
 t.test('the feed goes on after a restart from the last transaction that was dealt with', async t => {

@@ -248,6 +248,16 @@ t.test('property: a PersistentList does what an Array does, after reopening too'
   await db.close()
 })
 
+t.test('splice takes an undefined count and missing arguments as an Array does', t => {
+  for (const args of [[], [1], [1, undefined], [1, undefined, 9], [1, 1, 9]] as unknown as [number][]) {
+    const list = new PersistentList([1, 2, 3])
+    const model = [1, 2, 3]
+    t.same(list.splice(...args), model.splice(...args))
+    t.same([...list], model)
+  }
+  t.end()
+})
+
 t.test('a list has no holes, and one of two that change it conflicts', async t => {
   const db = await openTestDatabase()
   const list = new PersistentList(['a'])
