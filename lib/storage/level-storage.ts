@@ -324,6 +324,7 @@ export class LevelStorage implements Storage {
     await this.group.drained()
     this.closed = true
     this.state.end()
+    await this.witness?.merged()
     await this.level.close()
     this.witness?.close()
   }

@@ -10,6 +10,12 @@ const MERGED_FROM = 4
 const MOST_BYTES = 10 * 1024 * 1024
 const HALF_A_LOG = 2 * 1024 * 1024
 
+/** Whether LevelDB, having a directory open, is merging tables of it, or is about to. */
+export function isMerging({ levels }: Listed): boolean {
+  const level = mostCrowded(levels)
+  return levels[0]!.length >= MERGED_FROM || (level !== undefined && fullnessOf(levels, level) >= 1)
+}
+
 /** @returns the tables that the first merge may read: those of which LevelDB reads more; none if it merges none */
 export function mergedAtOpening(directory: string, { levels, mergedTo }: Listed): readonly Table[] {
   const first = levels[0]!.length

@@ -8,6 +8,8 @@ import { crc32 } from 'node:zlib'
 
 const readAt = promisify(read)
 const CHUNK = 128 * 1024
+/** What is read at once lands here: fresh memory for each table would take as long as comparing it. */
+let chunkAtOnce: Buffer | undefined
 
 interface Held {
   readonly file: number
@@ -131,7 +133,8 @@ function openIfThere(path: string): number | undefined {
 export const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined
 
 function checksumOf(file: number): number {
-  const chunk = Buffer.allocUnsafe(CHUNK)
+  chunkAtOnce ??= Buffer.allocUnsafeSlow(CHUNK)
+  const chunk = chunkAtOnce
   let checksum = 0
   let at = 0
   for (let n = readSync(file, chunk, 0, CHUNK, at); n > 0; n = readSync(file, chunk, 0, CHUNK, at)) {

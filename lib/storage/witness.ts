@@ -15,12 +15,13 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 import { listedTables, liveTables } from './manifest.ts'
-import { mergedAtOpening } from './merging.ts'
+import { isMerging, mergedAtOpening } from './merging.ts'
 import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
 
 const COMMITTED = 'COMMITTED'
@@ -31,6 +32,9 @@ const LOG_BYTES = 10 * 1024 * 1024
 const CHECKED_FIRST = 4 * 1024 * 1024
 /** Bytes of those that LevelDB is about to merge that are checked before it opens. */
 const CHECKED_BEFORE_MERGING = 4 * CHECKED_FIRST
+
+/** Milliseconds that closing waits for a merge. */
+const MERGING = 1000
 
 interface Tables {
   readonly tables: Record<string, [size: number, checksum: number]>
@@ -200,6 +204,18 @@ export class Witness {
       if (this.file !== undefined) this.complain(error)
     } finally {
       this.working = false
+    }
+  }
+
+  /**
+   * Waits until LevelDB has merged what it is merging, one second at most: closed before, it begins anew each time that it is opened, and each time
+   * that has to wait until those tables are compared.
+   */
+  async merged(): Promise<void> {
+    if (this.damaged.length > 0) return
+    for (const until = performance.now() + MERGING; performance.now() < until; await delay(10)) {
+      const listed = listedTables(this.directory)
+      if (listed === undefined || !isMerging(listed)) return
     }
   }
 

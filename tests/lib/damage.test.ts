@@ -6,7 +6,7 @@ import { Level } from 'level'
 import t from 'tap'
 import { Blob, type Connection, type Database, ObjectError } from '../../lib/index.ts'
 import { listedTables, liveTables } from '../../lib/storage/manifest.ts'
-import { mergedAtOpening } from '../../lib/storage/merging.ts'
+import { isMerging, mergedAtOpening } from '../../lib/storage/merging.ts'
 import { launch } from '../support/children.ts'
 import { repeatably } from '../support/clock.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
@@ -233,6 +233,11 @@ t.test('a damaged table is found before LevelDB merges it with others, or ends a
         await t.rejects(openTestDatabase(copy), { code: 'DATABASE_CORRUPT', message: new RegExp(table) })
       t.ok(existsSync(join(copy, table)), `${table} is still there`)
     }
+  const merging = () => isMerging(listedTables(sound)!)
+  await (await openTestDatabase(sound)).close()
+  // closing waits for a second at most
+  for (let turn = 0; turn < 4 && merging(); turn++) await (await openTestDatabase(sound)).close()
+  t.notOk(merging(), 'what was closed leaves no merge to the next opening')
 })
 
 t.test('the tables that LevelDB merges as it opens are known beforehand', async t => {
