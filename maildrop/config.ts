@@ -88,22 +88,34 @@ export interface Setting {
  * @param options `file` chooses the configuration file; `env` and `cwd` are the process's own by default
  * @throws {MaildropError} CONFIG_UNREADABLE; CONFIG_INVALID naming key, value, file and line, and what is expected
  */
-export function loadConfig(
-  options: {
-    readonly file?: string | undefined
-    readonly env?: Readonly<Record<string, string | undefined>>
-    readonly cwd?: string
-  } = {},
-): MaildropConfig {
+export function loadConfig(options: ConfigOptions = {}): MaildropConfig {
   const { env = process.env, cwd = process.cwd() } = options
-  const file = resolve(cwd, findConfigFile(options.file ?? env.MAILDROP_CONFIG, cwd))
+  const file = configFileOf(options)
   const settings = readSettings(file)
+  addEnvironment(settings, env)
+  return configOf(file, settings, cwd)
+}
+
+export interface ConfigOptions {
+  readonly file?: string | undefined
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly cwd?: string
+}
+
+/** The absolute path of the file that is read. */
+export function configFileOf({ file, env = process.env, cwd = process.cwd() }: ConfigOptions): string {
+  return resolve(cwd, findConfigFile(file ?? env.MAILDROP_CONFIG, cwd))
+}
+
+export function addEnvironment(
+  settings: Map<ConfigKeyName, Setting>,
+  env: Readonly<Record<string, string | undefined>>,
+): void {
   for (const key of CONFIG_KEY_NAMES) {
     const value = env[key]
     if (value === undefined || isForeignDebug(key, value)) continue
     settings.set(key, { key, value, where: ENVIRONMENT })
   }
-  return configOf(file, settings, cwd)
 }
 
 const ENVIRONMENT = 'environment'
@@ -145,10 +157,19 @@ function readConfigFile(file: string): string {
   }
 }
 
-function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: string): MaildropConfig {
-  const value = readValue(settings, cwd)
+/** Where all run-time state is, and which daemon serves it. @throws {MaildropError} CONFIG_INVALID */
+export function placesOf(
+  value: ReturnType<typeof readValue>,
+  cwd: string,
+): Pick<MaildropConfig, 'home' | 'varDir' | 'pidFile'> {
   const home = value.path('MAILDROP_HOME') ?? resolve(cwd, 'data', 'maildrop')
   const varDir = value.path('MAILDROP_VAR') ?? join(home, 'var')
+  return { home, varDir, pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid') }
+}
+
+function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: string): MaildropConfig {
+  const value = readValue(settings, cwd)
+  const { home, varDir, pidFile } = placesOf(value, cwd)
   const [first = join(home, 'spool'), ...others] = value.paths('MAILDROP_SPOOL')
   const relays = value.relays('MAILDROP_RELAYS').map(relay => relayIn(first, relay))
   const waitInterval = value.number('WAIT_INTERVAL')
@@ -161,7 +182,7 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     spools: [first, ...others, ...relays.map(({ spool }) => spool)],
     shared: value.flag('MAILDROP_GROUP'),
     varDir,
-    pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid'),
+    pidFile,
     logFile: value.path('MAILDROP_LOG_FILE') ?? join(varDir, 'maildrop.log'),
     logFormat: value.choice('MAILDROP_LOG_FORMAT'),
     smtp,

@@ -2,14 +2,19 @@
  * `maildropctl configtest`: looks at the directories, connects to every server, negotiates TLS and logs in as configured, sends
  * nothing, and explains what is wrong and what to change.
  */
-import { destinationsOf, type MaildropConfig } from '../config.ts'
-import { type Check, good } from './check.ts'
+import { configFileOf, destinationsOf, type MaildropConfig } from '../config.ts'
+import { messageOf } from '../errors.ts'
+import { bad, type Check, good } from './check.ts'
 import { checkPlaces } from './check-places.ts'
 import { checkServer, checkSigning } from './check-server.ts'
 import { fail, printable, say } from './output.ts'
 
-/** Prints what it finds; the exit code is 1 if anything is wrong. */
-export async function configtest(config: MaildropConfig, options: { readonly json: boolean }): Promise<void> {
+/**
+ * Prints what it finds; the exit code is 1 if anything is wrong.
+ * @throws {MaildropError} CONFIG_UNREADABLE, CONFIG_INVALID
+ */
+export async function configtest(load: () => MaildropConfig, options: Options): Promise<void> {
+  const config = readable(load, options)
   const checks: Check[] = [good('config', config.file, 'no errors'), ...checkPlaces(config)]
   for (const destination of destinationsOf(config)) checks.push(await checkServer(destination))
   const { dkim } = config.smtp
@@ -18,6 +23,21 @@ export async function configtest(config: MaildropConfig, options: { readonly jso
   if (options.json) say(JSON.stringify({ ok: wrong.length === 0, checks }, undefined, 2))
   else for (const check of checks) describe(check)
   for (const { where, text, remedy } of wrong) fail('maildropctl', `${where}: ${text}; ${remedy}`)
+}
+
+interface Options {
+  readonly config: string | undefined
+  readonly json: boolean
+}
+
+function readable(load: () => MaildropConfig, { config, json }: Options): MaildropConfig {
+  try {
+    return load()
+  } catch (error) {
+    const check = bad('config', configFileOf({ file: config }), messageOf(error), 'correct it, and test it again')
+    if (json) say(JSON.stringify({ ok: false, checks: [check] }, undefined, 2))
+    throw error
+  }
 }
 
 const INDENT = 8

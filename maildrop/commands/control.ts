@@ -5,18 +5,12 @@ import type { MaildropConfig } from '../config.ts'
 import { askDaemon, controlPath } from '../daemon/control-socket.ts'
 import { startDaemon } from '../daemon/daemon.ts'
 import { openLog } from '../daemon/log.ts'
-import { readPidFile } from '../daemon/pid-file.ts'
 import type { ReloadReport } from '../daemon/reloading.ts'
 import { MaildropError } from '../errors.ts'
 import { countSpools } from '../spool/listing.ts'
 import { flushSpool } from '../spool/operations.ts'
-import { messages, say } from './output.ts'
-
-/** The pid of the daemon of this configuration, if one runs. */
-function runningDaemon({ pidFile }: MaildropConfig): number | undefined {
-  const found = readPidFile(pidFile)
-  return found.kind === 'running' ? found.identity.pid : undefined
-}
+import { askStatus, runningDaemon, troublesOf } from './daemon-status.ts'
+import { messages, printable, say } from './output.ts'
 
 /** @throws {MaildropError} NOT_RUNNING; RELOAD_REFUSED or what is wrong with the new configuration */
 export async function reload(config: MaildropConfig): Promise<void> {
@@ -33,7 +27,7 @@ function refused(error: unknown): never {
 }
 
 /** Makes everything that is deferred due now; a running daemon tries its server at once. */
-export async function flush(config: MaildropConfig): Promise<void> {
+export async function flush(config: Pick<MaildropConfig, 'spools' | 'pidFile'>): Promise<void> {
   let count = 0
   for (const spool of config.spools) count += await flushSpool(spool)
   const isRunning = runningDaemon(config) !== undefined
@@ -43,8 +37,7 @@ export async function flush(config: MaildropConfig): Promise<void> {
 
 /** Delivers what can be delivered now, with the daemon or without; the exit code is 1 if anything is left to deliver. */
 export async function drain(config: MaildropConfig): Promise<void> {
-  if (runningDaemon(config) === undefined) await drainHere(config)
-  else await askDaemon(controlPath(config.pidFile), 'drain', Number.POSITIVE_INFINITY)
+  const troubles = runningDaemon(config) === undefined ? await drainHere(config) : await drainThere(config)
   const { failed, held, ...rest } = countSpools(config.spools)
   const left = Object.values(rest).reduce((sum, count) => sum + count)
   const aside = [failed > 0 ? `${failed} failed` : '', held > 0 ? `${held} held` : ''].filter(Boolean)
@@ -52,12 +45,23 @@ export async function drain(config: MaildropConfig): Promise<void> {
   if (left === 0) return say(`nothing is left to deliver${remark}`)
   const states = Object.entries(rest).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []))
   const limit = config.rate === undefined ? '' : `, or MAILDROP_RATE is the reason: ${config.rate.text}`
-  say(`${messages(left)} left: ${states.join(', ')}${remark}; maildropctl queue tells why${limit}`)
+  const why =
+    troubles.length > 0
+      ? `${printable(troubles.join('; '))}; maildropctl configtest says what to change`
+      : `maildropctl queue tells why${limit}`
+  say(`${messages(left)} left: ${states.join(', ')}${remark}; ${why}`)
   process.exitCode = 1
 }
 
-/** Is the daemon until everything is delivered, or a signal comes. */
-async function drainHere(config: MaildropConfig): Promise<void> {
+/** @returns the servers that cannot be used */
+async function drainThere(config: MaildropConfig): Promise<string[]> {
+  await askDaemon(controlPath(config.pidFile), 'drain', Number.POSITIVE_INFINITY)
+  const said = await askStatus(config)
+  return 'relay' in said ? troublesOf(said) : []
+}
+
+/** Is the daemon until everything is delivered, or a signal comes. @returns the servers that cannot be used */
+async function drainHere(config: MaildropConfig): Promise<string[]> {
   process.umask(0o077)
   const daemon = await startDaemon(config, openLog(config, undefined))
   let stopped: Promise<void> | undefined
@@ -67,4 +71,5 @@ async function drainHere(config: MaildropConfig): Promise<void> {
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
   await daemon.drained().finally(stop)
+  return troublesOf(daemon.status)
 }

@@ -13,7 +13,7 @@ export interface LogOptions {
 export const MAX_LOG_BYTES = 64 * 1024 * 1024
 
 /** Prints until it is interrupted, with `follow`. */
-export async function log({ logFile }: MaildropConfig, { bytes, follow }: LogOptions): Promise<void> {
+export async function log({ logFile }: Pick<MaildropConfig, 'logFile'>, { bytes, follow }: LogOptions): Promise<void> {
   const write = (text: string | Buffer): void => void process.stdout.write(text)
   if (!follow) return write(await readLogTail(logFile, bytes))
   const ended = new AbortController()

@@ -9,6 +9,7 @@ import { loadConfig, type MaildropConfig } from '../config.ts'
 import { CONFIG_KEY_NAMES } from '../keys.ts'
 import type { Operation } from '../spool/operations.ts'
 import { withChoice } from './choice.ts'
+import type { Facts } from './facts.ts'
 import { type LogOptions, MAX_LOG_BYTES } from './log.ts'
 import type { OperateOptions } from './operate.ts'
 import { run, usageError, warn } from './output.ts'
@@ -16,7 +17,7 @@ import type { QueueOptions } from './queue.ts'
 import type { ShowOptions } from './show.ts'
 import { yargs } from './yargs.ts'
 
-type Work<Options> = (config: MaildropConfig, options: Options) => Promise<void>
+type Work<Options, Known = MaildropConfig> = (config: Known, options: Options) => Promise<void>
 
 // what a command needs is loaded when it is asked for
 const startStop = () => import('./start-stop.ts')
@@ -29,8 +30,13 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     <Options extends Common>(work: () => Promise<Work<Options>>) =>
     (options: Options): Promise<void> =>
       run(name, async () => (await work())(load(name, options.config), options))
+  // also with a configuration that cannot be used, as long as a daemon runs with it
+  const actAnyway =
+    <Options extends Common>(work: () => Promise<Work<Options, MaildropConfig | Facts>>) =>
+    (options: Options): Promise<void> =>
+      run(name, async () => (await work())(await known(name, options.config), options))
   const operate = (what: Operation) =>
-    act<Common & OperateOptions>(async () => (await import('./operate.ts')).operation(name, what))
+    actAnyway<Common & OperateOptions>(async () => (await import('./operate.ts')).operation(name, what))
   await base(name, args)
     .usage('$0 COMMAND\n\nControls the daemon that delivers the mail of a spool.')
     .command(
@@ -43,7 +49,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
       'stop',
       'stop the daemon; it finishes what it has begun',
       plain,
-      act(async () => (await startStop()).stop),
+      actAnyway(async () => (await startStop()).stop),
     )
     .command(
       'restart',
@@ -61,25 +67,22 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
       'status',
       'say whether the daemon runs, and how much mail there is',
       json,
-      act<WithJson>(async () => (await import('./status.ts')).status),
+      actAnyway<WithJson>(async () => (await import('./status.ts')).status),
     )
-    .command(
-      'configtest',
-      'check directories, and log in to the server; sends nothing',
-      json,
-      act<WithJson>(async () => (await import('./configtest.ts')).configtest),
+    .command('configtest', 'check directories, and log in to the server; sends nothing', json, (options: WithJson) =>
+      run(name, async () => (await import('./configtest.ts')).configtest(() => load(name, options.config), options)),
     )
     .command(
       'queue',
       'list the messages in the spool',
       queueOptions,
-      act<Common & QueueOptions>(async () => (await import('./queue.ts')).queue),
+      actAnyway<Common & QueueOptions>(async () => (await import('./queue.ts')).queue),
     )
     .command(
       'show <id>',
       'print what is known about a message',
       showOptions,
-      act<Common & ShowOptions>(async () => (await import('./show.ts')).show),
+      actAnyway<Common & ShowOptions>(async () => (await import('./show.ts')).show),
     )
     .command('retry [ids..]', 'make messages due now, also failed ones', operateOptions, operate('retry'))
     .command('hold [ids..]', 'keep messages back', operateOptions, operate('hold'))
@@ -89,7 +92,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
       'flush',
       'make deferred messages due now',
       plain,
-      act(async () => (await control()).flush),
+      actAnyway(async () => (await control()).flush),
     )
     .command(
       'drain',
@@ -101,7 +104,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
       'log',
       'print the last part of the log',
       logOptions,
-      act<Common & LogOptions>(async () => (await import('./log.ts')).log),
+      actAnyway<Common & LogOptions>(async () => (await import('./log.ts')).log),
     )
     .demandCommand(1, 1, 'a command is missing', 'one command is expected')
     .example('$0 start', 'start with the configuration found')
@@ -134,7 +137,7 @@ export async function stopMaildrop(args: readonly string[]): Promise<void> {
     .demandCommand(0, 0, '', 'no arguments are expected')
     .example('$0', 'stop the daemon of the configuration found')
     .parseAsync()
-  await run(name, async () => (await startStop()).stop(load(name, argv.config)))
+  await run(name, async () => (await startStop()).stop(await known(name, argv.config)))
 }
 
 /** The end of the help texts. */
@@ -210,6 +213,16 @@ function load(name: string, file: string | undefined): MaildropConfig {
   const config = loadConfig({ file })
   for (const text of config.warnings) warn(name, text)
   return config
+}
+
+async function known(name: string, file: string | undefined): Promise<MaildropConfig | Facts> {
+  const { isBroken, loadOrAsk } = await import('./facts.ts')
+  const found = await loadOrAsk({ file })
+  const warnings = isBroken(found)
+    ? [`${found.problem}; until that is corrected, the daemon goes on as it was, and cannot be started again`]
+    : found.warnings
+  for (const text of warnings) warn(name, text)
+  return found
 }
 
 function base(name: string, args: readonly string[]): Argv<Common> {

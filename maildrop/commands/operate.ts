@@ -39,7 +39,7 @@ const OPERATIONS: Record<Operation, { readonly possible: States; readonly usual:
 const MAX_ERRORS = 20
 
 export function operation(name: string, what: Operation) {
-  return async (config: MaildropConfig, options: OperateOptions): Promise<void> => {
+  return async (config: Pick<MaildropConfig, 'spools'>, options: OperateOptions): Promise<void> => {
     const byId = options.ids.length > 0
     if (byId && isChoice(options)) usageError(name, 'ids and a filter do not go together')
     if (!byId && !isChoice(options))

@@ -6,6 +6,7 @@ import { formatDuration } from '../duration.ts'
 import { selectMail } from '../spool/filter.ts'
 import type { QueuedMail } from '../spool/listing.ts'
 import { type ChoiceOptions, filterOf, isChoice } from './choice.ts'
+import { askStatus, runningDaemon, troublesOf } from './daemon-status.ts'
 import { messages, pour, printable, say } from './output.ts'
 
 export interface QueueOptions extends ChoiceOptions {
@@ -17,7 +18,9 @@ export interface QueueOptions extends ChoiceOptions {
 const LIMIT = 200
 const RECIPIENTS = 10
 
-export async function queue(config: MaildropConfig, options: QueueOptions): Promise<void> {
+type Place = Pick<MaildropConfig, 'spools' | 'pidFile'>
+
+export async function queue(config: Place, options: QueueOptions): Promise<void> {
   const mails = selectMail(config.spools, filterOf(options))
   const limit = (options.limit ?? (options.json ? 0 : LIMIT)) || Number.POSITIVE_INFINITY
   if (options.json) return await printJson(mails, limit)
@@ -28,9 +31,15 @@ export async function queue(config: MaildropConfig, options: QueueOptions): Prom
     if (!(await pour(count === 0 ? `${rowHead()}\n${text}` : text))) return
     count += 1
   }
-  if (count > 0) return say(messages(count))
+  if (count > 0) return say([messages(count), ...(await troubles(config))].join('; '))
   const spools = config.spools.join(', ')
   say(isChoice(options) ? `no message in ${spools} is like that` : `the queue is empty (${spools})`)
+}
+
+/** Why mail waits that no server has been asked for yet. */
+async function troubles(config: Place): Promise<string[]> {
+  const said = runningDaemon(config) === undefined ? undefined : await askStatus(config)
+  return said !== undefined && 'relay' in said ? troublesOf(said).map(printable) : []
 }
 
 /** An array with one message per line. */

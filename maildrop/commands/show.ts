@@ -23,7 +23,10 @@ const LOG_PART = 16 * 1024 * 1024
 const CHUNK = 64 * 1024
 
 /** @throws {MaildropError} MAIL_NOT_FOUND, AMBIGUOUS_ID, MAIL_BUSY, INVALID_MAIL_FILE */
-export async function show(config: MaildropConfig, { id, body, raw, json }: ShowOptions): Promise<void> {
+export async function show(
+  config: Pick<MaildropConfig, 'spools' | 'logFile'>,
+  { id, body, raw, json }: ShowOptions,
+): Promise<void> {
   const mail = await findMail(config.spools, id)
   const file = await openMail(mail)
   try {

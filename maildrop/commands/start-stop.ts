@@ -16,7 +16,7 @@ export async function start(config: MaildropConfig): Promise<void> {
   describe(config, await startDetached(config))
 }
 
-export async function stop(config: MaildropConfig): Promise<void> {
+export async function stop(config: Pick<MaildropConfig, 'pidFile' | 'logFile'>): Promise<void> {
   const pid = await stopDaemon(config)
   say(pid === undefined ? `not running (${config.pidFile})` : `stopped, pid was ${pid}`)
 }

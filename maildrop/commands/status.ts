@@ -3,12 +3,12 @@
  */
 import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
-import { askDaemon, controlPath } from '../daemon/control-socket.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
 import type { ServeStatus } from '../daemon/serve.ts'
 import { formatDuration } from '../duration.ts'
-import { messageOf } from '../errors.ts'
 import { countSpools } from '../spool/listing.ts'
+import { askStatus, downFor } from './daemon-status.ts'
+import { type Facts, isBroken } from './facts.ts'
 import { printable, say } from './output.ts'
 
 const REMARKS = {
@@ -19,22 +19,16 @@ const REMARKS = {
 } as const
 
 /** Prints the status; fails (exit code 1) if the daemon does not run. */
-export async function status(config: MaildropConfig, options: { readonly json: boolean }): Promise<void> {
-  const found = readPidFile(config.pidFile)
+export async function status(known: MaildropConfig | Facts, options: { readonly json: boolean }): Promise<void> {
+  const found = readPidFile(known.pidFile)
   const running = found.kind === 'running'
   const pid = running ? found.identity.pid : undefined
-  const counts = countSpools(config.spools)
-  const { file, spools, logFile, pidFile, smtp, capture } = config
-  const daemon = running ? await ask(config) : undefined
+  const counts = countSpools(known.spools)
+  const { file, spools, logFile, pidFile } = known
+  const daemon = running ? await askStatus(known) : undefined
   if (options.json) {
-    const server = { host: smtp.host, port: smtp.port, tls: smtp.tls, login: smtp.login?.user }
-    say(
-      JSON.stringify(
-        { running, pid, messages: counts, config: file, spools, logFile, pidFile, server, capture, daemon },
-        undefined,
-        2,
-      ),
-    )
+    const paths = { config: file, spools, logFile, pidFile }
+    say(JSON.stringify({ running, pid, messages: counts, ...paths, ...configured(known), daemon }, undefined, 2))
   } else {
     say(running ? `running with pid ${pid}` : `not running${REMARKS[found.kind]}`)
     say(
@@ -47,23 +41,23 @@ export async function status(config: MaildropConfig, options: { readonly json: b
     say(`  log       ${logFile}`)
     say(`  pid file  ${pidFile}`)
     say(`  config    ${file}`)
-    if (capture === undefined) say(`  server    ${smtp.host}:${smtp.port}`)
-    else say(`  capture   ${captureName(capture)}: nothing is sent`)
+    if (!isBroken(known)) say(`  ${whereTo(known)}`)
   }
   if (!running) process.exitCode = 1
 }
 
-/** What the daemon says of itself; what is wrong, if it does not answer. */
-async function ask({ pidFile }: MaildropConfig): Promise<ServeStatus | { readonly problem: string }> {
-  try {
-    return (await askDaemon(controlPath(pidFile), 'status', PATIENCE)) as ServeStatus
-  } catch (error) {
-    return { problem: messageOf(error) }
-  }
+/** What the configuration says of where mail goes, or what is wrong with it. */
+function configured(known: MaildropConfig | Facts) {
+  if (isBroken(known)) return { problem: known.problem }
+  const { host, port, tls, login } = known.smtp
+  return { server: { host, port, tls, login: login?.user }, capture: known.capture }
 }
 
-/** Milliseconds that a daemon gets to answer. */
-const PATIENCE = 5000
+function whereTo({ smtp, capture }: MaildropConfig): string {
+  return capture === undefined
+    ? `server    ${smtp.host}:${smtp.port}`
+    : `capture   ${captureName(capture)}: nothing is sent`
+}
 
 function describe(daemon: ServeStatus | { readonly problem: string }): void {
   if ('problem' in daemon) {
@@ -73,9 +67,7 @@ function describe(daemon: ServeStatus | { readonly problem: string }): void {
   const { connections, uptime, stalled, backlog, rate, troubles } = daemon
   for (const { spool, text } of troubles) say(`  trouble   ${printable(`${spool}: ${text}`)}`)
   for (const { relay, destination } of [daemon, ...daemon.relays]) {
-    const { state, seconds = 0, reason = '' } = destination
-    const trouble = state === 'up' ? '' : ` for ${formatDuration(seconds)}: ${printable(reason)}`
-    say(`  delivers  to ${relay}, which is ${state === 'up' ? 'up' : 'down'}${trouble}`)
+    say(`  delivers  to ${relay}, which is ${printable(downFor(destination) ?? 'up')}`)
   }
   if (rate !== undefined) {
     const wait = rate.wait > 0 ? `; the next one in ${formatDuration(rate.wait)}` : ''

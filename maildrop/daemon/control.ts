@@ -57,7 +57,7 @@ export async function startDetached(config: MaildropConfig): Promise<number> {
  * @returns its pid; undefined if none was running
  * @throws {MaildropError} STOP_FAILED
  */
-export async function stopDaemon(config: MaildropConfig): Promise<number | undefined> {
+export async function stopDaemon(config: Pick<MaildropConfig, 'pidFile' | 'logFile'>): Promise<number | undefined> {
   const found = readPidFile(config.pidFile)
   if (found.kind === 'unverifiable') {
     throw new MaildropError(

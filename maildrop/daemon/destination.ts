@@ -79,7 +79,11 @@ export function openDestination(name: string, connections: number, log: Log, onP
     probe,
     get status() {
       if (state === 'up') return { state }
-      return { state, seconds: Math.round((performance.now() - since) / 1000), reason: reason.replace(/ +/g, ' ') }
+      return {
+        state,
+        seconds: Math.round((performance.now() - since) / 1000),
+        reason: reason.replace(/ +/g, ' ').replace(/^(\w+) (?=\1 )/, ''),
+      }
     },
     close: () => clearTimeout(timer),
   }

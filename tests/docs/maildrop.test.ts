@@ -113,6 +113,7 @@ t.test('every field of JSON that commands print is described, and no other', asy
   await drop.submit(['ann@example.org'])
   await waitFor('the server to be missed', () => drop.lines('server-down').length > 0)
   await run(['status'])
+  await run(['status'], { SMTP_PORT: 'none' })
   daemon.process.kill('SIGSTOP')
   await run(['queue'])
   await run(['show', id])

@@ -104,6 +104,53 @@ t.test('a bad new configuration is refused, and the daemon goes on as before', a
   }
 })
 
+t.test('with a broken configuration the daemon that runs is asked, looked after and stopped', async t => {
+  const { server, run, configure, submit, file, pidFile, spool } = await configured(t)
+  const other = await configured(t)
+  const pid = pidIn((await run('start')).stdout)
+  await server.close()
+  const id = await submit('ann@example.org')
+  const broken = `MAILDROP_VAR="${join(pidFile, '..')}"\nSMTP_PORT="x"\n?\n`
+  for (const text of [`SMTP_PORT="x"\n`, broken, undefined]) {
+    if (text === undefined) rmSync(file)
+    else writeFileSync(file, text)
+    const problem = text === undefined ? /ENOENT/ : text === broken ? /config:3: this is not/ : /config:1: SMTP_PORT is/
+    const status = await run('status')
+    t.match(status, { end: 0, stdout: new RegExp(`^running with pid ${pid}\\n[^]*  spool     ${spool}\\n`) })
+    t.match(status.stderr, problem)
+    t.match(status.stderr, /^maildropctl: warning: .*; until that is corrected, the daemon goes on as it was, .*\n$/)
+  }
+  t.match(await run('queue'), { end: 0, stdout: id })
+  t.match((await run('log')).stdout, / start pid=/)
+  // What begins anew needs all of it.
+  for (const command of ['reload', 'restart', 'configtest', 'drain'])
+    t.match(await run(command), { end: 1, stderr: /ENOENT/ })
+  t.match(await run('hold', id), { end: 0, stdout: '1 message held\n' })
+
+  // A daemon of another configuration is nobody's to stop, nor one that does not say which one it is.
+  t.match(await other.run('start'), { end: 0 })
+  const theirs = pidIn(readFileSync(other.pidFile, 'utf8').replace(/^/, 'pid '))
+  writeFileSync(file, `MAILDROP_PID_FILE="${other.pidFile}"\n?\n`)
+  failsWith(
+    t,
+    await run('stop'),
+    1,
+    new RegExp(`whether pid ${theirs} .* is its daemon is not sure: it runs with ${other.file}`),
+  )
+  t.equal(readPidFile(other.pidFile).kind, 'running')
+
+  configure(1, { SMTP_HOST: 'no host' })
+  const stopped = await run('stop')
+  t.match(stopped, { end: 0, stdout: `stopped, pid was ${pid}\n`, stderr: /SMTP_HOST is "no host"/ })
+  t.equal(readPidFile(pidFile).kind, 'none')
+  for (const command of ['stop', 'status']) failsWith(t, await run(command), 1, /SMTP_HOST is "no host"/)
+  const checked = await run('configtest', '--json')
+  t.match(JSON.parse(checked.stdout), {
+    ok: false,
+    checks: [{ what: 'config', where: file, ok: false, text: /no host/ }],
+  })
+})
+
 t.test('spools, log file and log format change with a reload; what cannot change is named', async t => {
   const { server, run, configure, submit, cwd, pidFile, spool, log } = await configured(t)
   await run('start')
@@ -181,7 +228,11 @@ t.test('status tells what the daemon says of itself: a server that is down, and 
   await server.close()
   await submit('ann@example.org')
   await waitFor('the alarm', () => log().includes(' server-down '))
-  t.match((await run('status')).stdout, /, which is down for \d+s: connect .*ECONNREFUSED/)
+  t.match((await run('status')).stdout, /, which is down for \d+s: connect ECONNREFUSED/)
+  t.match(
+    (await run('queue')).stdout,
+    new RegExp(`\\n1 message; 127.0.0.1:${server.port} is down for \\d+s: connect ECONNREFUSED`),
+  )
   t.match(JSON.parse((await run('status', '--json')).stdout), {
     running: true,
     daemon: { destination: { state: /down|probing/, reason: /ECONNREFUSED/ }, connections: { open: 0, busy: 0 } },
@@ -207,7 +258,12 @@ t.test('drain delivers what can be delivered and says whether anything is left, 
     })
     await server.close()
     await submit('ann@example.org')
-    t.match(await run('drain'), { end: 1, stdout: /^2 messages left: 1 waiting, 1 deferred/ })
+    t.match(await run('drain'), {
+      end: 1,
+      stdout: new RegExp(
+        `^2 messages left: 1 waiting, 1 deferred .*; 127.0.0.1:${server.port} is down for .*ECONNREFUSED.*; maildropctl configtest says`,
+      ),
+    })
     t.equal(readPidFile(pidFile).kind, daemon ? 'running' : 'none')
   }
 })

@@ -1,0 +1,75 @@
+/**
+ * What a command has to know of a maildrop: from its configuration; or, if that cannot be used, from the daemon that runs with it
+ * as it was when it was read last. So a slip in the file keeps nobody from looking, holding mail back, and stopping the daemon.
+ *
+ * Which daemon that is, is looked for where the lines of the file say that can be read, and believed only if it says itself that it
+ * runs with this file.
+ */
+import { readFileSync } from 'node:fs'
+import {
+  addEnvironment,
+  type ConfigOptions,
+  configFileOf,
+  loadConfig,
+  type MaildropConfig,
+  placesOf,
+  type Setting,
+} from '../config.ts'
+import { parseConfigFile } from '../config-file.ts'
+import { readValue } from '../config-value.ts'
+import { readPidFile } from '../daemon/pid-file.ts'
+import { MaildropError } from '../errors.ts'
+import { type ConfigKeyName, isConfigKey } from '../keys.ts'
+import { askStatus } from './daemon-status.ts'
+
+export interface Facts extends Pick<MaildropConfig, 'file' | 'spools' | 'logFile' | 'pidFile'> {
+  /** What is wrong with the configuration, if these are of the daemon; with it, nothing more is known. */
+  readonly problem: string
+}
+
+export const isBroken = (known: MaildropConfig | Facts): known is Facts => 'problem' in known
+
+/** @throws {MaildropError} CONFIG_UNREADABLE, CONFIG_INVALID if the configuration cannot be used, and no daemon runs with it */
+export async function loadOrAsk(options: ConfigOptions): Promise<MaildropConfig | Facts> {
+  try {
+    return loadConfig(options)
+  } catch (error) {
+    if (!(error instanceof MaildropError)) throw error
+    return await askedOf(options, error)
+  }
+}
+
+async function askedOf(options: ConfigOptions, error: MaildropError): Promise<Facts> {
+  const file = configFileOf(options)
+  const pidFile = likelyPidFile(file, options)
+  const found = pidFile === undefined ? undefined : readPidFile(pidFile)
+  if (pidFile === undefined || found?.kind !== 'running') throw error
+  const { pid } = found.identity
+  const said = await askStatus({ pidFile })
+  if ('spools' in said && said.config === file)
+    return { file, spools: said.spools, logFile: said.logFile, pidFile, problem: error.message }
+  const why = 'spools' in said ? `it runs with ${said.config}` : said.problem
+  const text = `${error.message}; whether pid ${pid} (${pidFile}) is its daemon is not sure: ${why}. If it is, kill ${pid} stops it`
+  throw new MaildropError(error.code, text, { cause: error })
+}
+
+/** As far as what can be read tells. */
+function likelyPidFile(file: string, { env = process.env, cwd = process.cwd() }: ConfigOptions): string | undefined {
+  const settings = new Map<ConfigKeyName, Setting>()
+  for (const line of linesOf(file)) {
+    for (const { key, value, where } of tried(() => parseConfigFile(line, file)) ?? [])
+      if (isConfigKey(key)) settings.set(key, { key, value, where })
+  }
+  addEnvironment(settings, env)
+  return tried(() => placesOf(readValue(settings, cwd), cwd).pidFile)
+}
+
+const linesOf = (file: string): string[] => tried(() => readFileSync(file, 'utf8').split('\n')) ?? []
+
+function tried<T>(work: () => T): T | undefined {
+  try {
+    return work()
+  } catch {
+    return undefined
+  }
+}
