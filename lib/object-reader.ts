@@ -1,7 +1,8 @@
 /** Makes states of records (ZODB: ObjectReader). */
+import { ObjectError } from './errors.ts'
 import { asState, type Cell, type State } from './persistent.ts'
 import { type Resolve, unpickle } from './pickle.ts'
-import { type RecordBody, WholeRecord } from './record.ts'
+import { keyText, type RecordBody, WholeRecord } from './record.ts'
 import { classNamed, upgraded } from './registry.ts'
 
 /**
@@ -13,12 +14,27 @@ export function attributesOf(cell: Cell, stored: RecordBody, resolve: Resolve): 
   const entry = classNamed(className)
   const outdated = entry !== undefined && entry.version !== version
   const record = outdated ? {} : cell.newState()
-  const state =
-    stored instanceof WholeRecord
-      ? unpickle(stored.bytes, resolve, stored.start, record)
-      : unpickle(stored.state, resolve, 0, record)
+  const state = decoded(cell, stored, resolve, record)
   if (state === record && !outdated) return state
   return asState(outdated ? upgraded(state, entry, version) : state)
+}
+
+function decoded(cell: Cell, stored: RecordBody, resolve: Resolve, record: State): State {
+  try {
+    return stored instanceof WholeRecord
+      ? unpickle(stored.bytes, resolve, stored.start, record)
+      : unpickle(stored.state, resolve, 0, record)
+  } catch (error) {
+    if (!(error instanceof ObjectError) || error.code !== 'DATABASE_CORRUPT') throw error
+    const { className } = stored
+    throw new ObjectError(
+      'DATABASE_CORRUPT',
+      `${className} (object ${cell.oid}, ${keyText(cell.oid)}): ${error.message}`,
+      {
+        cause: error.cause,
+      },
+    )
+  }
 }
 
 /** Bytes of a record's state. */

@@ -3,29 +3,29 @@
  * So two views of the same bytes, of which each sees what is written through the other, are refused; views of different parts of
  * one buffer are not, since small Buffers share one without anybody having asked for it.
  */
-import { isDeepStrictEqual } from 'node:util'
 import { isArrayBuffer } from 'node:util/types'
+import { hasNames } from './pickle-properties.ts'
 
 export type Binary = ArrayBuffer | ArrayBufferView
 
 /** Whether a value holds bytes. */
 export const isBinary = (value: object): value is Binary => ArrayBuffer.isView(value) || isArrayBuffer(value)
 
-/** What is beside the bytes of a value; undefined if nothing is. Named properties of a typed array count if they are enumerable. */
+/** What is beside the bytes of a value; undefined if nothing is. */
 export function besideBytes(value: Binary): string | undefined {
-  const name = Object.getPrototypeOf(value).constructor.name as string
+  const { name } = Object.getPrototypeOf(value).constructor as { name: string }
+  const what = `${/^[AI]/.test(name) ? 'an' : 'a'} ${name}`
   const buffer = value instanceof ArrayBuffer ? value : value.buffer
-  if (!(buffer instanceof ArrayBuffer)) return `a ${name} over memory that threads share`
-  if ((buffer as { resizable?: boolean }).resizable) return `a ${name} whose length may change`
-  if (buffer.byteLength === 0 && isDetached(buffer)) return `a ${name} whose bytes were given away`
-  return hasProperties(value) ? `a ${name} with properties of its own` : undefined
+  if (!(buffer instanceof ArrayBuffer)) return `${what} over memory that threads share`
+  if ((buffer as { resizable?: boolean }).resizable) return `${what} whose length may change`
+  if (buffer.byteLength === 0 && isDetached(buffer)) return `${what} whose bytes were given away`
+  return hasProperties(value) ? `${what} with properties of its own` : undefined
 }
 
-/** Each element of a typed array is a property, and asking for all of them would take long. */
 function hasProperties(value: Binary): boolean {
   if (Object.getOwnPropertySymbols(value).length > 0) return true
   if (value instanceof ArrayBuffer || value instanceof DataView) return Object.getOwnPropertyNames(value).length > 0
-  return !isDeepStrictEqual(value, (value as Uint8Array).subarray())
+  return hasNames(value as Uint8Array)
 }
 
 function isDetached(buffer: ArrayBuffer): boolean {

@@ -1,7 +1,7 @@
 /**
  * Writes states (lib/pickle.ts has the format). One walk checks every value and writes it: this is the inner loop of every commit. What
- * would not come back is refused; but a getter counts as the value it gives, what is frozen comes back unfrozen, what is not enumerable is
- * not looked for in arrays and typed arrays (each element would be asked), and a view of a part of a buffer comes back as a view of that part alone.
+ * would not come back is refused; but a getter counts as the value it gives, what is frozen comes back unfrozen, and a view of a part of a
+ * buffer comes back as a view of that part alone.
  * Paths are put together only for messages.
  */
 import { isDate, isMap, isSet } from 'node:util/types'
@@ -10,6 +10,7 @@ import { cellOf, type Persistent, type State } from './persistent.ts'
 import type { Place, Refer } from './pickle.ts'
 import { ByteWriter } from './pickle-bytes.ts'
 import { packLeaf } from './pickle-leaves.ts'
+import { isDense } from './pickle-properties.ts'
 import { MAX_SPARSE, Reference } from './pickle-values.ts'
 import { type Binary, besideBytes, isBinary, Views } from './pickle-views.ts'
 
@@ -95,7 +96,7 @@ export class StateWriter extends ByteWriter implements Place {
     this.mapHead(count)
     for (const key in state) {
       if (isVolatile(key)) continue
-      if (key === '__proto__' || key === '' || !this.text(key)) throw this.refuse(`'${key}'`, 'something under a name')
+      if (key === '__proto__' || key === '' || !this.text(key)) throw this.misnamed(key)
       this.value(state[key], key)
       count -= 1
     }
@@ -200,12 +201,7 @@ export class StateWriter extends ByteWriter implements Place {
     else if (prototype === Map.prototype && isMap(value)) this.map(value as Map<unknown, unknown>)
     else if (prototype === Set.prototype && isSet(value)) {
       this.assertBare(value, 'Set')
-      this.special('set', (value as Set<unknown>).size)
-      let i = 0
-      for (const each of value as Set<unknown>) {
-        const index = i++
-        this.value(each, () => `values[${index}]`)
-      }
+      this.members(value as Set<unknown>)
     } else if (prototype === Date.prototype && isDate(value)) {
       this.assertBare(value, 'Date')
       this.raw(packLeaf(value))
@@ -216,7 +212,23 @@ export class StateWriter extends ByteWriter implements Place {
         this.special('bytes', 1)
         this.bytes(value as Uint8Array)
       } else this.raw(packLeaf(value))
-    } else throw this.refuse(this.path, `an object of class ${(prototype as object).constructor?.name || '(unknown)'}`)
+    } else throw this.refuse(this.path, nameOf(prototype as object))
+  }
+
+  private members(value: Set<unknown>): void {
+    const { size } = value
+    this.special('set', size)
+    let i = 0
+    for (const each of value) {
+      const index = i++
+      this.value(each, () => `values[${index}]`)
+    }
+    this.assertCounted(i, size)
+  }
+
+  /** What a getter among the values adds or takes out meanwhile would make a record that cannot be read. */
+  private assertCounted(written: number, size: number): void {
+    if (written !== size) throw this.refuse(this.path, 'members that came or went while they were read')
   }
 
   private assertOwn(value: Binary): void {
@@ -237,35 +249,41 @@ export class StateWriter extends ByteWriter implements Place {
   }
 
   private array(value: unknown[]): void {
+    if (isDense(value)) this.elements(value)
+    else this.sparse(value)
+  }
+
+  private elements(value: unknown[]): void {
     const { length } = value
-    const keys = Object.keys(value)
-    // indices come first and in order, so the last key tells
-    if (keys.length !== length || (length > 0 && keys[length - 1] !== String(length - 1))) {
-      this.sparse(value, keys)
-      return
-    }
-    this.assertNoSymbols(value, 'an array')
     this.arrayHead(length)
     for (let i = 0; i < length; i++) this.value(value[i], i)
   }
 
-  private sparse(value: unknown[], keys: string[]): void {
-    if (keys.some(key => !/^\d+$/.test(key))) throw this.refuse(this.path, 'an array with named properties')
+  private sparse(value: unknown[]): void {
     this.assertNoSymbols(value, 'an array')
-    if (value.length > MAX_SPARSE)
-      throw this.refuse(this.path, `an array with holes of length ${value.length}, more than ${MAX_SPARSE},`)
-    this.special('sparse', 1 + keys.length)
-    this.number(value.length)
-    for (const key of keys) {
+    const { length } = value
+    const names = Object.getOwnPropertyNames(value)
+    const indices = names.filter(name => isIndex(name, length))
+    if (names.length !== indices.length + 1) throw this.refuse(this.path, 'an array with named properties')
+    if (indices.length === length) {
+      this.elements(value)
+      return
+    }
+    if (length > MAX_SPARSE)
+      throw this.refuse(this.path, `an array with holes of length ${length}, more than ${MAX_SPARSE},`)
+    this.special('sparse', 1 + indices.length)
+    this.number(length)
+    for (const index of indices) {
       this.arrayHead(2)
-      this.number(Number(key))
-      this.value(value[Number(key)], Number(key))
+      this.number(Number(index))
+      this.value(value[Number(index)], Number(index))
     }
   }
 
   private map(value: Map<unknown, unknown>): void {
     this.assertBare(value, 'Map')
-    this.special('map', value.size)
+    const { size } = value
+    this.special('map', size)
     let i = 0
     for (const [key, each] of value) {
       const index = i++
@@ -273,6 +291,7 @@ export class StateWriter extends ByteWriter implements Place {
       this.value(key, () => `keys[${index}]`)
       this.value(each, () => `get(${typeof key === 'object' ? index : String(key)})`)
     }
+    this.assertCounted(i, size)
   }
 
   private plain(value: Record<string, unknown>, bare: boolean): void {
@@ -296,6 +315,13 @@ export class StateWriter extends ByteWriter implements Place {
     if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(this.path, `${what} with symbols as keys`)
   }
 
+  private misnamed(key: string): ObjectError {
+    return new ObjectError(
+      'INVALID_VALUE',
+      `${this.owner} has an attribute named ${JSON.stringify(key)}, which cannot be stored: names are whole characters, not empty and not __proto__; choose another name, or a Map`,
+    )
+  }
+
   private refuse(path: string, what: string): ObjectError {
     return new ObjectError(
       'INVALID_VALUE',
@@ -312,6 +338,19 @@ const pathOf = (trail: readonly Step[]): string =>
       return i === 0 ? step : `.${step}`
     })
     .join('')
+
+/** What a prototype says that it is the prototype of, which may not be so. */
+function nameOf(prototype: object): string {
+  const { constructor: claimed } = prototype as { constructor: unknown }
+  const name = typeof claimed === 'function' && claimed.name !== '' ? claimed.name : '(unknown)'
+  const foreign = claimed !== STORED.get(name) && STORED.has(name) ? ', one of another realm,' : ''
+  return `an object of class ${name}${foreign}`
+}
+const STORED = new Map<string, unknown>([Object, Array, Map, Set, Date].map(each => [each.name, each]))
+
+/** Whether a name is that of an element: `01` and `-1` are not. */
+const isIndex = (name: string, length: number): boolean =>
+  Number.isInteger(Number(name)) && String(Math.abs(Number(name))) === name && Number(name) < length
 
 const isVolatile = (key: string): boolean => key.charCodeAt(0) === UNDERSCORE && key.startsWith('_v_')
 const UNDERSCORE = 95

@@ -185,9 +185,12 @@ export function decodeRecord(oid: Oid, bytes: Buffer): WholeRecord {
 /** The serial of a record, unchecked. */
 export const serialOf = (bytes: Buffer): Tid => readUInt64(bytes, 5)
 
+/** What messages call an object's key. */
+export const keyText = (oid: Oid): string => `key o${oid.toString(16).padStart(16, '0')}`
+
 function corrupt(oid: Oid, what: string): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',
-    `the record of object ${oid} (key o${oid.toString(16).padStart(16, '0')}) is damaged: ${what}; restore the database from a backup`,
+    `the record of object ${oid} (${keyText(oid)}) is damaged: ${what}; restore the database from a backup`,
   )
 }

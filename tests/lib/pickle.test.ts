@@ -1,6 +1,7 @@
 /** States to bytes and back: exactly, or refused. */
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
+import { runInNewContext } from 'node:vm'
 import { Packr } from 'msgpackr'
 import t from 'tap'
 import { asState } from '../../lib/persistent.ts'
@@ -106,16 +107,22 @@ t.test('property: what has anything beside its content is refused by its path, n
     bytes.map(buffer => new DataView(buffer)),
     fc.date(),
     fc.array(fc.integer()),
+    fc.array(fc.integer(), { minLength: 51, maxLength: 60 }),
+    fc.uint8Array({ minLength: 51, maxLength: 60 }),
     fc.sparseArray(fc.integer(), { maxLength: 9 }),
     fc.constant(new Map([[1, 2]])).map(map => new Map(map)),
     fc.constant([1]).map(values => new Set(values)),
   )
-  const name = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('name', '-1', '1.5', '__proto__', 'length '))
+  const name = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom('name', '-1', '1.5', '01', '4294967295', '__proto__'),
+  )
+  const isNumber = (key: string) => String(Number(key)) === key || key === '-0'
   fc.assert(
-    fc.property(original, name, fc.boolean(), fc.anything(), (value, key, symbol, beside) => {
-      fc.pre(/\D/.test(key) && !(ArrayBuffer.isView(value) && String(Number(key)) === key))
+    fc.property(original, name, fc.boolean(), fc.boolean(), fc.anything(), (value, key, symbol, enumerable, beside) => {
+      fc.pre(!(isNumber(key) && (ArrayBuffer.isView(value) || (Array.isArray(value) && /^\d{1,9}$/.test(key)))))
       assert.equal(refusal(value), '')
-      Object.defineProperty(value, symbol ? Symbol(key) : key, { value: beside, enumerable: true, configurable: true })
+      Object.defineProperty(value, symbol ? Symbol(key) : key, { value: beside, enumerable, configurable: true })
       assert.match(refusal(value), /^attribute value\[1\]\.in of Test holds /)
     }),
     { numRuns: 2000 },
@@ -162,7 +169,7 @@ t.test('what would come back as something else is refused', async t => {
   t.match(refusal(Buffer.from(new SharedArrayBuffer(8))), /a Buffer over memory/)
   const growing = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(8, { maxByteLength: 16 })
   t.match(refusal(growing), /an? ArrayBuffer whose length may change/)
-  t.match(refusal(new Int32Array(growing)), /a Int32Array whose length may change/)
+  t.match(refusal(new Int32Array(growing)), /an Int32Array whose length may change/)
   const given = new Uint8Array(8)
   structuredClone(given, { transfer: [given.buffer] })
   t.match(refusal(given), /a Uint8Array whose bytes were given away/)
@@ -173,6 +180,37 @@ t.test('what would come back as something else is refused', async t => {
       'what only looks like one',
     )
   t.match(refusal(new Proxy(new Map(), {})), /an object of class Map/)
+  t.match(refusal(runInNewContext('[1]')), /an object of class Array, one of another realm/)
+  const growingMap = new Map<unknown, unknown>([
+    [
+      'a',
+      {
+        get b() {
+          return growingMap.set('c', 1).size
+        },
+      },
+    ],
+  ])
+  t.match(refusal(growingMap), /holds members that came or went while they were read/)
+  const shrinking: Set<unknown> = new Set([
+    {
+      get b() {
+        return shrinking.delete('c')
+      },
+    },
+    'c',
+  ])
+  t.match(refusal(shrinking), /holds members that came or went while they were read/)
+})
+
+t.test('an element that is not enumerable is an element', async t => {
+  for (const length of [2, 60]) {
+    const array = Array.from({ length }, (_, i) => i)
+    t.same(
+      round(Object.defineProperty([...array], '1', { value: 'x', enumerable: false })),
+      array.with(1, 'x' as never),
+    )
+  }
 })
 
 t.test('an invalid date stays one', async t => t.ok(Number.isNaN((round(new Date(Number.NaN)) as Date).getTime())))
