@@ -16,7 +16,8 @@ import { Invalidations } from './invalidations.ts'
 import { mergeRecords, sameAttributes } from './merge.ts'
 import { type CacheLimits, ObjectCache } from './object-cache.ts'
 import { attributesOf, sizeOf } from './object-reader.ts'
-import { classOf, ObjectWriter, placeOf } from './object-writer.ts'
+import { classOf, type Draft, ObjectWriter, placeOf } from './object-writer.ts'
+import { Overlay } from './overlay.ts'
 import { type Cell, cellOf, type Jar, newGhost, type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
 import { Reference as Ref, type Reference } from './pickle.ts'
 import { type RecordBody, type StoredRecord, WholeRecord } from './record.ts'
@@ -24,7 +25,7 @@ import { classNamed } from './registry.ts'
 import { Savepoints, type Undo } from './savepoints.ts'
 import type { BlobStore } from './storage/blob-store.ts'
 import { pastSnapshot } from './storage/past.ts'
-import type { Change, Commit, Committed, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
+import type { Commit, Committed, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
 export interface ConnectionOptions extends CacheLimits {
@@ -39,11 +40,6 @@ export interface View {
   readonly past: Tid | undefined
 }
 
-/** What an object is to become; a change for the storage. */
-interface OverlayEntry extends Change {
-  readonly cell: Cell
-}
-
 export class Connection<Root extends Persistent = Persistent> implements Jar {
   readonly database: Database<Root>
   private readonly storage: Storage
@@ -52,9 +48,11 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private readonly objects: ObjectCache
   /** An object stands here again where its mark was taken back meanwhile. */
   private changed: Cell[] = []
-  private readonly touched = new Set<Cell>()
-  private readonly overlay = new Map<Oid, OverlayEntry>()
-  private readonly savepoints = new Savepoints<OverlayEntry>()
+  private readonly touchedCells = new Set<Cell>()
+  /** What the last commit has stored, until it is followed; of a connection that ends with its commit nothing ever is. */
+  private unfollowed: readonly Cell[] = []
+  private readonly overlay = new Overlay()
+  private readonly savepoints = new Savepoints<Draft>()
   /** Objects that the transaction relies on (readCurrent), and with which attributes: undefined is all. */
   private readonly relied = new Map<Cell, readonly string[] | undefined>()
   /** Objects that got their oid in this transaction. */
@@ -113,7 +111,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const known = this.objects.get(oid)
     if (known !== undefined) return known.proxy
     // a key of LevelDB's is made of anything
-    const stored = Number.isSafeInteger(oid) && oid > 0 ? this.stored(oid) : undefined
+    const stored = Number.isSafeInteger(oid) && oid > 0 ? this.snapshot.load(oid) : undefined
     if (stored === undefined)
       throw new ObjectError('OBJECT_NOT_FOUND', `no object with oid ${oid} in ${this.storage.location}`)
     const object = this.ghost(new Ref(oid, stored.className))
@@ -204,7 +202,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   /** The version of its class with which a stored object was written. */
   storedVersion(oid: Oid): number {
-    return this.stored(oid)?.version ?? 1
+    const cell = this.objects.get(oid)
+    return (cell === undefined ? this.snapshot.load(oid) : this.stored(cell))?.version ?? 1
   }
 
   /** Gives a new object of an unknown class its oid. `storeBroken` has to follow. */
@@ -217,14 +216,14 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   storeBroken(cell: Cell, record: RecordBody, references: readonly Oid[]): void {
     this.savepoints.replacing(cell, undefined)
-    this.overlay.set(cell.oid, { cell, oid: cell.oid, serial: 0, record, references })
+    this.overlay.set({ cell, oid: cell.oid, serial: 0, record, references })
   }
 
   // --- what the objects ask of their jar
 
   load(cell: Cell): void {
     this.assertOpen()
-    const stored = this.stored(cell.oid)
+    const stored = this.stored(cell)
     if (stored === undefined)
       throw new ObjectError(
         'OBJECT_NOT_FOUND',
@@ -269,11 +268,11 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   // --- the transaction
 
   private store(tx: Transaction): Promise<void> | undefined {
-    this.flush()
+    this.flush(false)
     if (this.overlay.size === 0 && tx.outbox.size === 0) return undefined
     this.storing = true
     const stored = this.storage.commit({
-      changes: [...this.overlay.values()],
+      changes: this.overlay.drafts,
       reads: NO_READS,
       ...(this.relied.size > 0 && this.reliance()),
       outbox: tx.outbox,
@@ -310,7 +309,9 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private committed(tx: Transaction, { tid, merged }: Committed): void {
     this.storing = false
     tx.tid = tid
-    for (const { cell } of this.overlay.values()) cell.serial = tid
+    const cells = this.overlay.clear()
+    for (const cell of cells) cell.serial = tid
+    this.unfollowed = cells
     for (const oid of merged) {
       const cell = this.objects.get(oid)
       if (cell === undefined) continue
@@ -322,43 +323,37 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   private discard(): void {
-    const cells = new Set([
-      ...this.changed,
-      ...this.touched,
-      ...this.added,
-      ...Array.from(this.overlay.values(), entry => entry.cell),
-    ])
     for (const cell of this.added) cell.loaded()
+    const cells = new Set([...this.changed, ...this.touched, ...this.added, ...this.overlay.clear()])
     this.forget()
     this.revert(cells)
   }
 
   private forget(): void {
-    this.overlay.clear()
     if (this.relied.size > 0) this.relied.clear()
     this.savepoints.clear()
   }
 
   private savepoint(): Savepoint {
-    this.flush()
+    this.flush(true)
     const own = this.savepoints.begin()
     for (const cell of this.touched) this.savepoints.remember(cell)
     return { rollback: () => this.rollback(own) }
   }
 
-  private rollback(to: Undo<OverlayEntry>): void {
+  private rollback(to: Undo<Draft>): void {
     this.savepoints.assertKnown(to)
     const cells = new Set([...this.changed, ...this.touched])
     for (const cell of this.added) cell.loaded()
     const inner = this.savepoints.undoTo(to, (cell, before) => {
-      if (before === undefined) this.overlay.delete(cell.oid)
-      else this.overlay.set(cell.oid, before)
+      if (before === undefined) this.overlay.delete(cell)
+      else this.overlay.set(before)
       cells.add(cell)
     })
-    for (const cell of this.added) if (!this.overlay.has(cell.oid)) cells.add(cell)
+    for (const cell of this.added) if (cell.draft === undefined) cells.add(cell)
     this.revert(cells)
     for (const [cell, values] of inner) {
-      const stored = cell.jar !== this || cell.state !== undefined ? undefined : this.stored(cell.oid)
+      const stored = cell.jar !== this || cell.state !== undefined ? undefined : this.stored(cell)
       if (stored === undefined) continue
       this.settle(cell, stored)
       graft(values, cell.loaded())
@@ -373,7 +368,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.changed = []
     this.touched.clear()
     for (const cell of cells) {
-      if (cell.serial !== 0 || this.overlay.has(cell.oid)) {
+      if (cell.serial !== 0 || cell.draft !== undefined) {
         cell.ghostify()
         continue
       }
@@ -406,29 +401,40 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   // --- encoding and decoding
 
-  /** Encodes everything changed, and every new object reached from it, into the overlay. */
-  private flush(): void {
+  /**
+   * Encodes everything changed, and every new object reached from it, into the overlay.
+   * @param follow whether the transaction goes on; what it ends with is followed when it is committed
+   */
+  private flush(follow: boolean): void {
     for (const cell of this.touched) this.examine(cell)
     for (const cell of this.changed) {
       if (cell.changed) {
-        const { oid, serial } = cell
-        const { record, references } = this.writer.encode(cell)
-        this.savepoints.replacing(cell, this.overlay.get(oid))
-        const within = cellOf(cell.state?._v_tree)?.oid || undefined
-        this.overlay.set(oid, { cell, oid, serial, record, references, within })
+        const draft = this.writer.encode(cell)
+        this.savepoints.replacing(cell, cell.draft)
+        this.overlay.set(draft)
         cell.changed = false
-        if (!cell.watched) this.follow(cell)
+        if (follow && !cell.watched) this.follow(cell)
       }
     }
     this.changed = []
   }
 
-  /** Enters an object whose inner values may be known outside in the list of touched ones. */
+  /** The objects whose inner values may be known outside. */
+  private get touched(): Set<Cell> {
+    if (this.unfollowed.length > 0) {
+      const cells = this.unfollowed
+      this.unfollowed = []
+      for (const cell of cells) if (!cell.watched) this.follow(cell)
+    }
+    return this.touchedCells
+  }
+
+  /** Enters an object that has been stored among the touched ones, if its inner values may be known outside. */
   private follow(cell: Cell): void {
     cell.watch()
     if (!cell.mayChangeUnseen()) return
     cell.watched = false
-    this.touched.add(cell)
+    this.touchedCells.add(cell)
   }
 
   private adopt(object: Persistent, where: () => string): Cell {
@@ -451,7 +457,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   private differs(cell: Cell): boolean {
-    const stored = this.stored(cell.oid)
+    const stored = this.stored(cell)
     if (stored === undefined) return true
     return this.writer.differs(cell, stored, () => attributesOf(cell, stored, this.resolve))
   }
@@ -475,7 +481,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   /** Whether an object can be made a ghost: it is as it was stored, and stays so. */
   private mayGo(cell: Cell): boolean {
-    return cell.serial !== 0 && !cell.changed && !this.overlay.has(cell.oid) && !this.isInUse(cell)
+    return cell.serial !== 0 && !cell.changed && cell.draft === undefined && !this.isInUse(cell)
   }
 
   /** Whether somebody may hold an inner value of it, whose changes count; where nothing may be changed only one that was has to be told of. */
@@ -485,12 +491,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
 
   /** Whether it was upgraded when it was loaded; what upgrading makes may be new each time, such as a date. */
   private isOutdated(cell: Cell): boolean {
-    const stored = this.stored(cell.oid)
+    const stored = this.stored(cell)
     return stored !== undefined && classNamed(stored.className)?.version !== stored.version
   }
 
-  private stored(oid: Oid): RecordBody | StoredRecord | undefined {
-    return this.overlay.get(oid)?.record ?? this.snapshot.load(oid)
+  private stored({ draft, oid }: Cell): RecordBody | StoredRecord | undefined {
+    return draft?.record ?? this.snapshot.load(oid)
   }
 
   private ghost({ oid, className }: Reference): Persistent {

@@ -4,11 +4,11 @@ import { type Cell, cellOf, type Jar, type Oid, type Persistent, ROOT_OID, type 
 import { type Place, pickle, type Refer, Reference } from './pickle.ts'
 import { type RecordBody, RecordDraft, roomFor } from './record.ts'
 import { entryOf } from './registry.ts'
+import type { Change } from './storage/storage.ts'
 
-export interface Encoded {
-  readonly record: RecordBody
-  /** The objects that it refers to. */
-  readonly references: readonly Oid[]
+/** What an object is to become; a change for the storage. */
+export interface Draft extends Change {
+  readonly cell: Cell
 }
 
 export class ObjectWriter {
@@ -31,15 +31,17 @@ export class ObjectWriter {
   }
 
   /**
-   * The record of an object; the new ones that it refers to are adopted.
+   * What is to be stored of an object; the new ones that it refers to are adopted.
    * @throws {ObjectError} INVALID_VALUE, INVALID_REFERENCE, UNKNOWN_CLASS
    */
-  encode(cell: Cell): Encoded {
+  encode(cell: Cell): Draft {
+    const { oid, serial } = cell
     const { name, version } = classOf(cell)
     this.owner = cell
     this.references = undefined
-    const bytes = pickle(cell.loaded(), this.refer, cell, roomFor(name))
-    return { record: new RecordDraft(name, version, bytes), references: this.references ?? NONE }
+    const record = new RecordDraft(name, version, pickle(cell.loaded(), this.refer, cell, roomFor(name)))
+    const within = cellOf(cell.state?._v_tree)?.oid || undefined
+    return { cell, oid, serial, record, references: this.references ?? NONE, within }
   }
 
   /**

@@ -23,6 +23,7 @@
  */
 import { inspect } from 'node:util'
 import { ObjectError } from './errors.ts'
+import type { Draft } from './object-writer.ts'
 import { acquire, type Located, physicalPath } from './traversal.ts'
 
 /** Object id: a positive whole number, unique in its database, never used twice. */
@@ -100,6 +101,8 @@ export class Cell implements ProxyHandler<object> {
   bytes = 0
   /** False while the cache holds the object weakly. */
   held = true
+  /** What its transaction has stored of it (lib/overlay.ts). */
+  draft: Draft | undefined
   /** The name under which a record knows an object whose class is not registered. */
   brokenName: string | undefined
   readonly proxy: Persistent

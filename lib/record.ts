@@ -147,6 +147,13 @@ export function readUInt64(bytes: Buffer, offset: number): number {
 /** Makes a record whole. A draft is not to be used any more. */
 export function wholeRecord(oid: Oid, record: RecordBody, serial: Tid, previous: Tid): WholeRecord {
   const { className, version } = record
+  const bytes = wholeBytes(oid, record, serial, previous)
+  return new WholeRecord(oid, bytes, roomFor(className), className, version, serial, previous)
+}
+
+/** The bytes of the record made whole. A draft is not to be used any more. */
+export function wholeBytes(oid: Oid, record: RecordBody, serial: Tid, previous: Tid): Buffer {
+  const { className, version } = record
   const start = roomFor(className)
   let bytes: Buffer
   if (record instanceof RecordDraft) bytes = record.bytes
@@ -163,7 +170,7 @@ export function wholeRecord(oid: Oid, record: RecordBody, serial: Tid, previous:
   bytes[23] = start - HEADER
   writeName(bytes, className, start)
   seal(oid, bytes, 1)
-  return new WholeRecord(oid, bytes, start, className, version, serial, previous)
+  return bytes
 }
 
 function writeName(bytes: Buffer, name: string, end: number): void {

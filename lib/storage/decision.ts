@@ -38,22 +38,20 @@ export function decide(commit: Commit, present: Present, removed: OidSet): Decis
     if (names !== undefined && found !== undefined && unchanged?.(oid, serial, names, found) === true) continue
     throw readConflict(oid, serial, found)
   }
-  const bodies: RecordBody[] = []
-  const befores: (WholeRecord | undefined)[] = []
+  const bodies = changes.map(({ record }) => record)
+  const befores: (WholeRecord | undefined)[] = new Array(changes.length)
   let merged: Set<Oid> | undefined
-  for (const change of changes) {
-    const { oid, serial, record, references } = change
+  for (let i = 0; i < changes.length; i++) {
+    const change = changes[i]!
+    const { oid, serial, references } = change
     for (const other of references)
       if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other)
     const before = serial === 0 ? undefined : present.latest(oid)
-    befores.push(before)
-    if (before?.serial === serial || serial === 0) {
-      bodies.push(record)
-      continue
-    }
+    befores[i] = before
+    if (before?.serial === serial || serial === 0) continue
     const result = before === undefined || isGone(before) ? undefined : merge(change, before)
     if (result === undefined) return redone(change, commit, present, removed) ?? refuse(change, before)
-    bodies.push(result)
+    bodies[i] = result
     merged ??= new Set()
     merged.add(oid)
   }

@@ -13,15 +13,15 @@
 import type { Oid, Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 
-const numbered = (kind: string, number: number): Buffer => {
-  const key = Buffer.allocUnsafe(9)
-  key[0] = kind.charCodeAt(0)
+const numbered = (kind: number, number: number, key: Buffer): Buffer => {
+  key[0] = kind
   writeUInt64(key, number, 1)
   return key
 }
 
-export const objectKey = (oid: Oid): Buffer => numbered('o', oid)
-export const transactionKey = (tid: Tid): Buffer => numbered('t', tid)
+/** @param into is filled, if there is one */
+export const objectKey = (oid: Oid, into: Buffer = Buffer.allocUnsafe(9)): Buffer => numbered(0x6f, oid, into)
+export const transactionKey = (tid: Tid): Buffer => numbered(0x74, tid, Buffer.allocUnsafe(9))
 export const outboxKey = (key: string): Buffer => Buffer.from(`x${key}`)
 export const FORMAT_KEY = Buffer.from('mformat')
 export const PACKED_KEY = Buffer.from('mpacked')

@@ -10,7 +10,7 @@
  */
 import { ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
-import { isGone, type WholeRecord, wholeRecord } from '../record.ts'
+import { GONE, type WholeRecord, wholeBytes, wholeRecord } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
 import { damagedTable, failedWrite, lostCommits } from './damage.ts'
 import { decide } from './decision.ts'
@@ -21,7 +21,7 @@ import { CurrentState } from './level-snapshot.ts'
 import { databaseId, type Packed, readPacked } from './meta.ts'
 import { outboxOperation, outboxRows } from './outbox.ts'
 import { Packing } from './packing.ts'
-import { RecentRecords } from './recent-records.ts'
+import { PLACES, RecentRecords } from './recent-records.ts'
 import { copyRecords, countRecords, records } from './record-scan.ts'
 import type {
   Commit,
@@ -190,7 +190,7 @@ export class LevelStorage implements Storage {
     const { changes, bodies, befores, merged } = decide(commit, this, this.packing.removed)
     const tid = Math.max(Date.now() * 1000, this.lastAccepted + 1)
     const classes = new Set<string>()
-    for (const body of bodies) if (!isGone(body)) classes.add(body.className)
+    for (const { className } of bodies) if (className !== GONE.className) classes.add(className)
     const entry: StoredTransaction = {
       tid,
       previous: this.lastAccepted,
@@ -207,17 +207,21 @@ export class LevelStorage implements Storage {
     const { batch } = this.group
     batch.put(transactionKey(tid), row)
     for (const each of rows) batch.add(each)
-    const records = entry.oids.map((oid, i) => {
+    const records: WholeRecord[] = []
+    for (let i = 0; i < changes.length; i++) {
+      const { oid, within } = changes[i]!
+      const body = bodies[i]!
       const before = befores[i]
-      const stored = wholeRecord(oid, bodies[i]!, tid, before?.serial ?? 0)
-      batch.put(objectKey(oid), stored.bytes)
-      if (before !== undefined) {
-        batch.put(revisionKey(oid, before.serial), before.bytes)
-      }
-      if (before !== undefined || changes[i]!.within !== undefined) this.unwritten.set(oid, stored)
-      this.packing.written(oid, stored)
-      return stored
-    })
+      const known = before !== undefined || within !== undefined
+      // of many new objects the last ones are kept at hand
+      const stored =
+        known || i >= changes.length - PLACES ? wholeRecord(oid, body, tid, before?.serial ?? 0) : undefined
+      batch.put(objectKey(oid, batch.spareKey), stored?.bytes ?? wholeBytes(oid, body, tid, 0))
+      if (before !== undefined) batch.put(revisionKey(oid, before.serial), before.bytes)
+      if (stored !== undefined) records.push(stored)
+      if (stored !== undefined && known) this.unwritten.set(oid, stored)
+      this.packing.written(oid, body)
+    }
     this.lastAccepted = tid
     this.packing.accepted(changes)
     return this.group.accept({ entry, records }, { tid, merged })

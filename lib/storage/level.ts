@@ -11,10 +11,14 @@ export const SYNCED: typeof BINARY = Object.assign({ sync: true }, BINARY)
 /** A value to put, or undefined to delete. */
 export type Operation = readonly [key: Buffer, value: Buffer | undefined]
 
+const SPARE_KEY = Buffer.alloc(9)
+
 /** Operations that are put together, and then written as one indivisible step. */
 export class Batch {
   /** Bytes of keys and values. */
   bytes = 0
+  /** For the key of an object, to be put at once. Undefined where the level keeps the keys that it is given; LevelDB copies them. */
+  readonly spareKey: Buffer | undefined
   private readonly batch: ReturnType<Level['batch']>
   private readonly options: object
   private failure: { readonly error: unknown } | undefined
@@ -23,6 +27,7 @@ export class Batch {
   constructor(level: Level, options: object) {
     this.batch = level.batch()
     this.options = options
+    this.spareKey = 'compactRange' in level ? SPARE_KEY : undefined
   }
 
   put(key: Buffer, value: Buffer): void {

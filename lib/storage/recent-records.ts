@@ -5,7 +5,8 @@
 import type { Oid, Tid } from '../persistent.ts'
 import type { WholeRecord } from '../record.ts'
 
-const PLACES = 512
+/** How many. */
+export const PLACES = 512
 /** Bytes of the largest record that is kept. */
 const LARGEST = 4096
 
