@@ -11,7 +11,7 @@
  *     data, dot  5xx          fail-message
  *     mail, data, dot  4xx    defer-message
  *     dot        2xx          sent
- *     dot        no reply     unknown            it may have taken the message
+ *     dot        no reply     unknown            it may have taken the message; so it may if the reply is 3xx, which is none to a message
  *     other      no reply or nonsense            defer-message: this message may be what the server trips over
  *     local      'unfit'      fail-message       the server cannot take such a message (size, SMTPUTF8)
  *
@@ -56,7 +56,7 @@ export function verdictOf(event: Event): Verdict {
     case 'body':
       return code === 421 ? 'defer-server' : isClass(code, 5) ? 'fail-message' : 'defer-message'
     case 'dot':
-      if (code === undefined) return 'unknown'
+      if (code === undefined || isClass(code, 3)) return 'unknown'
       if (isClass(code, 2)) return 'sent'
       return atMessage(code)
     case 'rcpt':

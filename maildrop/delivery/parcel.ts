@@ -77,12 +77,16 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
   })
   let reply: Promise<string> | undefined
   let isBehind = false
+  let isEarly = false
 
   const begin = (): void => {
     line.begins()
     dialogue.inside.writesItself = message.small?.wireReady === true
     reply = dialogue.step<string>('the envelope', deadlines.envelope, done =>
-      connection.send(envelope, content.stream, (error, info) => done(error, info?.response)),
+      connection.send(envelope, content.stream, (error, info) => {
+        isEarly = transfer.at !== 'dot'
+        done(error, info?.response)
+      }),
     )
   }
 
@@ -103,6 +107,11 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
       let end: Event
       try {
         end = { stage: 'dot', ...parseReply((await reply) ?? '') }
+        // A yes to what has not been sent yet: the replies are out of step.
+        if (isEarly) {
+          end = { ...end, stage: 'body' }
+          connection.close()
+        }
       } catch (error) {
         if (isBehind && transfer.at === 'envelope' && isUnheard(dialogue))
           return { refused: new Map(), end: noReply('mail', messageOf(error)) }

@@ -6,6 +6,7 @@ import { type Event, verdictOf } from '../../maildrop/delivery/outcome.ts'
 import { outgoing } from '../../maildrop/delivery/outgoing.ts'
 import { openSession, type Report, type Session, SessionError } from '../../maildrop/delivery/session.ts'
 import { MESSAGE } from '../support/maildrop.ts'
+import { outgoingOf } from '../support/outgoing.ts'
 import { smtpConfigFor } from '../support/smtp-config.ts'
 import { type SmtpScript, type Step, startSmtpScript } from '../support/smtp-script.ts'
 
@@ -14,14 +15,18 @@ t.jobs = 4
 type Expected = Partial<Event> & { verdict: string }
 
 /** Sends one message to a server that follows the script; what happened, and the session if one was opened. */
-async function attempt(t: Test, script: SmtpScript): Promise<{ report: Report; session?: Session; received: number }> {
+async function attempt(
+  t: Test,
+  script: SmtpScript,
+  sent = message(),
+): Promise<{ report: Report; session?: Session; received: number }> {
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
   try {
     const session = await openSession(smtpConfigFor(server.port))
     t.teardown(() => session.abort('the test is over'))
     const to = ['ann@example.org', 'bob@example.org']
-    const report = await session.send({ from: 'sender@example.org', to }, message())
+    const report = await session.send({ from: 'sender@example.org', to }, sent)
     return { report, session, received: server.messages.length }
   } catch (error) {
     if (!(error instanceof SessionError)) throw error
@@ -130,6 +135,27 @@ const FAULTS: Record<string, { step: Step; at: Record<string, Expected> }> = {
       dot: { stage: 'dot', code: undefined, verdict: 'unknown' },
     },
   },
+  'a yes of the wrong kind': {
+    step: { raw: '250 as you like\r\n' },
+    at: { data: { stage: 'data', code: 250, verdict: 'defer-message' } },
+  },
+  'a wish for more': {
+    step: { raw: '354 go on\r\n' },
+    at: {
+      mail: { stage: 'mail', code: 354, verdict: 'defer-message' },
+      rcpt: { stage: 'rcpt', code: 354, verdict: 'defer-recipient' },
+      dot: { stage: 'dot', code: 354, verdict: 'unknown' },
+    },
+  },
+  'a reply of lines that differ': {
+    step: { raw: '250-2.0.0 yes\r\n550-5.7.1 or\r\n550 5.7.1 no\r\n' },
+    at: {
+      mail: { stage: 'mail', code: 550, enhanced: '5.7.1', verdict: 'fail-message' },
+      rcpt: { stage: 'rcpt', code: 550, verdict: 'fail-recipient' },
+      data: { stage: 'data', code: 550, verdict: 'fail-message' },
+      dot: { stage: 'dot', code: 550, verdict: 'fail-message' },
+    },
+  },
   'a connection that ends': {
     step: 'drop',
     at: {
@@ -172,12 +198,22 @@ for (const pipelining of [true, false]) {
         t.equal(verdictOf(report.end), verdict, about)
         t.equal(received, 0)
         if (stage === 'mail') t.equal(report.refused.size, 0, 'nothing is held against a recipient')
-        const settled = report.end.code !== undefined && report.end.code !== 421
+        const { code } = report.end
+        const settled = code !== undefined && code >= 400 && code !== 421
         if (session !== undefined) t.equal(session.usable, settled, `usable: ${about}`)
       }
     })
   }
 }
+
+t.test('a yes to a message that has not been sent yet is none', async t => {
+  const early = { raw: '354 go ahead\r\n250 2.0.0 taken\r\n' }
+  const large = outgoingOf(t, MESSAGE + 'a line\r\n'.repeat(100_000))
+  const { report, session } = await attempt(t, { data: () => early }, large)
+  t.match(report.end, { stage: 'body', code: 250 })
+  t.equal(verdictOf(report.end), 'defer-message')
+  t.notOk(session?.usable)
+})
 
 t.test('a session goes on after every kind of refusal, and is in step with the server', async t => {
   const script: SmtpScript = {}

@@ -57,6 +57,7 @@ const TABLE: Record<Exclude<Stage, 'local'>, Row> = {
     421: 'defer-server',
     220: 'sent',
     250: 'sent',
+    354: 'unknown',
   },
 }
 
