@@ -11,7 +11,7 @@ import { type MailFilter, selectMail } from '../spool/filter.ts'
 import { findMails, type QueuedMail } from '../spool/listing.ts'
 import { type MailRef, type Operation, operateOnAll } from '../spool/operations.ts'
 import { type ChoiceOptions, filterOf, isChoice } from './choice.ts'
-import { fail, messages, pour, say, usageError } from './output.ts'
+import { fail, messages, pour, printable, say, usageError } from './output.ts'
 import { rowOf } from './queue.ts'
 
 export interface OperateOptions extends ChoiceOptions {
@@ -52,9 +52,10 @@ export function operation(name: string, what: Operation) {
     const mails = what === 'delete' ? await confirmed(chosen, options) : chosen
     if (mails === undefined) return fail(name, 'nothing was deleted')
     const done: string[] = []
-    for await (const { mail, error } of operateOnAll(what, mails)) {
-      if (error === undefined) done.push(mail.id)
-      else errors.push({ id: mail.id, error })
+    for await (const { mail, id, error } of operateOnAll(what, mails)) {
+      if (error === undefined) done.push(id)
+      if (error === undefined && id !== mail.id && !options.json) say(`${printable(mail.id)} is now ${id}`)
+      if (error !== undefined) errors.push({ id: mail.id, error })
     }
     report(what, done, errors, options.json)
   }

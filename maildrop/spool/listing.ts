@@ -197,13 +197,15 @@ async function describe(
   const wanted = 'notBefore' in read && status === 'waiting' ? read.notBefore : undefined
   const time = wanted !== undefined && wanted > Date.now() ? wanted : due
   const damage = typeof known === 'string' ? known : undefined
+  // Its last rename was that which put it on hold.
+  const isOnlyHeld = status === 'held' && typeof known !== 'object'
   return {
     spool,
     id,
     status: time === due ? status : 'scheduled',
     path,
     size: stat.size,
-    arrived: state?.arrived ?? stat.mtime.toISOString(),
+    arrived: (isOnlyHeld ? undefined : state?.arrived) ?? stat.mtime.toISOString(),
     attempts: state?.attempts ?? 0,
     next: time === undefined ? undefined : new Date(time).toISOString(),
     from: state?.from,

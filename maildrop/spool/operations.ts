@@ -30,30 +30,33 @@ export type MailRef = Pick<QueuedMail, 'spool' | 'id' | 'status' | 'path'>
 
 /**
  * Does something to one message, durably.
+ * @returns the id that it goes by now: a file that was dropped gets one
  * @throws {MaildropError} MAIL_BUSY, WRONG_STATE; INVALID_MAIL_FILE for a state that is damaged; SPOOL_DENIED …
  */
-export async function operate(operation: Operation, mail: MailRef): Promise<void> {
-  await WORK[operation](mail)
+export async function operate(operation: Operation, mail: MailRef): Promise<string> {
+  const id = await WORK[operation](mail)
   await syncAll(mail.spool)
+  return id
 }
 
 /** Does something to many messages, made durable together at the end; what cannot be done to one is told and stops none. */
 export async function* operateOnAll(
   operation: Operation,
   mails: Iterable<MailRef> | AsyncIterable<MailRef>,
-): AsyncGenerator<{ readonly mail: MailRef; readonly error: MaildropError | undefined }> {
+): AsyncGenerator<{ readonly mail: MailRef; readonly id: string; readonly error: MaildropError | undefined }> {
   const spools = new Set<string>()
   try {
     for await (const mail of mails) {
+      let { id } = mail
       let error: MaildropError | undefined
       try {
-        await WORK[operation](mail)
+        id = await WORK[operation](mail)
         spools.add(mail.spool)
       } catch (thrown) {
         if (!(thrown instanceof MaildropError)) throw thrown
         error = thrown
       }
-      yield { mail, error }
+      yield { mail, id, error }
     }
   } finally {
     for (const spool of spools) await syncAll(spool)
@@ -76,24 +79,27 @@ export async function flushSpool(spool: string, now = Date.now()): Promise<numbe
   return count
 }
 
-const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
+const WORK: Record<Operation, (mail: MailRef) => Promise<string>> = {
   async hold(mail) {
     refuse(mail, { active: ACTIVE, failed: 'it is not going to be sent; retry or delete it' })
-    if (mail.status === 'held') return
+    if (mail.status === 'held') return mail.id
     const id = idOf(mail)
     move(mail, join(holdDir(mail.spool), id))
+    return id
   },
 
   async release(mail) {
     const other = 'it is not on hold'
     refuse(mail, { active: ACTIVE, waiting: other, scheduled: other, deferred: other, failed: `${other}; retry it` })
-    move(mail, existsSync(statePath(mail.spool, mail.id)) ? dueNow(mail) : asNew(mail))
+    const { id } = mail
+    if (existsSync(statePath(mail.spool, id))) return moveAs(mail, id, dueNow)
+    return moveAs(mail, idAsNew(mail), asNew)
   },
 
   async retry(mail) {
     refuse(mail, { active: ACTIVE, held: 'it is on hold; release it' })
-    if (mail.status === 'failed') await retryFailed(mail)
-    else if (mail.status !== 'waiting') move(mail, dueNow(mail, idOf(mail)))
+    if (mail.status === 'failed') return await retryFailed(mail)
+    return mail.status === 'waiting' ? mail.id : moveAs(mail, idOf(mail), dueNow)
   },
 
   async delete(mail) {
@@ -106,6 +112,7 @@ const WORK: Record<Operation, (mail: MailRef) => Promise<void>> = {
       throw systemCode(error) === 'ENOENT' ? busy(mail) : spoolError('remove', mail.path, error)
     }
     await forget(mail)
+    return mail.id
   },
 }
 
@@ -115,15 +122,17 @@ const ACTIVE = 'it is being delivered'
  * The claim makes it this process's alone, so that no other one can have sent something meanwhile that the state, read and
  * written here, does not know. Should the process die before the state is written, the claim goes back to `failed`.
  */
-async function retryFailed(mail: MailRef): Promise<void> {
+async function retryFailed(mail: MailRef): Promise<string> {
   const claims = openClaims(mail.spool)
   const claim = claims.take(mail.path, mail.id)
   if (claim === undefined) throw busy(mail)
+  let { id } = mail
   try {
     const state = await stateOfFailed(mail)
     if (state !== undefined) await writeState(claim, waitingAgain(state))
     else await forget(mail)
-    if (!moveClaim(claim, state === undefined ? asNew(mail) : dueNow(mail))) throw busy(mail)
+    if (state === undefined) id = idAsNew(mail)
+    if (!moveClaim(claim, state === undefined ? asNew(mail, id) : dueNow(mail, id))) throw busy(mail)
   } catch (error) {
     moveClaim(claim, mail.path)
     throw error
@@ -131,6 +140,7 @@ async function retryFailed(mail: MailRef): Promise<void> {
     claims.close()
   }
   removeReason(mail)
+  return id
 }
 
 /** Undefined for a file that was no mail: it is looked at again. */
@@ -193,13 +203,15 @@ function busy(mail: MailRef): MaildropError {
 }
 
 /** A name rounded up to the next second would not be due yet. */
-function dueNow(mail: MailRef, id = mail.id): string {
-  return join(deferredDir(mail.spool), deferredName(id, Date.now() - 1000))
+function dueNow({ spool }: MailRef, id: string): string {
+  return join(deferredDir(spool), deferredName(id, Date.now() - 1000))
 }
 
-function asNew(mail: MailRef): string {
-  return join(mail.spool, isMailId(mail.id) ? mail.id : newMailId())
+function asNew({ spool }: MailRef, id: string): string {
+  return join(spool, id)
 }
+
+const idAsNew = ({ id }: MailRef): string => (isMailId(id) ? id : newMailId())
 
 function reasonPath(mail: MailRef): string {
   return join(failedDir(mail.spool), `${mail.id}.json`)
@@ -217,6 +229,11 @@ function removeReason(mail: MailRef): void {
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw spoolError('remove', reasonPath(mail), error)
   }
+}
+
+function moveAs(mail: MailRef, id: string, to: (mail: MailRef, id: string) => string): string {
+  move(mail, to(mail, id))
+  return id
 }
 
 function move(mail: MailRef, to: string): void {

@@ -10,7 +10,7 @@ import { ensureSpool } from '../../maildrop/spool/layout.ts'
 import { listSpool } from '../../maildrop/spool/listing.ts'
 import { submit } from '../../maildrop/spool/write.ts'
 import { failsWith, setUp } from '../support/launchers.ts'
-import { namesIn } from '../support/maildrop.ts'
+import { namesIn, SAMPLE } from '../support/maildrop.ts'
 import { waitFor } from '../support/waiting.ts'
 
 // Most of the time is waiting.
@@ -165,7 +165,7 @@ t.test('show follows no link that was put into the spool, and no name of a file 
 
 t.test('hold, release, retry and delete by id and by filter, with and without a daemon', async t => {
   for (const daemon of [false, true]) {
-    const { ctl, ids, states, accept, server } = await setUpQueue(t)
+    const { ctl, ids, spool, states, accept, server } = await setUpQueue(t)
     const { deferred, failed, waiting, other } = ids
     t.match(await ctl('hold', waiting, '--dry-run'), {
       end: 0,
@@ -176,6 +176,10 @@ t.test('hold, release, retry and delete by id and by filter, with and without a 
       stdout: '2 messages held\n',
       stderr: /^maildropctl: message .* is failed: it is not going to be sent; retry or delete it\n$/,
     })
+    writeFileSync(join(spool, 'dropped'), SAMPLE)
+    t.match(await ctl('hold', 'dropped'), { end: 0, stdout: /^dropped is now 0\S+\n1 message held\n$/ })
+    const [dropped] = Object.keys(await states()).filter(id => ![waiting, other, deferred, failed].includes(id))
+    t.match(JSON.parse((await ctl('delete', dropped ?? '', '--json')).stdout), { delete: [dropped] })
     t.match(await states(), { [waiting]: 'held', [other]: 'held', [deferred]: 'deferred', [failed]: 'failed' })
     if (daemon) t.match(await ctl('start'), { end: 0 })
     t.match(await ctl('delete', '--from', 'nobody', '--yes'), { end: 0, stdout: '0 messages deleted\n' })

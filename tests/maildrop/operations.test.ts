@@ -1,5 +1,5 @@
 /** What an administrator does to messages: with a daemon and without, against races and deaths at the wrong moment. */
-import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { MaildropError } from '../../maildrop/errors.ts'
@@ -17,7 +17,7 @@ async function setUp(t: Test, script: SmtpScript = {}) {
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
   const drop = testMaildrop(t, server.port)
-  const act = async (operation: Operation, id: string): Promise<void> =>
+  const act = async (operation: Operation, id: string): Promise<string> =>
     operate(operation, await findMail([drop.spool], id))
   const statusOf = async (id: string) => (await drop.queue()).find(mail => mail.id === id)?.status
   return { server, drop, act, statusOf }
@@ -54,7 +54,9 @@ t.test('a dropped file keeps nobody else out of the hold: it gets an id of its o
   const { drop, server, act } = await setUp(t)
   for (let i = 0; i < 2; i++) {
     await drop.drop('mail', SAMPLE)
-    await act('hold', 'mail')
+    utimesSync(join(drop.spool, 'mail'), 1_500_000_000, 1_500_000_000)
+    const id = await act('hold', 'mail')
+    t.match(await findMail([drop.spool], id), { id, status: 'held', arrived: '2017-07-14T02:40:00.000Z' })
   }
   const held = await drop.queue()
   t.equal(held.length, 2)
