@@ -90,7 +90,7 @@ export async function claimJob(candidate: Candidate, claims: Claims, context: Jo
     return undefined
   }
   if (name !== undefined) log.line('named', { id, name })
-  const fresh = newState({ ...mail, id, ...(name === undefined ? {} : { name }) })
+  const fresh = newState({ id, name, written: mail.written, notBefore: mail.notBefore, envelope: mail.envelope })
   try {
     // Of a new file nothing is known, or it would have got another id.
     const known = candidate.deferredId === undefined ? undefined : await readState(candidate.spool, id)
@@ -123,8 +123,8 @@ export interface Load {
   readonly recipients: readonly string[]
   readonly messageId: string | undefined
   readonly parcel: Parcel
-  /** True if the claim was lost when the final dot was to be sent. */
-  readonly lost: boolean
+  /** Whether the claim was lost when the final dot was to be sent. */
+  readonly claim: { readonly lost: boolean }
 }
 
 /**
@@ -132,12 +132,12 @@ export interface Load {
  * dot on the journal says that it may have been delivered.
  */
 export async function loadJob(job: Job, session: Session, { config }: JobContext): Promise<Load> {
-  let lost = false
+  const fate = { lost: false }
   const beforeDot = (): void => {
     try {
       markSent(job.claim, recordedTransactions(job.state) + 1)
     } catch (error) {
-      lost = error instanceof MaildropError && error.code === 'CLAIM_LOST'
+      fate.lost = error instanceof MaildropError && error.code === 'CLAIM_LOST'
       throw error
     }
   }
@@ -147,20 +147,12 @@ export async function loadJob(job: Job, session: Session, { config }: JobContext
   const message = outgoing(job.mail, { id, repeated: recordedTransactions(job.state) > 0, messageId, beforeDot })
   if ('problem' in message) {
     const parcel = unsendable(unfitReport(message.problem))
-    return { session, recipients: job.pending, messageId: undefined, parcel, lost: false }
+    return { session, recipients: job.pending, messageId: undefined, parcel, claim: fate }
   }
   const receiver = config.debugReceiver
   const recipients = job.pending.slice(0, receiver ? undefined : MAX_RECIPIENTS)
   const parcel = await session.prepare({ from, to: receiver ? [receiver] : recipients }, message)
-  return {
-    session,
-    recipients,
-    messageId: message.messageId,
-    parcel,
-    get lost() {
-      return lost
-    },
-  }
+  return { session, recipients, messageId: message.messageId, parcel, claim: fate }
 }
 
 /**
@@ -177,11 +169,12 @@ export async function sendLoad(
 ): Promise<Attempt | undefined> {
   const start = performance.now()
   const report = await load.parcel.send(following)
-  if (load.lost) return undefined
+  if (load.claim.lost) return undefined
   const transfer = performance.now() - start
   const receiver = config.debugReceiver
-  const seen = receiver ? { refused: new Map(), end: report.refused.get(receiver) ?? report.end } : report
-  return { ...seen, recipients: load.recipients, messageId: load.messageId, connect, transfer }
+  const refused: Report['refused'] = receiver ? new Map() : report.refused
+  const end = receiver ? (report.refused.get(receiver) ?? report.end) : report.end
+  return { refused, end, recipients: load.recipients, messageId: load.messageId, connect, transfer }
 }
 
 /**

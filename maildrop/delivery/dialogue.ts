@@ -48,7 +48,7 @@ const GREETING = 'greeting'
 export const HANDSHAKE = 'handshake'
 /** The answer to the final dot. */
 export const MESSAGE = 'message'
-const VERB = /^(?:EHLO|HELO|STARTTLS|AUTH|MAIL|RCPT|DATA|RSET|QUIT)\b/
+const VERBS = new Set(['EHLO', 'HELO', 'STARTTLS', 'AUTH', 'MAIL', 'RCPT', 'DATA', 'RSET', 'QUIT'])
 
 export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadlines): Dialogue {
   const unanswered = [GREETING]
@@ -86,7 +86,7 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     })
 
   const asked = (command: string): void => {
-    const verb = command === '.' ? MESSAGE : (VERB.exec(command)?.[0] ?? 'AUTH')
+    const verb = command === '.' ? MESSAGE : verbOf(command)
     if (unanswered[0] === HANDSHAKE) unanswered.shift()
     unanswered.push(verb)
     if (unanswered.length === 1) awaitNext()
@@ -167,6 +167,13 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     },
     end,
   }
+}
+
+/** What is no verb is a part of a login. */
+function verbOf(command: string): string {
+  const end = command.indexOf(' ')
+  const verb = end === -1 ? command : command.slice(0, end)
+  return VERBS.has(verb) ? verb : 'AUTH'
 }
 
 function seconds(ms: number): string {

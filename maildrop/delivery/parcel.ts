@@ -80,6 +80,7 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
   let isEarly = false
 
   const begin = (): void => {
+    parcel.begun = true
     line.begins()
     dialogue.inside.writesItself = message.small?.wireReady === true
     reply = dialogue.step<string>('the envelope', deadlines.envelope, done =>
@@ -90,17 +91,16 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
     )
   }
 
-  return {
-    get begun() {
-      return reply !== undefined
-    },
+  // No object here has an accessor: V8 gives each of those a shape of its own, and all code that meets them slows down.
+  const parcel = {
+    begun: false,
     begin() {
       isBehind = true
       begin()
       // It is looked at when somebody wants the message sent.
       reply?.catch(() => undefined)
     },
-    async send(next) {
+    async send(next?: () => Parcel | undefined): Promise<Report> {
       following = next
       if (reply === undefined) begin()
       content.release()
@@ -119,9 +119,10 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
         if (!(await recover(dialogue, end, transfer.at, deadlines))) connection.close()
       }
       // After a refused MAIL the replies to the RCPTs that were sent with it say nothing about the recipients.
-      return { refused: end.stage === 'mail' ? refused : new Map([...refused, ...refusals(envelope, names)]), end }
+      return { refused: end.stage === 'mail' ? refused : allRefused(refused, envelope, names), end }
     },
   }
+  return parcel
 }
 
 /** True if the connection ended before the envelope that went behind another message was answered: nothing was said about it. */
@@ -132,26 +133,21 @@ function isUnheard({ connection, unanswered }: Dialogue): boolean {
 /** How far a message has come. */
 type Place = 'envelope' | 'body' | 'dot'
 
-function newTransfer(dialogue: Dialogue, size: number) {
-  let at: Place = 'envelope'
-  const begin = (): void => {
-    if (at === 'envelope') dialogue.transfer(size)
-  }
-  return {
-    get at() {
-      return at
-    },
+function newTransfer(dialogue: Dialogue, size: number): Progress & { readonly at: Place } {
+  const transfer = {
+    at: 'envelope' as Place,
     piece() {
-      begin()
-      at = 'body'
+      if (transfer.at === 'envelope') dialogue.transfer(size)
+      transfer.at = 'body'
       dialogue.piece()
     },
     dot() {
-      begin()
-      at = 'dot'
+      if (transfer.at === 'envelope') dialogue.transfer(size)
+      transfer.at = 'dot'
       dialogue.dot()
     },
   }
+  return transfer
 }
 
 const DOT = Buffer.from('.\r\n')
@@ -249,14 +245,18 @@ function newBooks(): Pick<SMTPConnectionEnvelope, 'rcptQueue' | 'accepted' | 're
   return { rcptQueue: [], accepted: [], rejected: [], rejectedErrors: [] }
 }
 
-function refusals(
-  envelope: SMTPConnectionEnvelope,
+function allRefused(
+  refused: ReadonlyMap<string, Event>,
+  { rejectedErrors }: SMTPConnectionEnvelope,
   names: ReadonlyMap<string, readonly string[]>,
-): (readonly [string, Event])[] {
-  return envelope.rejectedErrors.flatMap(error => {
+): ReadonlyMap<string, Event> {
+  if (rejectedErrors.length === 0) return refused
+  const all = new Map(refused)
+  for (const error of rejectedErrors) {
     const event = eventOf(error, 'rcpt')
-    return (names.get(String(error.recipient)) ?? []).map(name => [name, event] as const)
-  })
+    for (const name of names.get(String(error.recipient)) ?? []) all.set(name, event)
+  }
+  return all
 }
 
 function failed(error: unknown, { unanswered }: Dialogue, at: Place): Event {

@@ -28,7 +28,11 @@ export function wireEnvelope(
   for (const address of to) {
     const wire = onWire(address, smtputf8)
     if (typeof wire !== 'string') refused.set(address, wire)
-    else names.set(wire, [...(names.get(wire) ?? []), address])
+    else {
+      const same = names.get(wire)
+      if (same === undefined) names.set(wire, [address])
+      else same.push(address)
+    }
   }
   return { from: sender, names, refused }
 }

@@ -26,21 +26,20 @@ export function unfitState(id: string, problem: string, name?: string): MailStat
 /** The state of a message that has not been tried yet. One that had to wait for a time arrived when that came. */
 export function newState(mail: {
   id: string
-  name?: string
+  name?: string | undefined
   written: number
   notBefore?: number | undefined
   envelope: Envelope
 }): MailState {
+  const { id, name, envelope } = mail
   const arrived = Math.max(mail.written, mail.notBefore ?? 0)
-  return {
-    version: 1,
-    id: mail.id,
-    ...(mail.name === undefined ? {} : { name: mail.name }),
-    from: mail.envelope.from,
+  const rest = {
+    from: envelope.from,
     arrived: new Date(Math.min(arrived, Date.now())).toISOString(),
     attempts: 0,
-    recipients: mail.envelope.to.map(address => ({ address, status: 'waiting' })),
+    recipients: envelope.to.map((address): RecipientState => ({ address, status: 'waiting' })),
   }
+  return name === undefined ? { version: 1, id, ...rest } : { version: 1, id, name, ...rest }
 }
 
 /**
