@@ -11,7 +11,7 @@ import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { holdNotice } from '../delivery/notify.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
 import { type Parcel, type Report, unsendable } from '../delivery/parcel.ts'
-import { record } from '../delivery/record.ts'
+import { record, removeDelivered } from '../delivery/record.ts'
 import { relayName } from '../delivery/relay.ts'
 import type { Session } from '../delivery/session.ts'
 import {
@@ -194,6 +194,11 @@ export async function settleJob(
   if (end.stage === 'dot' && end.code !== undefined && end.code < 300) daemonStep('accepted', job.claim.id)
   const { maxAge, onUnknown } = context.config
   const found = outcomesOf(attempt.recipients, attempt)
+  if (isDeliveredAtOnce(job, found)) {
+    logOutcomes(job.state, found, job.state.attempts + 1, attempt, context)
+    await inTheEnd(job.claim, () => removeDelivered(job.claim), context)
+    return { end: 'remove', due: now }
+  }
   const isAsked = onUnknown === 'ask' && found.some(({ verdict }) => verdict === 'unknown')
   const outcomes = isAsked ? found : expireOutcomes(found, job.state, maxAge, now)
   const pending = stillPending(job.pending, outcomes)
@@ -209,6 +214,13 @@ export async function settleJob(
   }
   const due = goesOn && gotSomewhere ? now : now + delayAfter(RETRY_DELAYS, Math.max(state.attempts, 1)) * 1000
   return await finish(job, state, due, context)
+}
+
+/** True if everybody has got a message of which nothing has been written down: nothing has to be known of it any more. */
+function isDeliveredAtOnce(job: Job, outcomes: readonly RecipientOutcome[]): boolean {
+  if (job.known || outcomes.length !== job.pending.length) return false
+  for (const { verdict } of outcomes) if (verdict !== 'sent') return false
+  return true
 }
 
 /** Does what is left to do with a message of which nobody waits: its sender is told, and it is given up. */
@@ -266,22 +278,27 @@ async function recordInTheEnd(
  */
 async function inTheEnd(claim: Claim, write: () => unknown, { log, stopping, park }: JobContext): Promise<void> {
   let last = ''
-  const isOver = async (): Promise<boolean> => {
-    try {
-      await write()
-      return true
-    } catch (error) {
-      const text = messageOf(error)
-      if (text !== last) log.line('record-failed', { id: claim.id, text })
-      last = text
-      return stopping() || (error instanceof MaildropError && error.code === 'CLAIM_LOST')
-    }
+  const mayFail = (error: unknown): boolean => {
+    const text = messageOf(error)
+    if (text !== last) log.line('record-failed', { id: claim.id, text })
+    last = text
+    return stopping() || (error instanceof MaildropError && error.code === 'CLAIM_LOST')
   }
   const tryOn = async (): Promise<void> => {
-    do await sleep(1000)
-    while (!(await isOver()))
+    for (;;) {
+      await sleep(1000)
+      try {
+        return void (await write())
+      } catch (error) {
+        if (mayFail(error)) return
+      }
+    }
   }
-  if (!(await isOver())) await park(tryOn())
+  try {
+    await write()
+  } catch (error) {
+    if (!mayFail(error)) await park(tryOn())
+  }
 }
 
 /** Where a message comes from, under the id it has now. */

@@ -40,7 +40,7 @@ const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | con
 /** @param echo gets every line too, for the foreground */
 export function openLog(target: LogTarget, echo: ((line: string) => void) | undefined): Log {
   let { logFile, logFormat } = target
-  let open: { readonly fd: number; readonly identity: string } | undefined
+  let open: { readonly fd: number; readonly dev: number; readonly ino: number } | undefined
   let running = false
   let complained = false
   /** A full disk took a part of a line. */
@@ -56,13 +56,21 @@ export function openLog(target: LogTarget, echo: ((line: string) => void) | unde
     close()
     ensureDirectory(dirname(logFile))
     const fd = openSync(logFile, APPEND, 0o600)
-    open = { fd, identity: identityOf(fstatSync(fd)) }
+    const { dev, ino } = fstatSync(fd)
+    open = { fd, dev, ino }
     return fd
+  }
+
+  /** The open file, if the name still means it. */
+  const current = (): number | undefined => {
+    if (open === undefined) return undefined
+    const there = statSync(logFile, IF_THERE)
+    return there?.ino === open.ino && there.dev === open.dev ? open.fd : undefined
   }
 
   const append = (text: string): void => {
     try {
-      const fd = open && open.identity === identityOf(statSync(logFile, IF_THERE)) ? open.fd : reopen()
+      const fd = current() ?? reopen()
       const line = torn ? `\n${text}` : text
       const written = writeSync(fd, line)
       if (written > 0) torn = written < line.length
@@ -97,13 +105,11 @@ export function openLog(target: LogTarget, echo: ((line: string) => void) | unde
 
 const IF_THERE = { throwIfNoEntry: false } as const
 
-function identityOf(stat: { readonly dev: number; readonly ino: number } | undefined): string {
-  return stat === undefined ? 'none' : `${stat.dev}:${stat.ino}`
-}
-
 function textLine(time: string, event: LogEvent, fields: LogFields): string {
   let text = `${time} ${event}`
-  for (const [key, value] of Object.entries(fields)) {
+  // No list of pairs: this is done for every message.
+  for (const key in fields) {
+    const value = fields[key as LogField]
     if (value !== undefined) text += ` ${key}=${typeof value === 'number' ? value : bare(value)}`
   }
   return `${text}\n`

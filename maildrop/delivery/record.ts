@@ -24,7 +24,7 @@ import { disposition } from './settle.ts'
 export async function record(claim: Claim, state: MailState, known: { onDisk: boolean; due: number }): Promise<void> {
   const end = disposition(state)
   if (end === 'remove') {
-    if (!removeClaim(claim)) throw claimLost(claim)
+    removeDelivered(claim)
     if (known.onDisk) await removeState(claim.spool, claim.id)
     return
   }
@@ -41,6 +41,14 @@ export async function record(claim: Claim, state: MailState, known: { onDisk: bo
   await noteRefusals(claim.spool, state)
   if (end === 'hold') await moveToHold(claim)
   else await moveToDeferred(claim, known.due)
+}
+
+/**
+ * Removes a claimed message that everybody has got, and of which no state is on disk.
+ * @throws {MaildropError} as record
+ */
+export function removeDelivered(claim: Claim): void {
+  if (!removeClaim(claim)) throw claimLost(claim)
 }
 
 /** False while nobody has got or been refused the message: without its state only the number of attempts is lost. */
