@@ -6,6 +6,7 @@
  * instead of putting others in their places.
  */
 import { isInner, type State } from './persistent.ts'
+import { isPlain } from './pickle-values.ts'
 
 /** All arrays, objects, Maps … of a state, each once, in an order that is the same whenever that state is decoded. */
 export function innerValues(state: State): object[] {
@@ -22,14 +23,15 @@ export function innerValues(state: State): object[] {
 }
 
 /**
- * Puts inner values into a state that was decoded anew, in the places of its own, with the content of those.
+ * Puts inner values into a state that was decoded anew, in the places of its own, with the content of those. One that cannot take it (what
+ * is frozen) is its object's no more.
  * @param kept the inner values of the same state, decoded earlier or never encoded
  */
 export function graft(kept: readonly object[], state: State): void {
   const fresh = innerValues(state)
   if (fresh.length !== kept.length) return
   const twins = new Map<unknown, object>()
-  for (const [i, value] of fresh.entries()) if (fits(kept[i]!, value)) twins.set(value, kept[i]!)
+  for (const [i, value] of fresh.entries()) if (emptied(kept[i]!, value)) twins.set(value, kept[i]!)
   const own = (value: unknown): unknown => twins.get(value) ?? value
   for (const value of fresh) refill(twins.get(value) ?? value, value, own)
   for (const key in state) state[key] = own(state[key])
@@ -38,12 +40,22 @@ export function graft(kept: readonly object[], state: State): void {
 const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer =>
   ArrayBuffer.isView(value) || value instanceof ArrayBuffer
 
-function fits(kept: object, fresh: object): boolean {
-  if (Object.getPrototypeOf(kept) !== Object.getPrototypeOf(fresh)) return false
-  return !isBinary(fresh) || (kept as ArrayBuffer).byteLength === fresh.byteLength
+/** Makes `kept` ready to take the content of `fresh`. @returns whether it can; if not, it is left as it is */
+function emptied(kept: object, fresh: object): boolean {
+  const prototype = Object.getPrototypeOf(fresh)
+  const alike = Object.getPrototypeOf(kept) === prototype
+  if (isBinary(fresh)) return alike && (kept as ArrayBuffer).byteLength === fresh.byteLength
+  if (!Array.isArray(fresh) && !isPlain(fresh)) return alike
+  if (!(alike || (isPlain(kept) && isPlain(fresh))) || !Object.isExtensible(kept)) return false
+  const properties = Object.entries(Object.getOwnPropertyDescriptors(kept))
+  if (!properties.every(([key, each]) => each.configurable || (isLength(kept, key) && each.writable))) return false
+  for (const key of Reflect.ownKeys(kept)) Reflect.deleteProperty(kept, key)
+  return Reflect.setPrototypeOf(kept, prototype)
 }
 
-/** Gives `kept` the content of `fresh`. What is frozen has it still. */
+const isLength = (holder: object, key: string): boolean => key === 'length' && Array.isArray(holder)
+
+/** Gives `kept` the content of `fresh`. */
 function refill(kept: object, fresh: object, own: (value: unknown) => unknown): void {
   if (kept instanceof Map) {
     const entries = [...(fresh as Map<unknown, unknown>)]
@@ -56,10 +68,8 @@ function refill(kept: object, fresh: object, own: (value: unknown) => unknown): 
   } else if (kept instanceof Date) kept.setTime((fresh as Date).getTime())
   else if (isBinary(kept)) bytesOf(kept).set(bytesOf(fresh as ArrayBufferView))
   else {
-    const properties = Object.entries(fresh)
-    if (kept !== fresh) for (const key of Object.keys(kept)) Reflect.deleteProperty(kept, key)
-    if (Array.isArray(kept)) Reflect.set(kept, 'length', (fresh as unknown[]).length)
-    for (const [key, value] of properties)
+    if (Array.isArray(kept)) kept.length = (fresh as unknown[]).length
+    for (const [key, value] of Object.entries(fresh))
       Reflect.defineProperty(kept, key, { value: own(value), writable: true, enumerable: true, configurable: true })
   }
 }

@@ -350,6 +350,49 @@ t.test('property: inner values that are kept hold what the object holds, whateve
   )
 })
 
+t.test(
+  'a rollback takes back what was done to an inner value before it was frozen, or made an object without a prototype',
+  async t => {
+    const db = await openTestDatabase()
+    await db.transact(root => {
+      root.list = [1, [2]]
+      root.record = { a: 1, b: { c: 1 } }
+      root.any = [{ bare: false }, new Date(5), new Map([[1, [1]]])]
+    })
+    const connection = db.open()
+    const { root, transaction } = connection
+    const [bare, date, map] = root.any as [Record<string, unknown>, Date, Map<number, number[]>]
+    const { list, record } = root
+    const [inList, inRecord] = [list[1] as number[], record.b as Record<string, unknown>]
+    const savepoint = transaction.savepoint()
+    record.a = 2
+    inRecord.c = 2
+    Object.freeze(record)
+    list.push(3)
+    inList.push(3)
+    Object.defineProperty(list, 0, { value: 9, configurable: false })
+    bare.bare = true
+    Object.setPrototypeOf(bare, null)
+    date.setTime(7)
+    map.get(1)?.push(7)
+    Object.freeze(map)
+    savepoint.rollback()
+    const before = [[1, [2]], { a: 1, b: { c: 1 } }, [{ bare: false }, new Date(5), new Map([[1, [1]]])]]
+    t.strictSame([root.list, root.record, root.any], before)
+    t.equal(Object.getPrototypeOf(bare), Object.prototype)
+    t.ok(root.list[1] === inList && root.record.b === inRecord && (root.any as unknown[])[0] === bare)
+    inRecord.c = 3
+    bare.more = 1
+    await transaction.commit()
+    connection.close()
+    await db.transact(({ list, record, any }) => {
+      t.strictSame([list, record], [[1, [2]], { a: 1, b: { c: 3 } }])
+      t.strictSame((any as unknown[])[0], { bare: false, more: 1 })
+    })
+    await db.close()
+  },
+)
+
 function recorder(events: string[], name: string, extra: Partial<DataManager> = {}): DataManager {
   return {
     sortKey: name,
