@@ -70,7 +70,7 @@ const MAX_DROPS = 3
  */
 const AHEAD = { quick: 100, patience: 1000 }
 /** Milliseconds for which nothing is begun behind a message after the server closed the connection at that; for ever if it was silent so long. */
-const DISTRUST = { time: 60_000, silence: 10_000 }
+const DISTRUST = { time: 60_000, silence: 5_000 }
 
 /** What belongs to one worker. */
 interface Lane {

@@ -11,6 +11,11 @@ export interface Deadlines {
   readonly greeting: number
   /** The whole reply to EHLO, STARTTLS with its handshake, AUTH, MAIL, RCPT or RSET, each (4.5.3.2.2 and 4.5.3.2.3). */
   readonly command: number
+  /**
+   * Each reply to an envelope that went behind the message before it: some servers throw away what comes behind a final dot. The
+   * message is sent over another connection then, and by itself, with all the time that the others give it.
+   */
+  readonly behind: number
   /** All of these together until the first message may be sent. */
   readonly opening: number
   /** All replies to MAIL and RCPT of one message together. */
@@ -29,6 +34,7 @@ export const DEADLINES: Deadlines = {
   connect: 30_000,
   greeting: 300_000,
   command: 300_000,
+  behind: 10_000,
   opening: 900_000,
   envelope: 1_800_000,
   data: 120_000,

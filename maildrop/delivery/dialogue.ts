@@ -19,11 +19,15 @@ export interface Dialogue {
   readonly extensions: string
   /** Steps that have not ended. */
   readonly going: number
+  /** True if it was ended because there was no answer to an envelope that went behind a message. */
+  readonly unheard: boolean
   /**
    * Starts something of nodemailer's that calls back. Fails when the connection does, when a deadline has passed, and at `end`.
    * @param limit milliseconds for all of it
    */
   step<T>(what: string, limit: number, start: (done: Done<T>) => void): Promise<T>
+  /** The envelope whose commands follow goes behind a message. */
+  behind(): void
   /** The transfer of a message of so many bytes begins. */
   transfer(size: number): void
   /** The server has taken another piece of the message. */
@@ -65,6 +69,8 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     connection.close()
     for (const fail of going) fail(error)
   }
+  let isBehind = false
+  let isUnheard = false
   const stage = openAlarm()
   const whole = openAlarm()
   const arm = (limit: number, text: string): void => {
@@ -73,10 +79,18 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
   const armWhole = (limit: number, what: string): void => {
     if (!connection.destroyed) whole.set(limit, () => end(`${what} took more than ${seconds(limit)}`))
   }
+  const armBehind = (next: string): void => {
+    if (connection.destroyed) return
+    stage.set(deadlines.behind, () => {
+      isUnheard = true
+      end(`no complete answer to ${next}, sent behind a message, within ${seconds(deadlines.behind)}`)
+    })
+  }
   const awaitNext = (): void => {
     const [next] = unanswered
     if (next === undefined) stage.clear()
     else if (next === HANDSHAKE) arm(deadlines.command, 'no TLS handshake')
+    else if (isBehind && next !== MESSAGE) armBehind(next)
     else arm(next === 'DATA' ? deadlines.data : deadlines.command, `no complete answer to ${next}`)
   }
   const awaitConnection = (): void =>
@@ -140,11 +154,15 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     get going() {
       return steps.size
     },
+    get unheard() {
+      return isUnheard
+    },
     step: (what, limit, start) =>
       new Promise((resolve, reject) => {
         const done: Done<never> = (error, value) => {
           if (!steps.delete(done)) return
           if (steps.size === 0) {
+            isBehind = false
             stage.clear()
             whole.clear()
           }
@@ -156,7 +174,11 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
         if (unanswered[0] === GREETING) awaitConnection()
         start(done as Done<unknown>)
       }),
+    behind() {
+      isBehind = true
+    },
     transfer(size) {
+      isBehind = false
       unanswered.push(MESSAGE)
       armWhole(deadlines.piece + (size / deadlines.slowest) * 1000, 'the transfer of the message')
     },

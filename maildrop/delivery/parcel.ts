@@ -96,6 +96,7 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
     begun: false,
     begin() {
       isBehind = true
+      dialogue.behind()
       begin()
       // It is looked at when somebody wants the message sent.
       reply?.catch(() => undefined)
@@ -125,9 +126,12 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
   return parcel
 }
 
-/** True if the connection ended before the envelope that went behind another message was answered: nothing was said about it. */
-function isUnheard({ connection, unanswered }: Dialogue): boolean {
-  return connection.destroyed && (unanswered[0] === 'MAIL' || unanswered[0] === MESSAGE)
+/**
+ * True if the connection ended before the envelope that went behind another message was answered, or because it was not:
+ * nothing was said about the message.
+ */
+function isUnheard({ connection, unanswered, unheard }: Dialogue): boolean {
+  return unheard || (connection.destroyed && (unanswered[0] === 'MAIL' || unanswered[0] === MESSAGE))
 }
 
 /** How far a message has come. */

@@ -1,5 +1,6 @@
 /** The next message's envelope goes out with the message before it (RFC 2920): what each of the two is told, and that nothing is lost or sent twice. */
 import t, { type Test } from 'tap'
+import { DEADLINES } from '../../maildrop/delivery/deadlines.ts'
 import { outgoing } from '../../maildrop/delivery/outgoing.ts'
 import { openSession } from '../../maildrop/delivery/session.ts'
 import { MESSAGE, namesIn, testMaildrop } from '../support/maildrop.ts'
@@ -21,10 +22,10 @@ function message(text = MESSAGE) {
 const ENVELOPE = (name: string) => ({ from: `${name}@example.org`, to: [`to-${name}@example.org`] })
 
 /** Sends `a`, and `b` whose envelope may go with it. */
-async function sendPair(t: Test, script: SmtpScript, text = MESSAGE) {
+async function sendPair(t: Test, script: SmtpScript, text = MESSAGE, deadlines = DEADLINES) {
   const server = await startSmtpScript(script)
   t.teardown(() => server.close())
-  const session = await openSession(smtpConfigFor(server.port))
+  const session = await openSession(smtpConfigFor(server.port), { deadlines })
   t.teardown(() => session.abort('the test is over'))
   const first = await session.prepare(ENVELOPE('a'), message(text))
   const second = await session.prepare(ENVELOPE('b'), message(text))
@@ -126,6 +127,24 @@ for (const [step, first] of [
     t.ok(server.messages.every(({ from }) => from === 'a@example.org'))
   })
 }
+
+for (const stage of ['mail', 'rcpt', 'data'] as const) {
+  t.test(`no answer to the second message's ${stage}: of it nothing was said`, async t => {
+    let asked = 0
+    const script: SmtpScript = { [stage]: () => (++asked === 2 ? 'hang' : undefined) }
+    const { server, session, one, two } = await sendPair(t, script, MESSAGE, { ...DEADLINES, behind: 100 })
+    t.match(one.end, { stage: 'dot', code: 250 })
+    t.match(two.end, { stage: 'mail', code: undefined, text: /sent behind a message/ })
+    t.notOk(session.usable)
+    t.strictSame(server.recipients(), ['to-a@example.org'])
+  })
+}
+
+t.test('the message before a second one may take as long as ever', async t => {
+  const script: SmtpScript = { dot: ({ from }) => (from.startsWith('a') ? { after: 3500, say: '250 ok' } : undefined) }
+  const { one, two } = await sendPair(t, script, MESSAGE, { ...DEADLINES, behind: 3000 })
+  t.match([one.end, two.end], [{ code: 250 }, { code: 250 }])
+})
 
 t.test('a message that had begun and is not sent goes to nobody', async t => {
   const server = await startSmtpScript({})
