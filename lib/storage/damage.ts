@@ -21,11 +21,22 @@ export function lostCommits(location: string, expected: Tid, found: Tid): Object
   )
 }
 
+const whyOf = (cause: unknown): string =>
+  cause instanceof Error ? ((cause.cause as Error | undefined)?.message ?? cause.message) : String(cause)
+
 export function failedWrite(location: string, cause: unknown): ObjectError {
-  const why = cause instanceof Error ? ((cause.cause as Error | undefined)?.message ?? cause.message) : String(cause)
   return new ObjectError(
     'DATABASE_FAILED',
-    `the database ${location} could not be written: ${why}; the transaction failed. Mend the cause (free space, permissions), then open the database again`,
+    `the database ${location} could not be written: ${whyOf(cause)}; the transaction failed. Mend the cause (free space, permissions), then open the database again`,
+    { cause },
+  )
+}
+
+/** What comes after a failed write; see lib/storage/writer.ts. */
+export function failedBefore(location: string, cause: unknown): ObjectError {
+  return new ObjectError(
+    'DATABASE_FAILED',
+    `nothing is written to the database ${location} any more, since a write failed: ${whyOf(cause)}. Mend the cause (free space, permissions), then open the database again`,
     { cause },
   )
 }

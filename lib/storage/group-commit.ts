@@ -6,8 +6,9 @@
  */
 import type { Oid } from '../persistent.ts'
 import type { WholeRecord } from '../record.ts'
-import { Batch, type Level, optionsFor } from './level.ts'
+import type { Batch } from './level.ts'
 import type { TransactionEntry } from './storage.ts'
+import type { Writer } from './writer.ts'
 
 /** What a part of a batch does: that of a transaction, or of a pack that removes objects. */
 export interface Part {
@@ -35,22 +36,20 @@ export interface GroupCommitHost {
 }
 
 export class GroupCommit {
-  private readonly level: Level
+  private readonly writer: Writer
   private readonly host: GroupCommitHost
-  private readonly options: object
   private next: Batch | undefined
   private waiting: Accepted[] = []
   private writing: Promise<void> | undefined
 
-  constructor(level: Level, host: GroupCommitHost) {
-    this.level = level
+  constructor(writer: Writer, host: GroupCommitHost) {
+    this.writer = writer
     this.host = host
-    this.options = optionsFor(level)
   }
 
   /** The batch that is written next. What is put into it has to be accepted in the same turn. */
   get batch(): Batch {
-    this.next ??= new Batch(this.level, this.options)
+    this.next ??= this.writer.batch()
     return this.next
   }
 
@@ -81,12 +80,11 @@ export class GroupCommit {
       this.next = undefined
       try {
         this.host.writing()
-        await batch?.write(SYNC)
+        // also where there is nothing to write it goes on in a later turn
+        await (batch && this.writer.write(batch, SYNC))
         this.host.written(group, batch?.bytes ?? 0)
       } catch (error) {
-        const failed = [...group, ...this.waiting]
-        this.waiting = []
-        this.next = undefined
+        const failed = [...group, ...this.dropped()]
         const failure = this.host.failed(error)
         for (const each of failed) each.reject(failure)
         continue
@@ -94,6 +92,15 @@ export class GroupCommit {
       for (const each of group) each.resolve(each.result)
     }
     this.writing = undefined
+  }
+
+  /** Gives up what waits to be written. @returns what was accepted of it */
+  private dropped(): Accepted[] {
+    const { waiting } = this
+    void this.next?.close()
+    this.next = undefined
+    this.waiting = []
+    return waiting
   }
 }
 

@@ -16,7 +16,7 @@ import { damagedTable, failedWrite, lostCommits } from './damage.ts'
 import { decide } from './decision.ts'
 import { GroupCommit, type Part } from './group-commit.ts'
 import { objectKey, revisionKey, transactionKey } from './keys.ts'
-import { type Level, writeBatch } from './level.ts'
+import type { Level } from './level.ts'
 import { CurrentState } from './level-snapshot.ts'
 import { databaseId, type Packed, readPacked } from './meta.ts'
 import { outboxOperation, outboxRows } from './outbox.ts'
@@ -39,6 +39,7 @@ import { Suspicion } from './suspicion.ts'
 import { assertWhole, newestTransaction, transaction, transactions } from './transaction-log.ts'
 import { encodeTransaction, type StoredTransaction } from './transaction-record.ts'
 import type { Witness } from './witness.ts'
+import { Writer } from './writer.ts'
 
 /** What was found when the database was opened. */
 interface Found {
@@ -53,6 +54,7 @@ export class LevelStorage implements Storage {
   readonly id: string
   readonly level: Level
   private readonly state: CurrentState
+  private readonly writer: Writer
   private readonly group: GroupCommit
   readonly blobs: BlobStore
   private readonly packing: Packing
@@ -81,7 +83,8 @@ export class LevelStorage implements Storage {
       { level, recent: this.recent, suspicion, assertOpen: () => this.assertOpen() },
       last.tid,
     )
-    this.group = new GroupCommit(level, {
+    this.writer = new Writer(level, location)
+    this.group = new GroupCommit(this.writer, {
       writing: () => this.state.beginWrite(),
       written: (parts, bytes) => this.written(parts, bytes),
       failed: cause => this.failed(cause),
@@ -91,6 +94,7 @@ export class LevelStorage implements Storage {
         level,
         location,
         state: this.state,
+        writer: this.writer,
         group: this.group,
         latest: oid => this.latest(oid),
         transactions: (after, upTo) => transactions(this, { after, upTo }),
@@ -250,7 +254,7 @@ export class LevelStorage implements Storage {
   private failed(cause: unknown): ObjectError {
     this.unwritten.clear()
     this.state.writeFailed()
-    return failedWrite(this.location, cause)
+    return cause instanceof ObjectError ? cause : failedWrite(this.location, cause)
   }
 
   async *records(): AsyncGenerator<RecordEntry> {
@@ -314,9 +318,7 @@ export class LevelStorage implements Storage {
   ): Promise<void> {
     this.assertWritable()
     const operations = Array.from(rows, ([key, value]) => outboxOperation(key, value))
-    await writeBatch(this.level, operations, { sync }).catch(error => {
-      throw failedWrite(this.location, error)
-    })
+    await this.writer.writeAll(operations, { sync })
   }
 
   settled(): Promise<void> {
@@ -335,6 +337,7 @@ export class LevelStorage implements Storage {
 
   private assertWritable(): void {
     this.assertOpen()
+    this.writer.assertSound()
     if (this.suspicion !== undefined)
       throw new ObjectError(
         'DATABASE_CORRUPT',

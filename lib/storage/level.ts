@@ -53,13 +53,18 @@ export class Batch {
     else this.put(key, value)
   }
 
+  /** Ends it; nothing of it is written. */
+  close(): Promise<void> {
+    return this.batch.close()
+  }
+
   /** Writes all of it, if nothing of it was refused. @throws what went wrong */
   write({ sync }: { sync: boolean }): Promise<void> {
     return this.failure === undefined ? this.batch.write(sync ? SYNCED : {}) : this.refuse(this.failure.error)
   }
 
   private async refuse(error: unknown): Promise<never> {
-    await this.batch.close()
+    await this.close()
     throw error
   }
 }

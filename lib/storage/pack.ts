@@ -21,10 +21,11 @@ import type { Oid, Tid } from '../persistent.ts'
 import { referencesOf } from '../pickle.ts'
 import { isGone, type StoredRecord, serialOf } from '../record.ts'
 import { objectKey, oidOf, range, revisionKey, tidOf, transactionKey } from './keys.ts'
-import { BINARY, entriesIn, type Level, type Operation, writeBatch } from './level.ts'
+import { BINARY, entriesIn, type Level, type Operation } from './level.ts'
 import type { SharedSnapshot } from './level-snapshot.ts'
 import type { PackOptions, PackResult, TransactionEntry } from './storage.ts'
 import { decodeTransaction } from './transaction-record.ts'
+import type { Writer } from './writer.ts'
 
 /** An object to be removed, if it is still at that revision. */
 export interface Removal {
@@ -36,6 +37,7 @@ export interface Removal {
 /** What a pack needs of the storage. */
 export interface PackHost {
   readonly level: Level
+  readonly writer: Writer
   readonly location: string
   /** The state that the pack looks at. */
   readonly snapshot: SharedSnapshot
@@ -193,7 +195,7 @@ async function sweepRevisions(
   marker: Marker | undefined,
   looked: () => void,
 ): Promise<{ revisions: number; taken: number }> {
-  const { level, snapshot } = host
+  const { level, writer, snapshot } = host
   let revisions = 0
   let taken = 0
   let operations: Operation[] = []
@@ -201,7 +203,7 @@ async function sweepRevisions(
   const flush = async (least: number) => {
     if (operations.length < least) return
     revisions += operations.length
-    await writeBatch(level, operations, { sync: false })
+    await writer.writeAll(operations, { sync: false })
     operations = []
   }
   /** Decides on the revision in hand, knowing the one that follows it. */
@@ -236,7 +238,7 @@ async function sweepTransactions(
   at: Tid,
   progress: PackOptions['progress'],
 ): Promise<{ removed: number; left: number }> {
-  const { level, snapshot } = host
+  const { level, writer, snapshot } = host
   const pause = pauses()
   let removed = 0
   let left = at === snapshot.tid && at > 0 ? 1 : 0
@@ -244,7 +246,7 @@ async function sweepTransactions(
   const flush = async (least: number) => {
     if (operations.length < least) return
     removed += operations.length
-    await writeBatch(level, operations, { sync: false })
+    await writer.writeAll(operations, { sync: false })
     operations = []
   }
   const bounds = { gte: transactionKey(0), lte: transactionKey(Math.min(at, snapshot.tid - 1)) }

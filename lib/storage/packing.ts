@@ -8,17 +8,19 @@ import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
 import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
 import { failedWrite } from './damage.ts'
 import type { GroupCommit } from './group-commit.ts'
-import { failedRead, isClosed, type Level, writeBatch } from './level.ts'
+import { failedRead, isClosed, type Level } from './level.ts'
 import type { CurrentState } from './level-snapshot.ts'
 import { type Packed, packedOperation } from './meta.ts'
 import { compact, type PackHost, pack, type Removal } from './pack.ts'
 import type { Change, PackOptions, PackProgress, PackResult, TransactionEntry } from './storage.ts'
+import type { Writer } from './writer.ts'
 
 /** What a pack needs of the storage. */
 export interface PackingOwner {
   readonly level: Level
   readonly location: string
   readonly state: CurrentState
+  readonly writer: Writer
   readonly group: GroupCommit
   /** The current revision, durable or accepted. */
   latest(oid: Oid): WholeRecord | undefined
@@ -57,7 +59,7 @@ export class Packing {
    * @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED
    */
   async pack(before: Tid, options: PackOptions): Promise<PackResult> {
-    const { level, location, state, group } = this.owner
+    const { level, location, state, writer, group } = this.owner
     if (this.referred !== undefined)
       throw new ObjectError('PACK_RUNNING', `${location} is being packed already; wait until that has ended`)
     const referred = new Set<Oid>()
@@ -71,6 +73,7 @@ export class Packing {
       await this.record(undefined)
       const host: PackHost = {
         level,
+        writer,
         location,
         snapshot,
         root: ROOT_OID,
@@ -99,7 +102,7 @@ export class Packing {
   }
 
   private record(left: number | undefined): Promise<void> {
-    return writeBatch(this.owner.level, [packedOperation({ tid: this.packedTo, left })], { sync: true })
+    return this.owner.writer.writeAll([packedOperation({ tid: this.packedTo, left })], { sync: true })
   }
 
   private async remove(removals: readonly Removal[]): Promise<number> {

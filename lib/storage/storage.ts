@@ -7,6 +7,7 @@
  *   when the transaction is durable, all of it or nothing of it, and never before all transactions with smaller tids are.
  *   Transactions that wait together become durable together (group commit), in the order of their tids.
  * - If writing fails, every transaction of that write, and every one accepted since, is rejected with DATABASE_FAILED and none of them is visible.
+ *   From then on every write is, until the storage is opened again; reading goes on.
  * - `onCommit` listeners hear of each durable transaction in the order of tids, before its promise resolves and
  *   before a new snapshot shows it.
  * - Every revision stays until a pack removes it: each names the one before, newest first.

@@ -54,13 +54,21 @@ t.test(
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 80, size: 'max' }), async steps => {
         const level = newLevel()
-        const storage = await LevelStorage.open(level, 'memory', { create: true })
+        let storage = await LevelStorage.open(level, 'memory', { create: true })
         /** What each durable transaction wrote, by tid. */
         const written: { tid: number; values: Map<number, string> }[] = []
         const readers: StorageSnapshot[] = []
         const accepted: Promise<unknown>[] = []
         let count = 0
         let packed: Promise<unknown> | undefined
+        let failed = false
+        /** After a failed write a storage takes nothing more. */
+        const openAgain = async () => {
+          await Promise.all(accepted)
+          await packed
+          for (const each of readers.splice(0)) each.release()
+          storage = await LevelStorage.open(level, 'memory', { create: true })
+        }
         /** What the objects were as of a transaction. */
         const asOf = (last: number) =>
           new Map(
@@ -74,6 +82,8 @@ t.test(
             const values = new Map(
               each.objects.map(index => [OBJECTS[index]!, `${count} ${'x'.repeat(each.large ? 5000 : 5)}`]),
             )
+            if (failed) await openAgain()
+            failed = each.fail
             if (each.fail) failOnce(level)
             const latest = storage.snapshot()
             const changes = Array.from(
