@@ -7,7 +7,7 @@ import { closeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
-import { delayAfter, RETRY_DELAYS } from '../delivery/backoff.ts'
+import { delayAfter, INTERRUPTED_DELAYS, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { holdNotice } from '../delivery/notify.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
 import { type Parcel, type Report, unsendable } from '../delivery/parcel.ts'
@@ -19,6 +19,7 @@ import {
   disposition,
   expireOutcomes,
   heldAsUnknown,
+  isUncounted,
   MAX_RECIPIENTS,
   outcomesOf,
   type RecipientOutcome,
@@ -115,6 +116,8 @@ export interface Attempt extends Report {
   /** Opening the connection, if it was opened for this message. */
   readonly connect: number
   readonly transfer: number
+  /** True if the server was known not to be usable. */
+  readonly isProbe: boolean
 }
 
 /** A job's next transaction, made ready for one session. */
@@ -157,13 +160,13 @@ export async function loadJob(job: Job, session: Session, { config }: JobContext
 
 /**
  * Sends what `loadJob` has made ready.
- * @param connect milliseconds that opening the connection took, 0 if it was open
+ * @param connection milliseconds that opening it took, 0 if it was open; and whether the server was known not to be usable
  * @param following is asked when the message goes out: what is to be sent next over this session
  * @returns undefined if the claim was lost, in which case the message has not been sent and is another daemon's
  */
 export async function sendLoad(
   load: Load,
-  connect: number,
+  connection: Pick<Attempt, 'connect' | 'isProbe'>,
   { config }: JobContext,
   following?: () => Parcel | undefined,
 ): Promise<Attempt | undefined> {
@@ -174,7 +177,7 @@ export async function sendLoad(
   const receiver = config.debugReceiver
   const refused: Report['refused'] = receiver ? new Map() : report.refused
   const end = receiver ? (report.refused.get(receiver) ?? report.end) : report.end
-  return { refused, end, recipients: load.recipients, messageId: load.messageId, connect, transfer }
+  return { refused, end, recipients: load.recipients, messageId: load.messageId, transfer, ...connection }
 }
 
 /**
@@ -205,14 +208,18 @@ export async function settleJob(
   // Whom this attempt has not reached is tried next, unless it got nowhere: that would be repeated without end.
   const gotSomewhere = outcomes.some(({ verdict }) => verdict === 'sent' || verdict.startsWith('fail'))
   const goesOn = pending.length > 0 && (mayGoOn || gotSomewhere)
-  const after = stateAfter(job.state, outcomes, now, goesOn)
+  const isFree = isUncounted(job.state, outcomes, attempt.isProbe)
+  const after = stateAfter(job.state, outcomes, now, goesOn || isFree)
   const state = isAsked ? heldAsUnknown(after, outcomes) : after
   logOutcomes(state, outcomes, job.state.attempts + 1, attempt, context)
   if (goesOn && mayGoOn && (await isWritten(job.claim, state))) {
     const origin = deferredPlace(job.claim.spool, state.id)
     return { end: 'go-on', job: { ...job, state, pending, known: true, origin } }
   }
-  const due = goesOn && gotSomewhere ? now : now + delayAfter(RETRY_DELAYS, Math.max(state.attempts, 1)) * 1000
+  const delay = isFree
+    ? delayAfter(INTERRUPTED_DELAYS, recordedTransactions(state))
+    : delayAfter(RETRY_DELAYS, Math.max(state.attempts, 1))
+  const due = goesOn && gotSomewhere ? now : now + delay * 1000
   return await finish(job, state, due, context)
 }
 

@@ -343,7 +343,8 @@ export function startWorkers(
   /** One transaction. */
   const transmit = async (job: Job, load: Load, connectTime: number, lane: Lane): Promise<Attempt | undefined> => {
     const wasBehind = load.parcel.begun && load.session.usable
-    const sending = sendLoad(load, connectTime, context, () => follow(job, load, lane))
+    const isProbe = destination.status.state !== 'up'
+    const sending = sendLoad(load, { connect: connectTime, isProbe }, context, () => follow(job, load, lane))
     if (lane.quick) lane.ahead.fill(load.session)
     const report = await sending
     lane.patience.clear()

@@ -8,6 +8,9 @@ export const RETRY_DELAYS = [60, 300, 900, 1800, 3600, 7200, 14_400] as const
 /** Seconds until the next try to reach a server that cannot be used; the last is repeated. */
 export const PROBE_DELAYS = [1, 2, 3, 5] as const
 
+/** Seconds until a message is tried again at which the server could not be used, after its first, second, … transaction. */
+export const INTERRUPTED_DELAYS = [5, 5, 10, 30, 60] as const
+
 /** Delays vary by this part of themselves, so that messages deferred together do not come back together. */
 const JITTER = 0.2
 

@@ -60,8 +60,18 @@ export function expireOutcomes(
 }
 
 /**
+ * True for an attempt that is not counted, because the server could not be used: it closed its service or wants a login first.
+ * Of a message that meets that again while the server is known to work the next attempt counts, since it may be the reason.
+ * @param isProbe whether the server was known not to be usable before
+ */
+export function isUncounted(state: MailState, outcomes: readonly RecipientOutcome[], isProbe: boolean): boolean {
+  const isFirst = state.attempts === 0 && recordedTransactions(state) === 0
+  return (isProbe || isFirst) && outcomes.some(({ verdict }) => verdict === 'defer-server')
+}
+
+/**
  * The state after a transaction.
- * @param goesOn true if it was not the last one of its attempt
+ * @param goesOn true if it was not the last one of its attempt, or that is not counted
  */
 export function stateAfter(
   state: MailState,

@@ -12,6 +12,7 @@ import {
 import {
   disposition,
   expireOutcomes,
+  isUncounted,
   MAX_RECIPIENTS,
   outcomesOf,
   stateAfter,
@@ -160,6 +161,21 @@ t.test('a message is removed when all have it, deferred while one waits, given u
   t.equal(after(failed), 'fail')
   t.equal(after(event('dot')), 'defer', 'unknown is tried again')
 })
+
+t.test(
+  'an attempt at which the server could not be used is not counted, but for one that may be the reason',
+  async t => {
+    const fresh = newState({ id: 'x', written: Date.now(), envelope: { from: '', to: ['a@example.org'] } })
+    const closing = outcomesOf(['a@example.org'], { refused: new Map(), end: event('mail', 421) })
+    const later = outcomesOf(['a@example.org'], { refused: new Map(), end: event('mail', 451) })
+    t.ok(isUncounted(fresh, closing, false))
+    t.notOk(isUncounted(fresh, later, true))
+    const once = stateAfter(fresh, closing, Date.now(), true)
+    t.equal(once.attempts, 0)
+    t.notOk(isUncounted(once, closing, false))
+    t.ok(isUncounted(once, closing, true))
+  },
+)
 
 t.test('what is too old fails instead of being deferred, and only that', async t => {
   const refused = { b: event('rcpt', 550), c: event('rcpt', 450) }
