@@ -1,7 +1,7 @@
 /** Keeping the contents of blobs in step with the database: at open, and after a pack. */
 import { BLOB_ROWS, blobRow } from './blob.ts'
 import type { Oid } from './persistent.ts'
-import { unpickle } from './pickle.ts'
+import { asItStands, unpickle } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { type BlobContent, isContentId, soundContent } from './storage/blob-store.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
@@ -88,5 +88,5 @@ export function contentIn(record: RecordBody): BlobContent | undefined {
 }
 
 function saidContent(record: RecordBody): unknown {
-  return isGone(record) ? undefined : unpickle(record.state, reference => reference).content
+  return isGone(record) ? undefined : unpickle(record.state, asItStands).content
 }

@@ -5,7 +5,7 @@
  */
 import type { Connection } from './connection.ts'
 import { type Cell, cellOf, type Oid, type Persistent, type State } from './persistent.ts'
-import { pickle, Reference } from './pickle.ts'
+import { pickle, type Refer, Reference } from './pickle.ts'
 import type { RecordBody } from './record.ts'
 import { classNameOf } from './subtree.ts'
 
@@ -27,7 +27,8 @@ export function addBroken(connection: Connection, broken: readonly StagedObject[
   for (const { cell } of broken) connection.addBroken(cell)
   for (const { cell, className, version } of broken) {
     const references: Oid[] = []
-    const refer = (object: Persistent): Reference => {
+    const refer: Refer = met => {
+      const object = met as Persistent
       references.push(connection.add(object))
       return new Reference(references.at(-1) as Oid, classNameOf(object))
     }

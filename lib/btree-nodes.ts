@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { checkedKey, compareKeys, indexOfKey, type Key, lowerBound } from './btree-keys.ts'
 import { messageOf } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
-import { EXPLICIT, handOut, Persistent } from './persistent.ts'
+import { BARE, bareState, EXPLICIT, follow, handOut, ownState, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
 
 /** The most entries in a leaf. Concurrent insertions that merge may leave more, until the next one. */
@@ -20,6 +20,35 @@ export const LEAF = 64
 export const BRANCH = 128
 
 export type Node = Leaf | Branch
+/** Whether records know nodes by that name. */
+export const isNode = (className: string): boolean => className === 'BTreeLeaf' || className === 'BTreeBranch'
+
+/** A leaf's state as it is loaded (BARE): what stands for a value is to be asked for by `follow`. */
+export interface LeafState {
+  keys: Key[]
+  values: unknown[]
+  splits: number
+  cut?: Key
+}
+/** A branch's, as bare: what stands for a child is to be asked for by `childAt`. */
+export interface BranchState {
+  keys: Key[]
+  children: unknown[]
+  splits: number
+  cut?: Key
+}
+export const leafState = (leaf: Leaf): LeafState => bareState(leaf) as unknown as LeafState
+export const branchState = (branch: Branch): BranchState => bareState(branch) as unknown as BranchState
+
+export const childAt = (branch: Branch, index: number): Node =>
+  follow(branch, branchState(branch).children[index]) as Node
+
+/** The index of the child in which `key` belongs. */
+export function childFor(keys: readonly Key[], key: Key): number {
+  const index = lowerBound(keys, key)
+  return index < keys.length && compareKeys(keys[index]!, key) === 0 ? index + 1 : index
+}
+
 /** A node that was split off another, and its lowest key. */
 export interface Piece {
   readonly key: Key
@@ -31,6 +60,10 @@ export class Leaf extends Persistent implements ConflictResolver {
     return true
   }
 
+  get [BARE](): true {
+    return true
+  }
+
   keys: Key[] = []
   values: unknown[] = []
   splits = 0
@@ -38,21 +71,22 @@ export class Leaf extends Persistent implements ConflictResolver {
   /** The tree, where the node was changed. */
   declare _v_tree?: Persistent
 
-  /** Gives all but its lowest keys away if there are too many. */
+  /** Gives all but its lowest keys away if there are too many. It has been marked changed. */
   split(): Piece[] {
-    const all = this.keys.length
+    const { keys, values } = ownState(this) as unknown as LeafState
+    const all = keys.length
     if (all <= LEAF) return []
     const size = Math.ceil(all / Math.ceil(all / (LEAF / 2 + 1)))
     const pieces: Piece[] = []
     for (let start = size; start < all; start += size) {
-      const node = new Leaf()
-      node.keys = this.keys.slice(start, start + size)
-      node.values = this.values.slice(start, start + size)
-      for (const value of node.values) handOut(node, value)
-      pieces.push({ key: node.keys[0]!, node })
+      const node = leafOf(
+        keys.slice(start, start + size),
+        values.slice(start, start + size).map(value => follow(this, value)),
+      )
+      pieces.push({ key: keys[start]!, node })
     }
-    this.keys.length = size
-    this.values.length = size
+    keys.length = size
+    values.length = size
     this.splits += 1
     this.cut = pieces[0]!.key
     return pieces
@@ -73,6 +107,10 @@ export class Branch extends Persistent implements ConflictResolver {
     return true
   }
 
+  get [BARE](): true {
+    return true
+  }
+
   keys: Key[] = []
   children: Node[] = []
   splits = 0
@@ -80,22 +118,19 @@ export class Branch extends Persistent implements ConflictResolver {
   /** The tree, where the node was changed. */
   declare _v_tree?: Persistent
 
-  /** The index of the child in which `key` belongs. */
-  childFor(key: Key): number {
-    const index = lowerBound(this.keys, key)
-    return index < this.keys.length && compareKeys(this.keys[index]!, key) === 0 ? index + 1 : index
-  }
-
-  /** Gives the upper half of its children away if there are too many. */
+  /** Gives the upper half of its children away if there are too many. It has been marked changed. */
   split(): Piece[] {
-    if (this.children.length <= BRANCH) return []
-    const node = new Branch()
-    const half = this.keys.length >>> 1
-    node.keys = this.keys.splice(half + 1)
-    node.children = this.children.splice(half + 1)
+    const { keys, children } = ownState(this) as unknown as BranchState
+    if (children.length <= BRANCH) return []
+    const half = keys.length >>> 1
+    const node = branchOf(
+      keys.splice(half + 1),
+      children.splice(half + 1).map(child => follow(this, child) as Node),
+    )
+    const cut = keys.pop()!
     this.splits += 1
-    this.cut = this.keys.pop()!
-    return [{ key: this.cut, node }]
+    this.cut = cut
+    return [{ key: cut, node }]
   }
 
   _p_resolveConflict(...states: [old: StateRecord, committed: StateRecord, mine: StateRecord]): StateRecord {
@@ -109,6 +144,23 @@ export class Branch extends Persistent implements ConflictResolver {
     const first = firsts[0] === firsts[1] ? firsts[2] : firsts[1]
     return { ...states[1], ...merged, children: [first, ...values] }
   }
+}
+
+/** A new leaf of these entries. */
+export function leafOf(keys: Key[], values: unknown[]): Leaf {
+  const leaf = new Leaf()
+  leaf.keys = keys
+  leaf.values = values
+  for (const value of values) handOut(leaf, value)
+  return leaf
+}
+
+/** A new branch over these nodes. */
+export function branchOf(keys: Key[], children: Node[]): Branch {
+  const branch = new Branch()
+  branch.keys = keys
+  branch.children = children
+  return branch
 }
 
 /** What is wrong with a node by itself; undefined if nothing is. */

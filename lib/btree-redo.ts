@@ -9,12 +9,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import { BTree } from './btree.ts'
 import { compareKeys, type Key } from './btree-keys.ts'
-import { Leaf } from './btree-nodes.ts'
+import { isNode, Leaf } from './btree-nodes.ts'
 import { Counter } from './counter.ts'
 import { attributesOf } from './object-reader.ts'
 import { ObjectWriter } from './object-writer.ts'
 import { type Cell, cellOf, type Jar, newGhost, type Oid, type Persistent } from './persistent.ts'
-import { type Reference, referencesOf, unpickle } from './pickle.ts'
+import { asItStands, type Reference, referencesOf, unpickle } from './pickle.ts'
 import { isGone, type RecordBody, type StoredRecord } from './record.ts'
 import { classNamed } from './registry.ts'
 import type { Change } from './storage/storage.ts'
@@ -68,15 +68,13 @@ function stepsOf(tree: Oid, changes: readonly Change[], nodes: Nodes): Step[] | 
   return differences(sorted(before), sorted(after))
 }
 
-const asItIs = (reference: Reference): Reference => reference
-
 function entriesOf({ state }: RecordBody): Entry[] {
-  const { keys, values } = unpickle(state, asItIs) as { keys: Key[]; values: unknown[] }
+  const { keys, values } = unpickle(state, asItStands) as { keys: Key[]; values: unknown[] }
   return keys.map((key, i) => [key, values[i]])
 }
 
 function withoutTop({ state }: RecordBody): Record<string, unknown> {
-  const { top, ...others } = unpickle(state, asItIs)
+  const { top, ...others } = unpickle(state, asItStands)
   return others
 }
 
@@ -148,7 +146,7 @@ class Redo implements Jar {
     const stored = this.nodes.latest(cell.oid)
     if (stored === undefined || isGone(stored)) throw new Error(`object ${cell.oid} has been removed`)
     const resolve = ({ oid, className }: Reference) => this.ghost(oid, className)
-    const state = attributesOf(cell, stored, cell.proxy instanceof Leaf ? asItIs : resolve)
+    const state = attributesOf(cell, stored, cell.proxy instanceof Leaf ? asItStands : resolve)
     cell.settle(state, stored.serial)
   }
 
@@ -159,6 +157,11 @@ class Redo implements Jar {
   touch(): void {}
   examine(): void {}
   readCurrent(): void {}
+
+  /** What the tree holds stays a reference. */
+  object(reference: Reference): unknown {
+    return isNode(reference.className) ? this.ghost(reference.oid, reference.className) : reference
+  }
 
   private ghost(oid: Oid, className: string): Persistent {
     const known = this.cells.get(oid)

@@ -18,9 +18,25 @@ import {
   type Range,
   rangeOf,
 } from './btree-keys.ts'
-import { BRANCH, Branch, LEAF, Leaf, type Node, type Piece } from './btree-nodes.ts'
+import {
+  BRANCH,
+  Branch,
+  type BranchState,
+  branchOf,
+  branchState,
+  childAt,
+  childFor,
+  LEAF,
+  Leaf,
+  type LeafState,
+  leafOf,
+  leafState,
+  type Node,
+  type Piece,
+} from './btree-nodes.ts'
 import { Counter } from './counter.ts'
-import { EXPLICIT, handOut, isInner, Persistent } from './persistent.ts'
+import { EXPLICIT, follow, handOut, isInner, ownState, Persistent, type State } from './persistent.ts'
+import { Reference } from './reference.ts'
 import { registerClass } from './registry.ts'
 
 type Step = { branch: Branch; index: number }
@@ -46,11 +62,8 @@ export class BTree<V = unknown> extends Persistent {
     const { keys, values } = inOrder(entries)
     let nodes: Piece[] = []
     for (let start = 0; start < keys.length; start += LEAF) {
-      const node = new Leaf()
-      node.keys = keys.slice(start, start + LEAF)
-      node.values = values.slice(start, start + LEAF)
-      for (const value of node.values) handOut(node, value)
-      nodes.push({ key: node.keys[0]!, node })
+      const node = leafOf(keys.slice(start, start + LEAF), values.slice(start, start + LEAF))
+      nodes.push({ key: keys[start]!, node })
     }
     while (nodes.length > 1) nodes = Array.from({ length: Math.ceil(nodes.length / BRANCH) }, (_, i) => over(nodes, i))
     if (nodes[0] !== undefined) tree.top = nodes[0].node
@@ -65,24 +78,24 @@ export class BTree<V = unknown> extends Persistent {
 
   /** @returns the value, or undefined */
   get(key: Key): V | undefined {
-    const { leaf } = this.find(checkedKey(key))
-    const index = indexOfKey(leaf.keys, key)
+    const leaf = this.leafFor(checkedKey(key))
+    const index = indexOfKey(leafState(leaf).keys, key)
     return index < 0 ? undefined : this.given(leaf, index)
   }
 
   has(key: Key): boolean {
-    return indexOfKey(this.find(checkedKey(key)).leaf.keys, key) >= 0
+    return indexOfKey(leafState(this.leafFor(checkedKey(key))).keys, key) >= 0
   }
 
   /** Sets the value of `key`. @returns true if the key is new */
   set(key: Key, value: V): boolean {
     const own = checkedKey(key)
     const { leaf, path } = this.find(own)
-    const index = lowerBound(leaf.keys, own)
-    const isNew = index === leaf.keys.length || compareKeys(leaf.keys[index]!, own) !== 0
-    this.change(leaf)
-    if (isNew) leaf.keys.splice(index, 0, own)
-    leaf.values.splice(index, isNew ? 0 : 1, handOut(leaf, value))
+    const { keys, values } = this.change(leaf) as unknown as LeafState
+    const index = lowerBound(keys, own)
+    const isNew = index === keys.length || compareKeys(keys[index]!, own) !== 0
+    if (isNew) keys.splice(index, 0, own)
+    values.splice(index, isNew ? 0 : 1, handOut(leaf, value))
     if (isNew) this.count.change(1)
     this.grow(path, leaf.split())
     return isNew
@@ -91,13 +104,13 @@ export class BTree<V = unknown> extends Persistent {
   /** @returns true if the key was there */
   delete(key: Key): boolean {
     const { leaf, path } = this.find(checkedKey(key))
-    const index = indexOfKey(leaf.keys, key)
+    const index = indexOfKey(leafState(leaf).keys, key)
     if (index < 0) return false
-    this.change(leaf)
-    leaf.keys.splice(index, 1)
-    leaf.values.splice(index, 1)
+    const { keys, values } = this.change(leaf) as unknown as LeafState
+    keys.splice(index, 1)
+    values.splice(index, 1)
     this.count.change(-1)
-    if (leaf.keys.length === 0) this.shrink(path)
+    if (keys.length === 0) this.shrink(path)
     return true
   }
 
@@ -132,7 +145,7 @@ export class BTree<V = unknown> extends Persistent {
   keys(range: Range): Generator<Key, undefined>
   keys(from?: Key, to?: Key): Generator<Key, undefined>
   *keys(from?: Key | Range, to?: Key): Generator<Key, undefined> {
-    for (const [leaf, index] of this.places(rangeOf(from, to))) yield givenKey(leaf.keys[index]!)
+    for (const [, , key] of this.places(rangeOf(from, to))) yield givenKey(key)
   }
 
   values(range: Range): Generator<V, undefined>
@@ -144,8 +157,7 @@ export class BTree<V = unknown> extends Persistent {
   entries(range: Range): Generator<[Key, V], undefined>
   entries(from?: Key, to?: Key): Generator<[Key, V], undefined>
   *entries(from?: Key | Range, to?: Key): Generator<[Key, V], undefined> {
-    for (const [leaf, index] of this.places(rangeOf(from, to)))
-      yield [givenKey(leaf.keys[index]!), this.given(leaf, index)]
+    for (const [leaf, index, key] of this.places(rangeOf(from, to))) yield [givenKey(key), this.given(leaf, index)]
   }
 
   [Symbol.iterator](): Generator<[Key, V], undefined> {
@@ -153,7 +165,7 @@ export class BTree<V = unknown> extends Persistent {
   }
 
   /** Where the entries lie. The tree may be changed meanwhile: each leaf is found anew, and so is an entry that is no longer in its place. */
-  private *places(range: Range): Generator<[leaf: Leaf, index: number]> {
+  private *places(range: Range): Generator<[leaf: Leaf, index: number, key: Key]> {
     const { from, to, includeFrom = true, includeTo = false, reverse = false, limit = Number.POSITIVE_INFINITY } = range
     const within = (key: Key) => {
       const [low, high] = [
@@ -167,15 +179,16 @@ export class BTree<V = unknown> extends Persistent {
     let inside = true
     for (;;) {
       const { leaf, next } = reverse ? this.leafUpTo(start, inside) : this.leafFrom(start)
-      const keys = [...leaf.keys]
+      const keys = [...leafState(leaf).keys]
       for (let n = 0; n < keys.length; n++) {
         const i = reverse ? keys.length - 1 - n : n
         const key = keys[i]!
         if (!within(key)) continue
         if (left-- < 1) return
-        const place = leaf.keys[i] === key ? leaf : this.find(key).leaf
-        const index = place === leaf && leaf.keys[i] === key ? i : indexOfKey(place.keys, key)
-        if (index >= 0) yield [place, index]
+        const isThere = leafState(leaf).keys[i] === key
+        const place = isThere ? leaf : this.leafFor(key)
+        const index = isThere ? i : indexOfKey(leafState(place).keys, key)
+        if (index >= 0) yield [place, index, key]
       }
       if (next === undefined || left < 1) return
       const end = reverse ? from : to
@@ -190,9 +203,10 @@ export class BTree<V = unknown> extends Persistent {
     let next: Key | undefined
     let node = this.top
     while (node instanceof Branch) {
-      const index = from === undefined ? 0 : node.childFor(from)
-      next = node.keys[index] ?? next
-      node = node.children[index]!
+      const { keys } = branchState(node)
+      const index: number = from === undefined ? 0 : childFor(keys, from)
+      next = keys[index] ?? next
+      node = childAt(node, index)
     }
     return { leaf: node, next }
   }
@@ -202,36 +216,49 @@ export class BTree<V = unknown> extends Persistent {
     let next: Key | undefined
     let node = this.top
     while (node instanceof Branch) {
-      const { keys } = node
-      const index: number = to === undefined ? keys.length : inside ? node.childFor(to) : lowerBound(keys, to)
+      const { keys } = branchState(node)
+      const index: number = to === undefined ? keys.length : inside ? childFor(keys, to) : lowerBound(keys, to)
       next = keys[index - 1] ?? next
-      node = node.children[index]!
+      node = childAt(node, index)
     }
     return { leaf: node, next }
+  }
+
+  private leafFor(key: Key): Leaf {
+    let node = this.top
+    while (node instanceof Branch) node = childAt(node, childFor(branchState(node).keys, key))
+    return node
   }
 
   private find(key: Key): { leaf: Leaf; path: Step[] } {
     const path: Step[] = []
     let node = this.top
     while (node instanceof Branch) {
-      const index = node.childFor(key)
+      const index = childFor(branchState(node).keys, key)
       path.push({ branch: node, index })
-      node = node.children[index]!
+      node = childAt(node, index)
     }
     return { leaf: node, path }
   }
 
   /** A value to give away. What is inside it may be changed, which changes the leaf. */
   private given(leaf: Leaf, index: number): V {
-    const value = leaf.values[index]
-    if (isInner(value)) leaf._v_tree = this
-    return handOut(leaf, value) as V
+    const { values } = leafState(leaf)
+    const stands = values[index]
+    if (stands instanceof Reference) {
+      const object = follow(leaf, stands)
+      if (!Object.isFrozen(values)) values[index] = object
+      return object as V
+    }
+    if (isInner(stands)) leaf._v_tree = this
+    return handOut(leaf, stands) as V
   }
 
-  /** To be called before a node is changed. */
-  private change(node: Node): void {
+  /** To be called before a node is changed. @returns its state, bare */
+  private change(node: Node): State {
     node._p_changed = true
     node._v_tree = this
+    return ownState(node)
   }
 
   private replaceTop(node: Node): void {
@@ -248,16 +275,13 @@ export class BTree<V = unknown> extends Persistent {
     const nodes = pieces.map(({ node }) => node)
     const step = path.pop()
     if (step === undefined) {
-      const branch = new Branch()
-      branch.keys = keys
-      branch.children = [this.top, ...nodes]
-      this.replaceTop(branch)
+      this.replaceTop(branchOf(keys, [this.top, ...nodes]))
       return
     }
     const { branch, index } = step
-    this.change(branch)
-    branch.keys.splice(index, 0, ...keys)
-    branch.children.splice(index + 1, 0, ...nodes)
+    const state = this.change(branch) as unknown as BranchState
+    state.keys.splice(index, 0, ...keys)
+    state.children.splice(index + 1, 0, ...nodes)
     this.grow(path, branch.split())
   }
 
@@ -266,10 +290,10 @@ export class BTree<V = unknown> extends Persistent {
     const step = path.pop()
     if (step === undefined) return
     const { branch, index } = step
-    this.change(branch)
-    branch.children.splice(index, 1)
-    branch.keys.splice(Math.max(0, index - 1), 1)
-    if (branch.children.length > 0) return
+    const { keys, children } = this.change(branch) as unknown as BranchState
+    children.splice(index, 1)
+    keys.splice(Math.max(0, index - 1), 1)
+    if (children.length > 0) return
     if (path.length === 0) this.replaceTop(new Leaf())
     else this.shrink(path)
   }
@@ -283,9 +307,11 @@ function* leavesOf(node: Node): Generator<Leaf> {
 /** A branch over the `number`th group of nodes. */
 function over(nodes: readonly Piece[], number: number): Piece {
   const group = nodes.slice(number * BRANCH, (number + 1) * BRANCH)
-  const node = new Branch()
-  node.keys = group.slice(1).map(({ key }) => key)
-  node.children = group.map(({ node }) => node)
+  const keys = group.slice(1).map(({ key }) => key)
+  const node = branchOf(
+    keys,
+    group.map(({ node }) => node),
+  )
   return { key: group[0]!.key, node }
 }
 

@@ -232,6 +232,10 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.fill(cell, stored)
   }
 
+  object(reference: Reference): Persistent {
+    return this.ghost(reference)
+  }
+
   register(cell: Cell): void {
     this.assertOpen()
     if (this.readOnly)
@@ -323,7 +327,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   }
 
   private discard(): void {
-    for (const cell of this.added) cell.loaded()
+    for (const cell of this.added) cell.complete()
     const cells = new Set([...this.changed, ...this.touched, ...this.added, ...this.overlay.clear()])
     this.forget()
     this.revert(cells)
@@ -344,7 +348,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private rollback(to: Undo<Draft>): void {
     this.savepoints.assertKnown(to)
     const cells = new Set([...this.changed, ...this.touched])
-    for (const cell of this.added) cell.loaded()
+    for (const cell of this.added) cell.complete()
     const inner = this.savepoints.undoTo(to, (cell, before) => {
       if (before === undefined) this.overlay.delete(cell)
       else this.overlay.set(before)
@@ -356,7 +360,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       const stored = cell.jar !== this || cell.state !== undefined ? undefined : this.stored(cell)
       if (stored === undefined) continue
       this.settle(cell, stored)
-      graft(values, cell.loaded())
+      graft(values, cell.complete())
       cell.watched = false
       this.touched.add(cell)
       to.inner.set(cell, values)

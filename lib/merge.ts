@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { asState } from './persistent.ts'
-import { pickle, type Reference, unpickle } from './pickle.ts'
+import { asItStands, pickle, Reference, unpickle } from './pickle.ts'
 import { isPlain } from './pickle-values.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
@@ -47,11 +47,12 @@ export function mergeRecords(
 /** Whether two revisions of an object have the same in these attributes. */
 export function sameAttributes(names: readonly string[], old: RecordBody | undefined, committed: RecordBody): boolean {
   if (old === undefined || isGone(committed)) return false
-  const read = ({ state }: RecordBody) => unpickle(state, reference => reference)
+  const read = ({ state }: RecordBody) => unpickle(state, asItStands)
   const [before, after] = [read(old), read(committed)]
   return names.every(name => isDeepStrictEqual(before[name], after[name]))
 }
 
-function refuseNew(): never {
+function refuseNew(object: unknown): Reference {
+  if (object instanceof Reference) return object
   throw new Error('a resolver cannot add objects')
 }

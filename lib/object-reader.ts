@@ -4,6 +4,7 @@ import { asState, type Cell, type State } from './persistent.ts'
 import { type Resolve, unpickle } from './pickle.ts'
 import { keyText, type RecordBody, WholeRecord } from './record.ts'
 import { classNamed, upgraded } from './registry.ts'
+import { fillShared } from './shared-state.ts'
 
 /**
  * A record's attributes, as the registered version of its class has them.
@@ -14,16 +15,17 @@ export function attributesOf(cell: Cell, stored: RecordBody, resolve: Resolve): 
   const entry = classNamed(className)
   const outdated = entry !== undefined && entry.version !== version
   const record = outdated ? {} : cell.newState()
-  const state = decoded(cell, stored, resolve, record)
+  const state = decoded(cell, stored, resolve, record, outdated)
   if (state === record && !outdated) return state
   return asState(outdated ? upgraded(state, entry, version) : state)
 }
 
-function decoded(cell: Cell, stored: RecordBody, resolve: Resolve, record: State): State {
+function decoded(cell: Cell, stored: RecordBody, resolve: Resolve, record: State, outdated: boolean): State {
+  const bare = cell.loadsBare && !outdated
   try {
-    return stored instanceof WholeRecord
-      ? unpickle(stored.bytes, resolve, stored.start, record)
-      : unpickle(stored.state, resolve, 0, record)
+    if (!(stored instanceof WholeRecord)) return unpickle(stored.state, resolve, 0, record, bare)
+    if (!outdated && fillShared(stored, record, bare, resolve)) return record
+    return unpickle(stored.bytes, resolve, stored.start, record, bare)
   } catch (error) {
     if (!(error instanceof ObjectError) || error.code !== 'DATABASE_CORRUPT') throw error
     const { className } = stored

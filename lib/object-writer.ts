@@ -3,7 +3,7 @@ import { ObjectError } from './errors.ts'
 import { type Cell, cellOf, type Jar, type Oid, type Persistent, ROOT_OID, type State } from './persistent.ts'
 import { type Place, pickle, type Refer, Reference } from './pickle.ts'
 import { type RecordBody, RecordDraft, roomFor } from './record.ts'
-import { entryOf } from './registry.ts'
+import { classNamed, entryOf } from './registry.ts'
 import type { Change } from './storage/storage.ts'
 
 /** What an object is to become; a change for the storage. */
@@ -17,9 +17,14 @@ export class ObjectWriter {
   private owner: Cell | undefined
   private references: Oid[] | undefined
   private readonly refer: Refer = (object, place) => {
-    const known = cellOf(object) as Cell
-    const cell = known.jar === this.jar ? known : this.adopt(object, whereIn(this.owner as Cell, place))
     this.references ??= []
+    const known = cellOf(object)
+    if (known === undefined) {
+      const reference = object as Reference
+      this.references.push(reference.oid)
+      return renamed(reference)
+    }
+    const cell = known.jar === this.jar ? known : this.adopt(known.proxy, whereIn(this.owner as Cell, place))
     this.references.push(cell.oid)
     return referenceTo(cell)
   }
@@ -50,7 +55,8 @@ export class ObjectWriter {
    */
   differs(cell: Cell, stored: RecordBody, before: () => State): boolean {
     const known: Refer = object => {
-      const other = cellOf(object) as Cell
+      const other = cellOf(object)
+      if (other === undefined) return renamed(object as Reference)
       if (other.jar !== this.jar) throw DIFFERENT
       return referenceTo(other)
     }
@@ -69,6 +75,12 @@ const NONE: readonly Oid[] = []
 const DIFFERENT = new Error('refers to a new object')
 
 const referenceTo = (cell: Cell): Reference => new Reference(cell.oid, cell.brokenName ?? classOf(cell).name)
+
+/** A reference that nobody followed, with the present name of the class. */
+function renamed(reference: Reference): Reference {
+  const name = classNamed(reference.className)?.name ?? reference.className
+  return name === reference.className ? reference : new Reference(reference.oid, name)
+}
 
 const whereIn = (owner: Cell, place: Place) => () => `attribute ${place.path} of ${placeOf(owner)}`
 

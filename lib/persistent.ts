@@ -24,6 +24,7 @@
 import { inspect } from 'node:util'
 import { ObjectError } from './errors.ts'
 import type { Draft } from './object-writer.ts'
+import { Reference } from './reference.ts'
 import { acquire, type Located, physicalPath } from './traversal.ts'
 
 /** Object id: a positive whole number, unique in its database, never used twice. */
@@ -45,6 +46,8 @@ export interface Jar {
   examine(cell: Cell): void
   /** The transaction relies on an object, or on some of its attributes, as it sees them. */
   readCurrent(object: Persistent, attributes?: readonly string[]): void
+  /** What a reference leads to. */
+  object(reference: Reference): unknown
 }
 
 /** Attributes by name, and nothing else: no prototype answers for a name that is not there. */
@@ -57,6 +60,12 @@ export function asState(record: Record<string, unknown>): State {
 
 /** Classes that mark themselves changed (BTree nodes and the like, which never hand out an inner value). */
 export const EXPLICIT: unique symbol = Symbol('explicit change tracking')
+/**
+ * EXPLICIT classes whose arrays hold many references, of which few are followed (BTree nodes). Their loaded states are *bare*: in an array, references
+ * stand until somebody asks for what they lead to (`follow`), and the array may be one that others read, too, and then is frozen (`ownState`).
+ * Reading such an attribute in the ordinary way gives all objects their places first.
+ */
+export const BARE: unique symbol = Symbol('references stay until they are followed')
 
 const CELL: unique symbol = Symbol('cell')
 /** What the objects of a class share. */
@@ -65,6 +74,8 @@ interface Kind {
   readonly target: object
   /** Whether they mark themselves changed. */
   readonly explicit: boolean
+  /** Whether their states are loaded bare. */
+  readonly bare: boolean
   /** Makes an empty state. One function for each class: the engine learns from the first ones how much room a state needs. */
   readonly newState: new () => State
 }
@@ -76,14 +87,22 @@ function kindOf(prototype: object): Kind {
   function StateObject(): void {}
   StateObject.prototype = NOTHING
   const newState = StateObject as unknown as new () => State
-  const kind: Kind = { target: Object.create(prototype), explicit: EXPLICIT in prototype, newState }
+  const kind: Kind = {
+    target: Object.create(prototype),
+    explicit: EXPLICIT in prototype,
+    bare: BARE in prototype,
+    newState,
+  }
   kinds.set(prototype, kind)
   return kind
 }
 
 /** Whether a value is part of the state that it is in, and can be changed in place. */
 export const isInner = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && (value as { [CELL]?: Cell })[CELL] === undefined
+  typeof value === 'object' &&
+  value !== null &&
+  (value as { [CELL]?: Cell })[CELL] === undefined &&
+  !(value instanceof Reference)
 
 /** An object's bookkeeping, and the traps of its proxy. */
 export class Cell implements ProxyHandler<object> {
@@ -91,6 +110,8 @@ export class Cell implements ProxyHandler<object> {
   state: State | undefined
   /** True until an inner value is read or set. False also where there is none. */
   watched = false
+  /** Whether the state is bare (BARE). */
+  bare = false
   oid: Oid = 0
   serial: Tid = 0
   jar: Jar | undefined
@@ -127,6 +148,11 @@ export class Cell implements ProxyHandler<object> {
     return new this.kind.newState()
   }
 
+  /** Whether its state is to be loaded bare. */
+  get loadsBare(): boolean {
+    return this.kind.bare
+  }
+
   /** What messages call the object. */
   toString(): string {
     const name = this.brokenName ?? this.proxy.constructor.name
@@ -143,11 +169,29 @@ export class Cell implements ProxyHandler<object> {
     return this.state as State
   }
 
+  /** The state, loaded if need be, with objects where references stood, and shared with nobody. */
+  complete(): State {
+    const state = this.loaded()
+    if (!this.bare) return state
+    for (const key in state) {
+      const value = state[key]
+      if (Array.isArray(value)) state[key] = value.map(each => this.follow(each))
+    }
+    this.bare = false
+    return state
+  }
+
+  /** A value of the state; what a reference leads to. */
+  follow(value: unknown): unknown {
+    return value instanceof Reference && this.jar !== undefined ? this.jar.object(value) : value
+  }
+
   /** Enters a fresh state (from a record, or as just stored). */
   settle(state: State, serial: Tid): void {
     this.state = state
     this.serial = serial
     this.changed = false
+    this.bare = this.kind.bare
     this.watch()
   }
 
@@ -166,6 +210,7 @@ export class Cell implements ProxyHandler<object> {
   /** Forgets the state. */
   ghostify(): void {
     this.state = undefined
+    this.bare = false
     this.changed = false
     this.watched = false
     this.exposed = false
@@ -182,6 +227,7 @@ export class Cell implements ProxyHandler<object> {
   }
 
   private read(state: State, key: string): unknown {
+    if (this.bare) this.complete()
     const value = state[key]
     if (this.watched && isInner(value)) this.expose()
     return value
@@ -202,7 +248,7 @@ export class Cell implements ProxyHandler<object> {
     const state = this.state
     if (state !== undefined) {
       const value = state[key as string]
-      if (value !== undefined && (typeof value !== 'object' || !this.watched)) return value
+      if (value !== undefined && (typeof value !== 'object' || !(this.watched || this.bare))) return value
     }
     return this.find(target, key, receiver)
   }
@@ -307,6 +353,22 @@ export function handOut<T>(owner: Persistent, value: T): T {
   }
   return value
 }
+
+/** For BARE classes: the state as it is loaded. */
+export const bareState = (object: Persistent): State => cell(object).loaded()
+
+/** For BARE classes: the state, with arrays that may be changed. To be called when the object is marked changed. */
+export function ownState(object: Persistent): State {
+  const state = cell(object).loaded()
+  for (const key in state) {
+    const value = state[key]
+    if (Array.isArray(value) && Object.isFrozen(value)) state[key] = [...value]
+  }
+  return state
+}
+
+/** For BARE classes: a value that stands in `owner`; for a reference what it leads to. */
+export const follow = (owner: Persistent, value: unknown): unknown => cell(owner).follow(value)
 
 /** Makes a ghost: an object of that prototype that will be loaded when it is read. */
 export function newGhost(prototype: object, oid: Oid, jar: Jar): Cell {

@@ -4,7 +4,8 @@
  *
  * They go into a slab that many states share, each behind room for the header of its record. What was handed out is never written again.
  */
-import { FIXEXT_1, type Kind, REFERENCE, type Reference, SPECIAL } from './pickle-values.ts'
+import { FIXEXT_1, type Kind, REFERENCE, SPECIAL } from './pickle-values.ts'
+import type { Reference } from './reference.ts'
 
 const SLAB = 64 * 1024
 /** Texts up to this length are written character by character. */

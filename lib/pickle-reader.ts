@@ -5,7 +5,8 @@
 import { nameIn } from './names.ts'
 import type { Resolve } from './pickle.ts'
 import { LEAF_TYPES, unpackLeaf } from './pickle-leaves.ts'
-import { FIXEXT_1, fromSpecial, Graph, Node, REFERENCE, Reference, SPECIAL } from './pickle-values.ts'
+import { FIXEXT_1, fromSpecial, Graph, Node, REFERENCE, SPECIAL } from './pickle-values.ts'
+import { Reference } from './reference.ts'
 
 export class StateReader {
   private bytes!: Buffer
@@ -15,14 +16,24 @@ export class StateReader {
   private loose = 0
   private graph: Graph | undefined
   private depth = 0
+  /** Whether a reference in an array that is an attribute stays one. */
+  private bare = false
 
   /**
    * @param at where in the bytes the state begins; it goes to their end
    * @param record is filled with the attributes
+   * @param bare leaves references that are elements of an array that is an attribute
    * @returns the record; or that of the graph, if the state is one
    */
-  read(bytes: Buffer, at: number, resolve: Resolve, record: Record<string, unknown>): Record<string, unknown> {
+  read(
+    bytes: Buffer,
+    at: number,
+    resolve: Resolve,
+    record: Record<string, unknown>,
+    bare: boolean,
+  ): Record<string, unknown> {
     this.begin(bytes, at, resolve)
+    this.bare = bare
     const head = this.byte()
     if (head >= 0x80 && head < 0x90) this.members(record, head & 0x0f)
     else if (head === 0xde) this.members(record, this.uint(2))
@@ -115,7 +126,10 @@ export class StateReader {
 
   private map(count: number): Record<string, unknown> {
     this.enter(count * 2)
+    const { bare } = this
+    this.bare = false
     const record = this.members({}, count)
+    this.bare = bare
     this.depth -= 1
     return record
   }
@@ -142,7 +156,10 @@ export class StateReader {
     if (type === 0) return undefined
     if (type === REFERENCE) return this.reference()
     if (type !== SPECIAL) return this.leaf(type, start)
+    const { bare } = this
+    this.bare = false
     const content = this.content()
+    this.bare = bare
     const value = fromSpecial(content)
     if (value instanceof Node) this.loose += 1
     else if (value instanceof Graph) {
@@ -165,7 +182,8 @@ export class StateReader {
     if (this.byte() !== 0x92) throw new Error('a reference that is none')
     const oid = this.value()
     if (typeof oid !== 'number') throw new Error('a reference to no number')
-    return this.resolve(new Reference(oid, this.name()))
+    const reference = new Reference(oid, this.name())
+    return this.bare && this.depth === 1 ? reference : this.resolve(reference)
   }
 
   /** A text that is likely to come often. */

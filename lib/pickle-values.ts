@@ -3,23 +3,13 @@
  * Both are written as an extension of one byte of ours, followed by a value: that of a reference is [oid, class name], that of a special
  * [kind, …].
  */
-import { cellOf, type Oid } from './persistent.ts'
+import { cellOf } from './persistent.ts'
 
 /** The numbers of our extension types, chosen such that others will hardly choose them. */
 export const REFERENCE = 82
 export const SPECIAL = 83
 /** What comes before the value of a reference, or of a special. */
 export const FIXEXT_1 = 0xd4
-
-/** A reference as it stands in a record. Only states that are merged, not loaded, hold any. */
-export class Reference {
-  readonly oid: Oid
-  readonly className: string
-  constructor(oid: Oid, className: string) {
-    this.oid = oid
-    this.className = className
-  }
-}
 
 /** Stands for a node of the graph until all are there. */
 export class Node {

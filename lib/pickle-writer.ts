@@ -11,8 +11,9 @@ import type { Place, Refer } from './pickle.ts'
 import { ByteWriter } from './pickle-bytes.ts'
 import { packLeaf } from './pickle-leaves.ts'
 import { isDense } from './pickle-properties.ts'
-import { MAX_SPARSE, Reference } from './pickle-values.ts'
+import { MAX_SPARSE } from './pickle-values.ts'
 import { type Binary, besideBytes, isBinary, Views } from './pickle-views.ts'
+import { Reference } from './reference.ts'
 
 /** The most attributes of an object. */
 const MAX_KEYS = 0xffff
@@ -155,12 +156,8 @@ export class StateWriter extends ByteWriter implements Place {
   }
 
   private object(value: object): void {
-    if (cellOf(value) !== undefined) {
-      this.reference(this.refer(value as Persistent, this))
-      return
-    }
-    if (value instanceof Reference) {
-      this.reference(value)
+    if (cellOf(value) !== undefined || value instanceof Reference) {
+      this.reference(this.refer(value as Persistent | Reference, this))
       return
     }
     if (this.graph === undefined) {

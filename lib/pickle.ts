@@ -16,20 +16,22 @@
 import { messageOf, ObjectError } from './errors.ts'
 import type { Oid, Persistent, State } from './persistent.ts'
 import { StateReader } from './pickle-reader.ts'
-import type { Reference } from './pickle-values.ts'
 import { StateWriter } from './pickle-writer.ts'
+import { Reference } from './reference.ts'
 
-export { Reference } from './pickle-values.ts'
+export { Reference }
 
 /** Where in a state a value was met. */
 export interface Place {
   /** The attribute path, as `items[3].price`. */
   readonly path: string
 }
-/** Gives the reference to store for `object`. */
-export type Refer = (object: Persistent, place: Place) => Reference
+/** Gives the reference to store for `object`, or for a reference that stands where nobody asked for the object. */
+export type Refer = (object: Persistent | Reference, place: Place) => Reference
 /** Gives the object that a reference stands for. */
 export type Resolve = (reference: Reference) => unknown
+/** Leaves references as they are. */
+export const asItStands = (reference: Reference): Reference => reference
 
 const writer = new StateWriter()
 let writing = false
@@ -59,6 +61,7 @@ export function pickle(state: State, refer: Refer, owner: unknown, room = 0): Bu
 /**
  * @param at where in the bytes the state begins
  * @param record is filled with the attributes; a state that is a graph comes in a record of its own
+ * @param bare leaves references that are elements of an array that is an attribute (BARE in lib/persistent.ts)
  * @throws {ObjectError} DATABASE_CORRUPT if the bytes are not a state
  */
 export function unpickle(
@@ -66,12 +69,13 @@ export function unpickle(
   resolve: Resolve,
   at = 0,
   record: Record<string, unknown> = {},
+  bare = false,
 ): Record<string, unknown> {
   const own = reader ?? new StateReader()
   reader = undefined
   try {
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    return own.read(buffer, at, resolve, record)
+    return own.read(buffer, at, resolve, record, bare)
   } catch (error) {
     if (error instanceof ObjectError) throw error
     throw new ObjectError('DATABASE_CORRUPT', `a record cannot be decoded: ${messageOf(error)}`, { cause: error })

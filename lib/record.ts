@@ -18,6 +18,7 @@ import { crc32 } from 'node:zlib'
 import { ObjectError } from './errors.ts'
 import { nameIn } from './names.ts'
 import type { Oid, Tid } from './persistent.ts'
+import type { SharedState } from './shared-state.ts'
 
 /** A record without its oid and serial, as a connection hands it to the storage. */
 export interface RecordBody {
@@ -53,6 +54,8 @@ export class WholeRecord implements StoredRecord {
   readonly bytes: Buffer
   /** Where in the bytes the state begins. */
   readonly start: number
+  /** What is known of the state by its earlier readers (lib/shared-state.ts). */
+  shared: SharedState | undefined
 
   constructor(oid: Oid, bytes: Buffer, start: number, className: string, version: number, serial: Tid, previous: Tid) {
     this.oid = oid
@@ -62,6 +65,7 @@ export class WholeRecord implements StoredRecord {
     this.version = version
     this.serial = serial
     this.previous = previous
+    this.shared = undefined
   }
 
   get state(): Buffer {

@@ -66,7 +66,8 @@ export class Subtree {
     for (const from of this.members) {
       const state = pickle(
         this.stateOf(from),
-        (object, place) => {
+        (met, place) => {
+          const object = met as Persistent
           if (this.reach(object, from) === undefined) outward(from, place.path, object)
           bytes += object.constructor.name.length + REFERENCE
           return NOWHERE
@@ -79,9 +80,9 @@ export class Subtree {
     return bytes
   }
 
-  /** A member's attributes as they are copied: the top's are without its place. */
+  /** A member's attributes as they are copied, without references that nobody followed: the top's are without its place. */
   stateOf(member: Persistent): State {
-    const state = (cellOf(member) as Cell).loaded()
+    const state = (cellOf(member) as Cell).complete()
     if (member !== this.top) return state
     return asState(Object.fromEntries(Object.entries(state).filter(([name]) => !PLACE.includes(name))))
   }
@@ -156,7 +157,8 @@ export function copyOf<T extends Persistent>(top: T, connection: Connection | un
     const outside: Persistent[] = []
     const bytes = pickle(
       subtree.stateOf(original),
-      object => {
+      met => {
+        const object = met as Persistent
         const number = subtree.reach(object, original)
         return new Reference(number ?? -outside.push(object), '')
       },

@@ -157,7 +157,8 @@ function encodeBody(subtree: Subtree, member: Persistent, number: number): Buffe
   if (targetNumber !== undefined) state = asState({ ...state, oid: targetNumber, database: '' })
   const bytes = pickle(
     state,
-    (object, path) => {
+    (met, path) => {
+      const object = met as Persistent
       const to = subtree.numberOf(object)
       if (to === undefined)
         throw new ObjectError('INVALID_REFERENCE', `attribute ${path} of ${describe(member)} was set during the export`)

@@ -9,7 +9,7 @@
 import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
 import { type Oid, ROOT_OID, type Tid } from './persistent.ts'
-import { Reference, referencesOf, unpickle } from './pickle.ts'
+import { asItStands, Reference, referencesOf, unpickle } from './pickle.ts'
 import { GONE, isGone, type RecordBody, type StoredRecord } from './record.ts'
 import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 
@@ -163,7 +163,7 @@ function climber(load: (oid: Oid) => RecordBody | undefined): (oid: Oid) => bool
 
 function containerOf(record: RecordBody | undefined): Oid | undefined {
   if (record === undefined || isGone(record)) return undefined
-  const { __parent__: container } = unpickle(record.state, reference => reference)
+  const { __parent__: container } = unpickle(record.state, asItStands)
   return container instanceof Reference ? container.oid : undefined
 }
 

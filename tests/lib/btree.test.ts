@@ -1,8 +1,8 @@
 /** The BTree against a plain model. */
 
 import t from 'tap'
-import { Branch } from '../../lib/btree-nodes.ts'
-import { BTree, type Key, registerClass, type StateRecord } from '../../lib/index.ts'
+import { Branch, Leaf } from '../../lib/btree-nodes.ts'
+import { BTree, type Connection, type Key, registerClass, type StateRecord } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
 import { directory } from '../support/program.ts'
 import { fc } from '../support/properties.ts'
@@ -580,4 +580,162 @@ t.test('on disk, 50 writers beside each other never see a conflict', async t => 
     )
   t.equal(await db.transact(root => root.tree.size), 500)
   await db.close()
+})
+
+t.test('of the objects in a leaf only the one that is asked for is made', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    root.tree = BTree.from(Array.from({ length: 10_000 }, (_, i) => [i, new Item(`item ${i}`)]))
+  })
+  for (let time = 0; time < 4; time++)
+    await db.transact(({ tree, _p_jar }) => {
+      const connection = _p_jar as Connection
+      const item = tree.get(5000) as Item
+      const { objects } = connection.cacheStats
+      t.ok(objects < 10, `${objects} objects`)
+      t.equal(item.label, 'item 5000')
+      t.equal(connection.get(item._p_oid as number), item)
+      t.equal(tree.get(5000), item)
+      t.equal([...tree.values({ from: 5000, limit: 1 })][0], item)
+      t.equal(connection.cacheStats.objects, objects)
+    })
+  await db.close()
+})
+
+t.test('whoever reads the attributes of a node finds objects in them, and values of its own', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    root.tree = BTree.from(Array.from({ length: 100 }, (_, i) => [i, new Item(`item ${i}`)]))
+  })
+  for (let time = 0; time < 4; time++) {
+    const connection = db.open()
+    const { tree } = connection.root
+    const { top } = tree as unknown as { top: Branch }
+    t.ok(top.children.every(each => each instanceof Leaf))
+    const leaf = top.children[0] as Leaf
+    const { values } = { ...leaf }
+    t.same(
+      values.map(each => (each as Item).label),
+      leaf.keys.map(key => `item ${key}`),
+    )
+    t.equal(values[0], tree.get(0))
+    leaf.keys.length = 0
+    leaf._p_invalidate()
+    t.equal(tree.get(0), values[0])
+    connection.close()
+  }
+  await db.close()
+})
+
+t.test('a new tree that a transaction took back has its objects still', async t => {
+  const [db, other] = [await openTestDatabase(), await openTestDatabase()]
+  const connection = db.open()
+  const items = Array.from({ length: 300 }, (_, i) => new Item(`item ${i}`))
+  const tree = BTree.from(items.map((item, i) => [i, item]))
+  connection.root.any = tree
+  const savepoint = connection.transaction.savepoint()
+  for (let i = 0; i < 300; i += 2) tree.delete(i)
+  savepoint.rollback()
+  t.equal(tree.get(2), items[2], 'read back from what the savepoint stored')
+  await connection.transaction.abort()
+  t.equal(tree._p_jar, undefined)
+  t.ok(items.every((item, i) => tree.get(i) === item && item._p_jar === undefined))
+  await other.transact(root => {
+    root.tree = tree
+  })
+  await other.transact(root =>
+    t.same(
+      Array.from(root.tree.values(), each => (each as Item).label),
+      items.map(({ label }) => label),
+    ),
+  )
+  connection.close()
+  await db.close()
+  await other.close()
+})
+
+t.test('property: a tree of objects is what its transaction sees, and each object is there once', async t => {
+  type Step = {
+    do: 'set' | 'alias' | 'delete' | 'get' | 'walk' | 'savepoint' | 'rollback' | 'shrink' | 'commit' | 'abort'
+    key: number
+  }
+  const step: fc.Arbitrary<Step> = fc.record({
+    do: fc.constantFrom(
+      ...(['set', 'set', 'set', 'alias', 'delete', 'delete', 'get', 'get', 'get', 'walk'] as const),
+      ...(['savepoint', 'rollback', 'shrink', 'commit', 'commit', 'abort'] as const),
+    ),
+    key: fc.nat(200),
+  })
+  type Model = Map<number, string>
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(200),
+      fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }),
+      async (size, steps) => {
+        const db = await openTestDatabase()
+        let durable: Model = new Map(Array.from({ length: size }, (_, i) => [i, `first ${i}`]))
+        await db.transact(root => {
+          root.tree = BTree.from(Array.from(durable, ([key, label]) => [key, new Item(label)]))
+        })
+        const connection = db.open()
+        const readers: { connection: ReturnType<typeof db.open>; model: Model }[] = []
+        const known = new Map<number, unknown>()
+        let mine = new Map(durable)
+        let savepoint: { point: { rollback(): void }; model: Model } | undefined
+        const check = (root: { tree: BTree }, key: number, model: Model) =>
+          t.equal((root.tree.get(key) as Item | undefined)?.label, model.get(key))
+        const checkAll = (root: { tree: BTree }, model: Model) =>
+          t.same(
+            Array.from(root.tree, ([key, item]) => [key, (item as Item).label]),
+            [...model].sort(([a], [b]) => a - b),
+          )
+        for (const [i, { do: what, key }] of steps.entries()) {
+          const { tree } = connection.root
+          if (what === 'set') {
+            tree.set(key, new Item(`${i}`))
+            mine.set(key, `${i}`)
+          } else if (what === 'alias' && mine.has(key)) {
+            tree.set(200 - key, tree.get(key))
+            mine.set(200 - key, mine.get(key)!)
+          } else if (what === 'delete') t.equal(tree.delete(key), mine.delete(key))
+          else if (what === 'get') {
+            check(connection.root, key, mine)
+            const item = tree.get(key) as Item | undefined
+            const oid = item?._p_oid
+            if (oid !== undefined) {
+              t.equal(known.get(oid) ?? item, item)
+              known.set(oid, item)
+            }
+          } else if (what === 'walk') checkAll(connection.root, mine)
+          else if (what === 'savepoint') savepoint = { point: connection.transaction.savepoint(), model: new Map(mine) }
+          else if (what === 'rollback' && savepoint !== undefined) {
+            savepoint.point.rollback()
+            mine = new Map(savepoint.model)
+          } else if (what === 'shrink') connection.cacheMinimize()
+          else if (what === 'commit') {
+            await connection.transaction.commit()
+            durable = new Map(mine)
+            savepoint = undefined
+            if (readers.length < 4) readers.push({ connection: db.open(), model: durable })
+          } else if (what === 'abort') {
+            await connection.transaction.abort()
+            mine = new Map(durable)
+            savepoint = undefined
+            known.clear()
+          }
+          for (const reader of readers) check(reader.connection.root, key, reader.model)
+        }
+        checkAll(connection.root, mine)
+        for (const reader of readers) {
+          checkAll(reader.connection.root, reader.model)
+          reader.connection.close()
+        }
+        await connection.transaction.abort()
+        connection.close()
+        t.same((await db.verify()).problems, [])
+        await db.close()
+      },
+    ),
+    { numRuns: 40 },
+  )
 })

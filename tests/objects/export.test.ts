@@ -337,7 +337,7 @@ function body(number: number, className: string, state: Buffer): Buffer {
   return Buffer.concat([head, Buffer.from(className), state])
 }
 const stateOf = (attributes: Record<string, unknown>) =>
-  pickle(asState({ ...attributes }), () => undefined as never, 'test')
+  pickle(asState({ ...attributes }), reference => reference as Reference, 'test')
 const record = (number: number, className: string, attributes: Record<string, unknown>) =>
   body(number, className, stateOf(attributes))
 const to = (number: number, className: string) => new Reference(number, className)
