@@ -7,7 +7,7 @@
  */
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { blobRow } from './blob.ts'
 import { committedContents, contentOf } from './blob-care.ts'
 import { messageOf, ObjectError } from './errors.ts'
@@ -41,12 +41,11 @@ export async function backup(
   const problem = await unfit(target, storage.location)
   if (problem !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', `${target} ${problem}; choose a directory that does not exist yet`)
-  const partial = `${target}.partial`
+  const partial = `${target}.${process.pid}-${++number}.partial`
   try {
-    await rm(partial, { recursive: true, force: true })
+    await removeLeft(target)
     await mkdir(partial, { recursive: true, mode: 0o700 })
     const result = await copy(storage, partial, progress)
-    await rm(target, { recursive: true, force: true })
     await rename(partial, target)
     const parent = await open(dirname(target), 'r')
     await parent.sync().finally(() => parent.close())
@@ -55,6 +54,26 @@ export async function backup(
     await rm(partial, { recursive: true, force: true }).catch(() => undefined)
     if (error instanceof ObjectError) throw error
     throw new ObjectError('DATABASE_FAILED', `the backup to ${target} failed: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** Of the backups that this process makes; each has a place of its own until it is whole. */
+let number = 0
+
+/** Removes what processes that were killed left of theirs. */
+async function removeLeft(target: string): Promise<void> {
+  for (const name of await readdir(dirname(target)).catch(() => [])) {
+    if (!name.startsWith(`${basename(target)}.`)) continue
+    const [, pid] = /^\.(\d+)-\d+\.partial$/.exec(name.slice(basename(target).length)) ?? []
+    if (pid !== undefined && !isAlive(Number(pid))) await rm(join(dirname(target), name), { recursive: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

@@ -1,4 +1,5 @@
 /** Backup while the database is in use, and restore. */
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -58,6 +59,23 @@ t.test('a backup is of one state, whatever is committed meanwhile, and can be re
   t.ok((await restored.undoLog()).length > 1, 'with its history')
   await restored.transact(root => transfer(root, 1, 2, 5))
   await restored.close()
+})
+
+t.test('of two backups to the same place one is made, and whole; what a killed one left is removed', async t => {
+  const home = await directory(t)
+  const db = await accounts(join(home, 'live'))
+  const to = join(home, 'backup')
+  const dead = spawnSync('true').pid
+  mkdirSync(`${to}.${dead}-1.partial`)
+  mkdirSync(`${to}.${process.pid}-99.partial`)
+  const outcomes = await Promise.all([codeOf(() => db.backup(to)), codeOf(() => db.backup(to))])
+  t.same(outcomes.sort(), ['DATABASE_FAILED', undefined])
+  t.same(readdirSync(home).sort(), ['backup', `backup.${process.pid}-99.partial`, 'live'])
+  await db.close()
+  const copy = await openTestDatabase(to)
+  t.match(await copy.verify(), { ok: true })
+  t.equal(await copy.transact(root => sum(root)), 1000)
+  await copy.close()
 })
 
 t.test('blobs are in the backup', async t => {
