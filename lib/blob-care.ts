@@ -47,11 +47,15 @@ export async function sweepBlobs(storage: Storage, views: () => Iterable<View>):
   // from here on the snapshot shows every revision that came with these rows
   await storage.settled()
   const snapshot = storage.snapshot()
-  const open = [...views()]
-  const unused = known.filter(
-    ({ id, oid }) => contentOf(snapshot, oid, id) === undefined && !open.some(view => shows(view, oid, id)),
-  )
-  snapshot.release()
+  let unused: typeof known
+  try {
+    const open = [...views()]
+    unused = known.filter(
+      ({ id, oid }) => contentOf(snapshot, oid, id) === undefined && !open.some(view => shows(view, oid, id)),
+    )
+  } finally {
+    snapshot.release()
+  }
   if (unused.length === 0) return
   // the rows first: without them, what is left of the files is garbage, never a blob without its content
   await storage.writeOutbox(

@@ -137,8 +137,8 @@ class StagedContents implements DataManager {
     this.store.keep(freshIds(this.contents)).catch(() => undefined) // done at the next opening; until then it is read where it is
   }
 
-  async abort(): Promise<void> {
-    await this.store.remove(freshIds(this.contents))
+  async abort(tx: Transaction): Promise<void> {
+    if (!tx.inDoubt) await this.store.remove(freshIds(this.contents))
   }
 
   savepoint(): { rollback(): void } {

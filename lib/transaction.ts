@@ -22,7 +22,7 @@ export interface DataManager {
   prepare?(tx: Transaction): void | Promise<void>
   /** The transaction is durable. What it throws is reported as a warning and changes nothing. */
   finish?(tx: Transaction): void
-  /** The transaction will not happen: takes back whatever was done. */
+  /** The transaction will not happen, or (`tx.inDoubt`) nobody knows yet whether it did: takes back whatever was done. */
   abort?(tx: Transaction): void | Promise<void>
   /** Remembers the present state. A data manager without it cannot be rolled back. */
   savepoint?(): { rollback(): void }
@@ -58,6 +58,8 @@ export class Transaction {
   readonly outbox = new Map<string, Uint8Array>()
   /** The id under which it became durable; undefined as long as it has not, or if there was nothing to store. */
   tid: number | undefined
+  /** It failed while it was being written, and may be on disk nevertheless: what it would need is kept until the next opening, which tells. */
+  inDoubt = false
   private state: TransactionStatus = 'active'
   /** Its commit has begun: the hooks before it run once. */
   private begun = false
@@ -151,6 +153,7 @@ export class Transaction {
       await this.storing
     } catch (error) {
       if (this.state === 'active' || this.state === 'committing') this.state = 'failed'
+      this.inDoubt = (error as { inDoubt?: unknown } | undefined)?.inDoubt === true
       await this.runAfterCommit(false)
       if (this.abandoned) await this.abort()
       throw error

@@ -78,7 +78,8 @@ export class MailDelivery implements DataManager {
     if (this.entries.some(({ keyed }) => keyed !== undefined)) this.system.keys.start()
   }
 
-  async abort(): Promise<void> {
+  async abort(tx: Transaction): Promise<void> {
+    if (tx.inDoubt) return
     for (const { spool, id } of this.held) await discardHeld(spool, id)
   }
 

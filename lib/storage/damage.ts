@@ -24,12 +24,14 @@ export function lostCommits(location: string, expected: Tid, found: Tid): Object
 const whyOf = (cause: unknown): string =>
   cause instanceof Error ? ((cause.cause as Error | undefined)?.message ?? cause.message) : String(cause)
 
+/** Marked `inDoubt`: what was to be written may be on disk nevertheless, which the next opening tells. */
 export function failedWrite(location: string, cause: unknown): ObjectError {
-  return new ObjectError(
+  const error = new ObjectError(
     'DATABASE_FAILED',
     `the database ${location} could not be written: ${whyOf(cause)}; the transaction failed. Mend the cause (free space, permissions), then open the database again`,
     { cause },
   )
+  return Object.assign(error, { inDoubt: true })
 }
 
 /** What comes after a failed write; see lib/storage/writer.ts. */

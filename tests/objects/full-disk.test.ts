@@ -1,7 +1,8 @@
 /** A disk that fills up (a limit on the size of files, which fails writes the same way): what was acknowledged stays, and its mail leaves once. */
 import { join } from 'node:path'
 import t from 'tap'
-import { openDatabase } from '../../objects/index.ts'
+import type { Level } from '../../lib/index.ts'
+import { Blob, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { LOADER, launchProgram, PROJECT } from '../support/children.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { directory } from '../support/program.ts'
@@ -45,3 +46,39 @@ for (const [what, bytes, limit, code] of [
     },
   )
 }
+
+t.test(
+  'a commit that is on disk although writing it failed has its mail and its blobs at the next opening',
+  async t => {
+    const home = await directory(t)
+    process.env.MAILDROP_HOME = join(home, 'maildrop')
+    const db = await openDatabase(join(home, 'objects'))
+    await db.transact(app => app.create('/mail/XYZ', new MaildropHost(), { parents: true }))
+    const { level } = db.storage as unknown as { level: Level }
+    const batch = level.batch.bind(level)
+    level.batch = (() => {
+      const one = batch()
+      const write = one.write.bind(one)
+      one.write = (async (options: object) => {
+        const { length } = one
+        await write(options)
+        // the commit; what is written before it is one row that names the spool
+        if (length > 1) throw new Error('no answer from the disk')
+      }) as typeof one.write
+      return one
+    }) as typeof level.batch
+    const work = db.transact(async app => {
+      app.title = 'in doubt'
+      await app.create('/blob', new Blob()).write('a content')
+      const text = `From: a@example.org\nTo: b@example.org\nSubject: large\n\n${'text\n'.repeat(20_000)}`
+      await app.traverse('/mail/XYZ', MaildropHost).send(text)
+    })
+    await t.rejects(work, { code: 'DATABASE_FAILED' })
+    await db.close()
+    const again = await openDatabase(join(home, 'objects'))
+    t.equal(await again.transact(app => app.title), 'in doubt')
+    t.equal(String(await again.transact(app => app.traverse('/blob', Blob).bytes())), 'a content')
+    t.match(mailsIn(join(home, 'maildrop', 'spool')), [/Subject: large/])
+    await again.close()
+  },
+)
