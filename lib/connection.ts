@@ -455,7 +455,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     cell.jar = this
     cell.oid = this.storage.newOid()
     cell.changed = true
-    this.objects.add(cell)
+    this.objects.addNew(cell)
     this.added.push(cell)
     return cell
   }

@@ -21,7 +21,11 @@ const LEAST_OBJECTS = 100
 const LEAST_BYTES = 16 * 1024
 
 export class ObjectCache {
-  private readonly cells = new Map<Oid, Cell | WeakRef<Cell>>()
+  private readonly known = new Map<Oid, Cell | WeakRef<Cell>>()
+  /** New objects that are not in the map yet: seldom does anybody ask for them by their oid before they are stored. */
+  private fresh: Cell[] = []
+  /** The lowest oid of these. */
+  private freshFrom: Oid = 0
   private readonly size: number
   private readonly bytes: number
   /** What was loaded since the cache was last looked through. */
@@ -43,12 +47,26 @@ export class ObjectCache {
   }
 
   get(oid: Oid): Cell | undefined {
-    const found = this.cells.get(oid)
+    const found = (oid >= this.freshFrom ? this.cells : this.known).get(oid)
     return found === undefined || found instanceof Cell ? found : found.deref()
   }
 
   add(cell: Cell): void {
     this.cells.set(cell.oid, cell)
+  }
+
+  /** Adds an object that has just got its oid. */
+  addNew(cell: Cell): void {
+    if (this.fresh.length === 0 || cell.oid < this.freshFrom) this.freshFrom = cell.oid
+    this.fresh.push(cell)
+  }
+
+  private get cells(): Map<Oid, Cell | WeakRef<Cell>> {
+    if (this.fresh.length > 0) {
+      for (const cell of this.fresh) this.known.set(cell.oid, cell)
+      this.fresh = []
+    }
+    return this.known
   }
 
   delete(oid: Oid): void {

@@ -245,6 +245,7 @@ export class Cell implements ProxyHandler<object> {
   }
 
   private reading(target: object, key: string | symbol, receiver: unknown): unknown {
+    if (key === CELL) return this
     const state = this.state
     if (state !== undefined) {
       const value = state[key as string]
@@ -254,7 +255,6 @@ export class Cell implements ProxyHandler<object> {
   }
 
   private find(target: object, key: string | symbol, receiver: unknown): unknown {
-    if (key === CELL) return this
     if (isProtocol(key)) return Reflect.get(target, key, receiver)
     const state = this.loaded()
     return key in state ? this.read(state, key) : Reflect.get(target, key, receiver)
