@@ -29,7 +29,13 @@ export class Item extends Persistent implements Attributes {
 
   constructor(number: number) {
     super()
-    Object.assign(this, attributes(number))
+    const { name, price, active, tags, text } = attributes(number)
+    this.number = number
+    this.name = name
+    this.price = price
+    this.active = active
+    this.tags = tags
+    this.text = text
   }
 }
 
