@@ -17,6 +17,7 @@ import { type Located, parents } from './traversal.ts'
 /** The outbox rows `blob/<content id>/<oid>` say which committed blob has which content; they stay as long as it does. */
 export const BLOB_ROWS = 'blob/'
 
+/** A large binary. Its content lies in a file of its own, and is written and read as a stream. */
 export class Blob extends Persistent {
   /** Media type, such as `image/png`. */
   mediaType: string

@@ -40,6 +40,7 @@ export interface View {
   readonly past: Tid | undefined
 }
 
+/** One view of the database, with its own objects and one transaction at a time. `db.transact` opens and closes one for each attempt. */
 export class Connection<Root extends Persistent = Persistent> implements Jar {
   readonly database: Database<Root>
   private readonly storage: Storage

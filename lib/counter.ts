@@ -6,6 +6,7 @@ import { mergeAttributes } from './merge-maps.ts'
 import { Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
 
+/** A number that concurrent transactions can change without conflict, by `change`. Setting `value` conflicts with nobody either: what counts is the difference. */
 export class Counter extends Persistent implements ConflictResolver {
   value: number
 

@@ -61,6 +61,7 @@ export interface TransactOptions {
  */
 export type Outbox = Pick<Storage, 'outboxRows' | 'writeOutbox'>
 
+/** An open database. `Root` is the class of the object at the top of its tree. */
 export class Database<Root extends Persistent = Persistent> {
   /** The directory, or what stands for it. */
   readonly location: string

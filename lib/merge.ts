@@ -13,6 +13,7 @@ import { isGone, type RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
 import type { Change } from './storage/storage.ts'
 
+/** What a class has that merges what two transactions made of one object, instead of a conflict. */
 export interface ConflictResolver {
   _p_resolveConflict(old: StateRecord, committed: StateRecord, mine: StateRecord): StateRecord
 }

@@ -9,6 +9,7 @@
 import { ObjectError } from './errors.ts'
 import { Cell, type Oid } from './persistent.ts'
 
+/** How much a connection keeps loaded; what was loaded first becomes ghosts, and is loaded again when it is read. */
 export interface CacheLimits {
   /** Objects that stay loaded in a connection. Default 100,000. */
   readonly cacheSize?: number | undefined

@@ -9,6 +9,7 @@ import { ObjectError } from './errors.ts'
 import { EXPLICIT, handOut, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
 
+/** An array as an object of its own, stored as one record; its methods are Array's. */
 export class PersistentList<T = unknown> extends Persistent {
   get [EXPLICIT](): true {
     return true

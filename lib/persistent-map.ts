@@ -11,6 +11,7 @@ import { mergeAttributes, mergeMaps } from './merge-maps.ts'
 import { cellOf, EXPLICIT, handOut, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
 
+/** A Map as an object of its own, stored as one record; its methods are Map's. Transactions that change different keys merge. */
 export class PersistentMap<K = unknown, V = unknown> extends Persistent implements ConflictResolver {
   get [EXPLICIT](): true {
     return true

@@ -9,6 +9,7 @@ import { ObjectError } from './errors.ts'
 import { cellOf, type Oid, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
 
+/** A reference that does not keep its object: a pack may remove that, and `deref` finds nothing then. */
 export class PersistentRef<T extends Persistent = Persistent> extends Persistent {
   readonly oid: Oid
   /** The id of the database. */

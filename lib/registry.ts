@@ -12,6 +12,7 @@ import { MAX_NAME } from './record.ts'
 /** A state as a record holds it: attribute names and values. */
 export type StateRecord = Record<string, unknown>
 
+/** A class of persistent objects, as it is given to `traverse`, `values` and the like. */
 export type PersistentClass<T extends Persistent = Persistent> = abstract new (...args: never[]) => T
 
 export interface ClassOptions {

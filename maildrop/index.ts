@@ -1,6 +1,7 @@
 /**
  * What other parts of the project use of the maildrop: the configuration, the writing side of the spool, and what is in it.
  */
+export { COMPOSE_ERROR_CODES, ComposeError, type ComposeErrorCode } from './compose/errors.ts'
 export { loadConfig, type MaildropConfig, type SmtpConfig } from './config.ts'
 export { deliverNow } from './deliver-now.ts'
 export { MAILDROP_ERROR_CODES, MaildropError, type MaildropErrorCode } from './errors.ts'

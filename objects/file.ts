@@ -6,6 +6,7 @@
 import { Blob, registerClass } from '../lib/index.ts'
 import type { Properties } from './properties.ts'
 
+/** A Blob with a title: an image or a document of the tree. */
 export class File extends Blob {
   static properties: Properties = {
     title: { type: 'string', description: 'what people call it' },

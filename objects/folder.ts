@@ -23,6 +23,7 @@ import { announce, connectionOf, type Place } from './events.ts'
 import { checkId } from './names.ts'
 import type { Properties } from './properties.ts'
 
+/** A container of persistent objects by name, efficient with 100,000 of them. */
 export class Folder extends Persistent implements Container {
   static properties: Properties = { title: { type: 'string', description: 'what people call it' } }
 
@@ -134,10 +135,12 @@ export class Folder extends Persistent implements Container {
     return this.entries(type, range).map(([id]) => id)
   }
 
+  /** The children in the order of their names, of all or of those of a class; `range` as for `ids`. */
   values<T extends Persistent = Persistent>(type?: PersistentClass<T>, range?: Range): T[] {
     return this.entries(type, range).map(([, child]) => child)
   }
 
+  /** The same with their names. */
   entries<T extends Persistent = Persistent>(type?: PersistentClass<T>, range: Range = {}): [id: string, child: T][] {
     const found = [...this.children.entries(range)] as [string, T][]
     return type === undefined ? found : found.filter(([, child]) => child instanceof type)

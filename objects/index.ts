@@ -8,19 +8,24 @@ export {
   BTree,
   type CacheLimits,
   type ChangesOptions,
+  type ClassOptions,
+  type ConflictResolver,
   type Connection,
   Counter,
   type Database,
+  type DatabaseStats,
   type DataManager,
   ERROR_CODES,
   type ErrorCode,
   type ExportSource,
   isRetryable,
+  type Key,
   type LogEntry,
   type Moment,
   ObjectError,
   type Oid,
   type PackOptions,
+  type PackProgress,
   type PackResult,
   Persistent,
   type PersistentClass,
@@ -29,18 +34,29 @@ export {
   PersistentRef,
   type Problem,
   type Range,
+  type RecordCounts,
   type Revision,
   registerClass,
   restoreDatabase,
   type Savepoint,
+  type StateRecord,
   type Tid,
   type Transaction,
+  type TransactionStatus,
   type TransactOptions,
   type UndoLogOptions,
   type VerifyResult,
 } from '../lib/index.ts'
-export { MaildropError } from '../maildrop/index.ts'
-export { type MailHost, TemplateError } from '../templates/index.ts'
+export type { ComposedMessage } from '../maildrop/compose/index.ts'
+export {
+  COMPOSE_ERROR_CODES,
+  ComposeError,
+  type ComposeErrorCode,
+  MAILDROP_ERROR_CODES,
+  MaildropError,
+  type MaildropErrorCode,
+} from '../maildrop/index.ts'
+export { type MailHost, TEMPLATE_ERROR_CODES, TemplateError, type TemplateErrorCode } from '../templates/index.ts'
 export { Application } from './application.ts'
 export type { Message } from './attachments.ts'
 export { type OpenOptions, openDatabase } from './database.ts'
@@ -48,6 +64,7 @@ export { type SubscribeOptions, subscribe, type TreeEvent, type TreeListener } f
 export { exportTree, importTree } from './export.ts'
 export { File } from './file.ts'
 export { Folder } from './folder.ts'
+export type { MaildropConfigs } from './mail-system.ts'
 export { MaildropHost, type SendTemplateOptions } from './maildrop-host.ts'
 export { OrderedFolder } from './ordered-folder.ts'
 export { type PreviewedMessage, preview } from './preview.ts'

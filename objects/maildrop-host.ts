@@ -21,6 +21,7 @@ export type SendTemplateOptions = SendOptions & Omit<TemplateOptions, 'deliver' 
 
 const MAX_LOG = 64 * 1024 * 1024
 
+/** Sends mail in the transaction of the tree that it is in: what it is given leaves if and only if that commits. */
 export class MaildropHost extends Persistent implements MailHost {
   static properties: Properties = {
     title: { type: 'string', description: 'what people call it' },

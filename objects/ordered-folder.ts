@@ -2,6 +2,7 @@
 import { ObjectError, type Persistent, type PersistentClass, type Range, registerClass } from '../lib/index.ts'
 import { Folder } from './folder.ts'
 
+/** A Folder whose children come in an order that is given with `order`. */
 export class OrderedFolder extends Folder {
   private sequence: readonly string[] = []
 
