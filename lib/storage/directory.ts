@@ -45,7 +45,7 @@ export async function openDirectory(
       cause: error,
     })
   }
-  const real = realpathSync(directory)
+  const real = realpathSync.native(directory)
   if (openHere.has(real))
     throw new ObjectError(
       'DATABASE_LOCKED',

@@ -119,8 +119,8 @@ export class LevelStorage implements Storage {
     const newest = newestTransaction(level, witness?.tid ?? 0)
     newest.catch(() => undefined)
     const id = await databaseId(level, location, create)
-    const last = (await newest) ?? { tid: 0, nextOid: 1 }
     const packed = readPacked(level)
+    const last = (await newest) ?? { tid: 0, nextOid: 1 }
     if (witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
     const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })

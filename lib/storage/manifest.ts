@@ -52,17 +52,51 @@ export function listedTables(directory: string): Listed | undefined {
 
 /** What the bytes of a manifest say. Throws if they cannot be understood. */
 export function tablesIn(manifest: Buffer): Listed {
-  const live = new Map<string, Table>()
-  const dropped = new Set<string>()
-  const mergedTo: (Buffer | undefined)[] = new Array(LEVELS).fill(undefined)
-  for (const edit of records(manifest)) applyEdit(edit, live, dropped, mergedTo)
+  const version: Version = { live: new Map(), dropped: new Set(), mergedTo: new Array(LEVELS).fill(undefined) }
+  for (const edit of records(manifest)) applyEdit(edit, version)
+  const live = new Set<string>()
   const levels: Table[][] = Array.from({ length: LEVELS }, () => [])
-  for (const table of live.values()) levels[table.level]!.push(table)
+  for (const { number, level, bytes, first, last } of version.live.values()) {
+    const name = nameOf(number)
+    live.add(name)
+    levels[level]!.push({ name, level, bytes, first: keyAt(first), last: keyAt(last) })
+  }
   for (const tables of levels) tables.sort((a, b) => Buffer.compare(a.first, b.first))
-  return { live: new Set(live.keys()), dropped, levels, mergedTo }
+  const { dropped, mergedTo } = version
+  return {
+    live,
+    levels,
+    mergedTo,
+    get dropped() {
+      return new Set(Array.from(dropped, nameOf))
+    },
+  }
+}
+
+/** What the edits so far have made; tables by their number. Most of what they say is said of tables that live no more, so it is taken apart at the end. */
+interface Version {
+  readonly live: Map<number, Entry>
+  readonly dropped: Set<number>
+  readonly mergedTo: (Buffer | undefined)[]
+}
+
+interface Entry {
+  readonly number: number
+  readonly level: number
+  readonly bytes: number
+  readonly first: Text
+  readonly last: Text
+}
+
+interface Text {
+  readonly source: Buffer
+  readonly from: number
+  readonly to: number
 }
 
 const nameOf = (number: number): string => `${String(number).padStart(6, '0')}.ldb`
+
+const keyAt = ({ source, from, to }: Text): Buffer => source.subarray(from, Math.max(from, to - TRAILER))
 
 /** The complete records of a log. */
 function* records(log: Buffer): Generator<Buffer> {
@@ -74,70 +108,83 @@ function* records(log: Buffer): Generator<Buffer> {
       at += left
       continue
     }
-    const length = log.readUInt16LE(at + 4)
+    const length = log[at + 4]! | (log[at + 5]! << 8)
     const type = log[at + 6]!
     const content = log.subarray(at + HEADER, at + HEADER + length)
     if (type === 0 || content.length < length) return
     at += HEADER + length
     if (type === 1 || type === 2) parts = []
-    parts.push(content)
-    if (type === 1 || type === 4) yield Buffer.concat(parts)
+    if (type === 1) yield content
+    else parts.push(content)
+    if (type === 4) yield Buffer.concat(parts)
   }
 }
 
-function applyEdit(
-  edit: Buffer,
-  live: Map<string, Table>,
-  dropped: Set<string>,
-  mergedTo: (Buffer | undefined)[],
-): void {
-  let at = 0
-  const number = (): number => {
+/** Reads what an edit consists of, one after the other. */
+class EditReader {
+  at = 0
+  private readonly edit: Buffer
+
+  constructor(edit: Buffer) {
+    this.edit = edit
+  }
+
+  get ended(): boolean {
+    return this.at >= this.edit.length
+  }
+
+  number(): number {
     let value = 0
     for (let scale = 1; ; scale *= 128) {
-      const byte = edit[at++]
+      const byte = this.edit[this.at++]
       if (byte === undefined) throw new Error('the edit ends within a number')
       value += (byte & 127) * scale
       if (byte < 128) return value
     }
   }
-  const text = (): Buffer => {
-    const length = number()
-    at += length
-    return edit.subarray(at - length, at)
-  }
-  const key = (): Buffer => text().subarray(0, -TRAILER)
-  const level = (): number => {
-    const value = number()
+
+  level(): number {
+    const value = this.number()
     if (value >= LEVELS) throw new Error(`unknown edit: a table of level ${value}`)
     return value
   }
-  while (at < edit.length) {
-    const tag = number()
+
+  text(): Text {
+    const length = this.number()
+    const from = this.at
+    this.at += length
+    return { source: this.edit, from, to: this.at }
+  }
+}
+
+function applyEdit(edit: Buffer, { live, dropped, mergedTo }: Version): void {
+  const reader = new EditReader(edit)
+  while (!reader.ended) {
+    const tag = reader.number()
     switch (tag) {
       case 1:
-        text()
+        reader.text()
         break
       case 2:
       case 3:
       case 4:
       case 9:
-        number()
+        reader.number()
         break
       case 5:
-        mergedTo[level()] = key()
+        mergedTo[reader.level()] = keyAt(reader.text())
         break
       case 6: {
-        number()
-        const name = nameOf(number())
-        live.delete(name)
-        dropped.add(name)
+        reader.number()
+        const number = reader.number()
+        live.delete(number)
+        dropped.add(number)
         break
       }
       case 7: {
-        const of = level()
-        const name = nameOf(number())
-        live.set(name, { name, level: of, bytes: number(), first: key(), last: key() })
+        const level = reader.level()
+        const number = reader.number()
+        live.set(number, { level, number, bytes: reader.number(), first: reader.text(), last: reader.text() })
         break
       }
       default:

@@ -13,7 +13,7 @@
  *
  * A COMMITTED that is missing or damaged is made anew, the latter with a warning; removing it accepts the loss that it tells of.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
@@ -141,9 +141,7 @@ export class Witness {
 
   /** @param last the last transaction that is there. To be called when LevelDB has opened (and so locked) the directory: from here on files are written. */
   begin(last: Tid): void {
-    const path = join(this.directory, COMMITTED)
-    closeSync(openSync(path, 'a', 0o600))
-    this.file = openSync(path, 'r+')
+    this.file = openSync(`${this.directory}/${COMMITTED}`, constants.O_RDWR | constants.O_CREAT, 0o600)
     // opening has moved LevelDB's log to tables
     this.marked = last
     this.next = last
