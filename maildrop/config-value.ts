@@ -16,6 +16,8 @@ type KeyOf<Is extends KeyKind['is']> = {
   [Name in ConfigKeyName]: (typeof CONFIG_KEYS)[Name]['kind']['is'] extends Is ? Name : never
 }[ConfigKeyName]
 
+type NumberKind = Extract<KeyKind, { is: 'integer' | 'number' }>
+
 type ChoiceOf<Name extends KeyOf<'choice'>> = (typeof CONFIG_KEYS)[Name]['kind']['of'] extends infer Of
   ? Of[keyof Of]
   : never
@@ -85,9 +87,10 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
     outlet(key: KeyOf<'outlet'>): MetricsTarget | undefined {
       const value = text(key)
       if (value === undefined) return undefined
-      if (!/^\d+$/.test(value)) return { file: resolve(cwd, value) }
       const port = Number(value)
-      if (port < 1 || port > 65_535) throw wrong(key, 'a port from 1 to 65535, or the path of a file')
+      const isWrong = /^\d+$/.test(value) ? port < 1 || port > 65_535 : /:\d+$/.test(value)
+      if (isWrong) throw wrong(key, 'a port of this machine from 1 to 65535, or the path of a file')
+      if (!/^\d+$/.test(value)) return { file: resolve(cwd, value) }
       return { port }
     },
 
@@ -136,11 +139,14 @@ export function readValue(settings: ReadonlyMap<ConfigKeyName, Setting>, cwd: st
     },
 
     number(key: KeyOf<'integer' | 'number'>): number {
-      const { is, min, max, unit } = CONFIG_KEYS[key].kind
+      const { is, min, max, unit }: NumberKind = CONFIG_KEYS[key].kind
       const value = Number(given(key))
       const pattern = is === 'integer' ? /^\d+$/ : /^\d+(\.\d+)?$/
       if (!pattern.test(given(key)) || value < min || value > max) {
-        throw wrong(key, `${is === 'integer' ? 'a whole number' : 'a number'} of ${unit} from ${min} to ${max}`)
+        throw wrong(
+          key,
+          `${is === 'integer' ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`} from ${min} to ${max}`,
+        )
       }
       return value
     },

@@ -25,7 +25,7 @@ export type KeyKind =
   | { readonly is: 'duration' }
   /** Messages per second, minute, hour or day: `100/h`. */
   | { readonly is: 'rate' }
-  | { readonly is: 'integer' | 'number'; readonly min: number; readonly max: number; readonly unit: string }
+  | { readonly is: 'integer' | 'number'; readonly min: number; readonly max: number; readonly unit?: string }
   | { readonly is: 'ignored' }
 
 export interface ConfigKey {
@@ -75,7 +75,7 @@ export const CONFIG_KEYS = {
   },
   SMTP_HOST: { kind: { is: 'host' }, default: 'localhost', description: 'Name or address of the SMTP server.' },
   SMTP_PORT: {
-    kind: { is: 'integer', min: 1, max: 65535, unit: 'port' },
+    kind: { is: 'integer', min: 1, max: 65535 },
     default: '25',
     description: 'Port of the SMTP server.',
   },

@@ -91,10 +91,14 @@ async function isReplaced(log: FileHandle, file: string): Promise<boolean> {
 }
 
 async function openIfThere(file: string): Promise<FileHandle | undefined> {
+  let log: FileHandle
   try {
-    return await open(file, 'r')
+    log = await open(file, 'r')
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     throw spoolError('read', file, error)
   }
+  if (!(await log.stat()).isDirectory()) return log
+  await log.close()
+  throw spoolError('read', file, Object.assign(new Error('a directory'), { code: 'EISDIR' }))
 }

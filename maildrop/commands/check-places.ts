@@ -2,12 +2,14 @@
  * `configtest`: whether this user can work in the directories of the configuration. Nothing is made or changed.
  */
 import { accessSync, constants, lstatSync, type Stats, statSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { dirname } from 'node:path'
 import type { MaildropConfig } from '../config.ts'
 import { messageOf, systemCode } from '../errors.ts'
 import { claimsDir, deferredDir, failedDir, heldDir, holdDir, stateDir, untoldDir } from '../spool/layout.ts'
 import { problemOfMode } from '../spool/owner.ts'
 import { bad, type Check, good } from './check.ts'
+import { runningDaemon } from './daemon-status.ts'
 
 const ALL = constants.R_OK | constants.W_OK | constants.X_OK
 
@@ -17,9 +19,25 @@ export function checkPlaces(config: MaildropConfig): Check[] {
   return [
     ...spools.map(spool => checkSpool(spool, shared && !relays.some(relay => relay.spool === spool))),
     ...Array.from(directories, path => checkDirectory('var', path) ?? good('var', path, 'can be written')),
-    ...checkLog(logFile),
+    ...checkFile('log', logFile),
+    ...checkFile('var', pidFile),
     ...(metrics !== undefined && 'file' in metrics ? checkMetrics(metrics.file) : []),
     ...(onFailure === undefined ? [] : [checkCommand(onFailure[0])]),
+  ]
+}
+
+/** Whether MAILDROP_METRICS can have its port; a daemon that runs may be it that has it. */
+export async function checkPort({ metrics, pidFile }: MaildropConfig): Promise<Check[]> {
+  if (metrics === undefined || !('port' in metrics) || runningDaemon({ pidFile }) !== undefined) return []
+  const server = createServer()
+  const problem = await new Promise<string | undefined>(resolve => {
+    server.once('error', error => resolve(systemCode(error) ?? messageOf(error)))
+    server.listen(metrics.port, '127.0.0.1', () => server.close(() => resolve(undefined)))
+  })
+  if (problem === undefined) return []
+  const text = problem === 'EADDRINUSE' ? 'another process has that port' : `it cannot be listened on: ${problem}`
+  return [
+    bad('metrics', `127.0.0.1:${metrics.port}`, text, 'set MAILDROP_METRICS to a free port above 1023, or to a file'),
   ]
 }
 
@@ -78,11 +96,14 @@ function checkDirectory(what: Check['what'], path: string): Check | undefined {
   )
 }
 
-function checkLog(path: string): Check[] {
+/** What the daemon writes itself. */
+function checkFile(what: 'log' | 'var', path: string): Check[] {
   const stat = lookAt(path)
+  if (stat?.isDirectory())
+    return [bad(what, path, 'it is a directory, where a file is needed', 'move it away, or configure another place')]
   if (stat === undefined || mayUse(path, constants.W_OK)) return []
   return [
-    bad('log', path, `this user may not write it; its owner is user ${stat.uid}`, 'correct its owner, or move it away'),
+    bad(what, path, `this user may not write it; its owner is user ${stat.uid}`, 'correct its owner, or move it away'),
   ]
 }
 

@@ -140,11 +140,14 @@ const PASSWORD_KEYS = {
   command: 'MAILDROP_PASSWORD_COMMAND',
 } as const
 
-function loginRemedy({ code }: Event, { login }: SmtpConfig): string {
+function loginRemedy({ code, text }: Event, { login }: SmtpConfig): string {
+  const source = PASSWORD_KEYS[login?.password.from ?? 'value']
+  if (code === undefined && text.includes(source))
+    return `correct ${source}, or what it names: the server was not asked yet`
   if (code === undefined) return 'see MAILDROP_AUTH, and MAILDROP_TLS: many servers offer AUTH only over TLS'
   if (code === 530 || code === 538) return 'the server wants TLS first: set MAILDROP_TLS to 2'
   if (code < 500) return 'the server cannot check the login at the moment; try again later'
-  return `check MAILDROP_LOGIN and ${PASSWORD_KEYS[login?.password.from ?? 'value']}`
+  return `check MAILDROP_LOGIN and ${source}`
 }
 
 /** Whether something on the port does a handshake of TLS at once. */

@@ -5,7 +5,7 @@
 import { configFileOf, destinationsOf, type MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
 import { bad, type Check, good } from './check.ts'
-import { checkPlaces } from './check-places.ts'
+import { checkPlaces, checkPort } from './check-places.ts'
 import { checkServer, checkSigning } from './check-server.ts'
 import { fail, printable, say } from './output.ts'
 
@@ -15,7 +15,11 @@ import { fail, printable, say } from './output.ts'
  */
 export async function configtest(load: () => MaildropConfig, options: Options): Promise<void> {
   const config = readable(load, options)
-  const checks: Check[] = [good('config', config.file, 'no errors'), ...checkPlaces(config)]
+  const checks: Check[] = [
+    good('config', config.file, 'no errors'),
+    ...checkPlaces(config),
+    ...(await checkPort(config)),
+  ]
   for (const destination of destinationsOf(config)) checks.push(await checkServer(destination))
   const { dkim } = config.smtp
   if (dkim !== undefined) checks.push(...checkSigning(dkim))

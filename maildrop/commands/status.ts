@@ -64,8 +64,10 @@ function describe(daemon: ServeStatus | { readonly problem: string }): void {
     say(`  problem   ${printable(daemon.problem)}`)
     return
   }
-  const { connections, uptime, stalled, backlog, rate, troubles } = daemon
+  const { connections, uptime, stalled, backlog, rate, troubles, problems } = daemon
   for (const { spool, text } of troubles) say(`  trouble   ${printable(`${spool}: ${text}`)}`)
+  // a daemon of before an upgrade says nothing of them
+  for (const problem of problems ?? []) say(`  problem   ${printable(problem)}`)
   for (const { relay, destination } of [daemon, ...daemon.relays]) {
     say(`  delivers  to ${relay}, which is ${printable(downFor(destination) ?? 'up')}`)
   }

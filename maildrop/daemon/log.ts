@@ -32,6 +32,8 @@ export interface Log {
   end(): void
   /** Goes on in another file or format. */
   retarget(target: LogTarget): void
+  /** Why the last line could not be written. */
+  readonly problem: string | undefined
 }
 
 /** Never blocks: a pipe without a reader is an unwritable log. */
@@ -42,7 +44,7 @@ export function openLog(target: LogTarget, echo: ((line: string) => void) | unde
   let { logFile, logFormat } = target
   let open: { readonly fd: number; readonly dev: number; readonly ino: number } | undefined
   let running = false
-  let complained = false
+  let problem: string | undefined
   /** A full disk took a part of a line. */
   let torn = false
 
@@ -74,10 +76,11 @@ export function openLog(target: LogTarget, echo: ((line: string) => void) | unde
       const line = torn ? `\n${text}` : text
       const written = writeSync(fd, line)
       if (written > 0) torn = written < line.length
-      complained &&= torn
+      if (!torn) problem = undefined
     } catch (error) {
-      if (!complained) process.stderr.write(`maildrop: cannot write the log ${logFile}: ${messageOf(error)}\n`)
-      complained = true
+      const known = problem !== undefined
+      problem = `cannot write the log ${logFile}: ${messageOf(error)}`
+      if (!known) process.stderr.write(`maildrop: ${problem}\n`)
       close()
     }
   }
@@ -99,6 +102,9 @@ export function openLog(target: LogTarget, echo: ((line: string) => void) | unde
     retarget(next) {
       close()
       ;({ logFile, logFormat } = next)
+    },
+    get problem() {
+      return problem
     },
   }
 }
@@ -135,6 +141,9 @@ export function observed(log: Log, saw: (event: LogEvent, fields: LogFields) => 
     line(event, fields = {}) {
       log.line(event, fields)
       saw(event, fields)
+    },
+    get problem() {
+      return log.problem
     },
   }
 }

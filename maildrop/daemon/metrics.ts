@@ -19,6 +19,8 @@ export interface Metrics {
   /** Goes on elsewhere, or not at all. */
   retarget(target: MetricsTarget | undefined): Promise<void>
   close(): Promise<void>
+  /** Why the numbers cannot be told. */
+  readonly problem: string | undefined
 }
 
 /** Milliseconds between two files, and until a port that was taken is tried again. */
@@ -59,6 +61,7 @@ export function openMetrics(measured: Measured, log: () => Log): Metrics {
       current = target
       await outlet?.close()
       outlet = undefined
+      complaint = ''
       if (target === undefined) return
       const loaded = await load()
       outlet =
@@ -68,6 +71,9 @@ export function openMetrics(measured: Measured, log: () => Log): Metrics {
     },
     async close() {
       await outlet?.close()
+    },
+    get problem() {
+      return complaint === '' ? undefined : `the numbers for MAILDROP_METRICS cannot be told: ${complaint}`
     },
   }
 }

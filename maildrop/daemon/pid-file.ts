@@ -9,7 +9,7 @@
  * be seen from here (of another machine or container) stops no start: several daemons may serve one spool, and a container
  * that died would block its successor for ever. The file is written whole and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
  */
-import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, linkSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import {
@@ -115,11 +115,16 @@ function mayRun({ pid, boot }: ProcessIdentity): boolean {
 }
 
 function readIfThere(path: string): string | undefined {
+  let fd: number | undefined
   try {
-    return readFileSync(path, 'utf8')
+    // what is no file but a pipe is not waited for
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    return readFileSync(fd, 'utf8')
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     throw spoolError('read', path, error)
+  } finally {
+    if (fd !== undefined) closeSync(fd)
   }
 }
 

@@ -91,7 +91,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   const control = await openControl(config, log, async command => {
     switch (command) {
       case 'status':
-        return statusOf(started, current(), running, stall.seconds)
+        return statusOf(started, current(), running, stall.seconds, [log.problem, metrics.problem])
       case 'reload':
         return await reload()
       case 'flush':
@@ -127,7 +127,13 @@ const LOOK = 1000
 /** What `maildropctl status` is told. */
 export type ServeStatus = ReturnType<typeof statusOf>
 
-function statusOf(started: Date, config: MaildropConfig, daemon: Daemon, stalled: number) {
+function statusOf(
+  started: Date,
+  config: MaildropConfig,
+  daemon: Daemon,
+  stalled: number,
+  problems: readonly (string | undefined)[],
+) {
   const { file, spools, logFile } = config
   const uptime = Math.round((Date.now() - started.getTime()) / 1000)
   return {
@@ -138,6 +144,7 @@ function statusOf(started: Date, config: MaildropConfig, daemon: Daemon, stalled
     spools,
     logFile,
     stalled,
+    problems: problems.filter(problem => problem !== undefined),
     ...daemon.status,
   }
 }

@@ -1,4 +1,5 @@
 /** Encryption: what is asked of TLS, and what went wrong with it, in words. */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { type ConnectionOptions, rootCertificates } from 'node:tls'
 import type { SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection'
@@ -19,14 +20,30 @@ export function tlsOptions(smtp: SmtpConfig): SMTPConnectionOptions {
 
 function trustedCertificates({ tls, tlsCa }: SmtpConfig): Pick<ConnectionOptions, 'ca'> {
   if (tlsCa === undefined || tls === 'never') return {}
-  try {
-    return { ca: [...rootCertificates, readFileSync(tlsCa, 'utf8')] }
-  } catch (error) {
-    throw new SessionError(
-      noReply('tls', `cannot read MAILDROP_TLS_CA ${tlsCa}: ${systemCode(error) ?? messageOf(error)}`),
-    )
-  }
+  return { ca: [...rootCertificates, certificatesIn(tlsCa)] }
 }
+
+/** Node trusts nothing that it cannot read, without a word. */
+function certificatesIn(path: string): string {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw unusable(`cannot read MAILDROP_TLS_CA ${path}: ${systemCode(error) ?? messageOf(error)}`)
+  }
+  const found = text.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END [^-]*-----/g) ?? []
+  if (found.length === 0) throw unusable(`MAILDROP_TLS_CA ${path} has no certificate in it`)
+  for (const [index, pem] of found.entries()) {
+    try {
+      new X509Certificate(pem)
+    } catch (error) {
+      throw unusable(`certificate ${index + 1} in MAILDROP_TLS_CA ${path} cannot be read: ${messageOf(error)}`)
+    }
+  }
+  return text
+}
+
+const unusable = (text: string): SessionError => new SessionError(noReply('tls', text))
 
 /** What an error of TLS means; undefined if it is none. */
 export function tlsProblem(error: unknown, host: string): string | undefined {

@@ -59,7 +59,7 @@ const CASES: Record<
     wrong: ['mail:0', 'host or host:port, several separated by'],
   },
   MAILDROP_GROUP: { right: ['1', { shared: true }], wrong: ['mail', '0 or 1'] },
-  SMTP_PORT: { right: ['587', { smtp: { port: 587 } }], wrong: ['70000', 'a whole number of port from 1 to 65535'] },
+  SMTP_PORT: { right: ['587', { smtp: { port: 587 } }], wrong: ['70000', 'a whole number from 1 to 65535'] },
   MAILDROP_TLS: {
     right: ['2', { smtp: { tls: 'required' } }],
     wrong: ['yes', '0 (never), 1 (offered), 2 (required), implicit'],
@@ -102,7 +102,7 @@ const CASES: Record<
   },
   MAILDROP_METRICS: {
     right: ['m.prom', { metrics: { file: '/base/m.prom' } }],
-    wrong: ['70000', 'a port from 1 to 65535'],
+    wrong: ['127.0.0.1:9925', 'a port of this machine from 1 to 65535, or the path of a file'],
   },
   MAILDROP_STALL_ALARM: { right: ['1h', { stallAlarm: 3600 }], wrong: ['soon', 'a time of at least 1 second'] },
   DEBUG: { right: ['1', { debug: true }], wrong: ['true', '0 or 1'] },

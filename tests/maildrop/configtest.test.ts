@@ -89,6 +89,16 @@ const TROUBLES: Record<string, [SmtpScript, Environment, RegExp]> = {
     { ...LOGIN, MAILDROP_PASSWORD: 'hunter3' },
     /: 535 .*; check MAILDROP_LOGIN and MAILDROP_PASSWORD\n/,
   ],
+  'a file with the password that is not there': [
+    { extensions: ['AUTH PLAIN'] },
+    { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD_FILE: '/nowhere' },
+    /cannot read MAILDROP_PASSWORD_FILE \/nowhere: ENOENT; correct MAILDROP_PASSWORD_FILE, or what it names: the server was not asked/,
+  ],
+  'a command for the password that fails': [
+    { extensions: ['AUTH PLAIN'] },
+    { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD_COMMAND: '/bin/false' },
+    /MAILDROP_PASSWORD_COMMAND \/bin\/false failed with .*; correct MAILDROP_PASSWORD_COMMAND, or what it names/,
+  ],
   'no login offered': [
     {},
     LOGIN,
@@ -134,6 +144,11 @@ const TROUBLES: Record<string, [SmtpScript, Environment, RegExp]> = {
     { extensions: ['STARTTLS'] },
     { ...required, MAILDROP_TLS_CA: '/nowhere' },
     /cannot read MAILDROP_TLS_CA \/nowhere: ENOENT; correct MAILDROP_TLS_CA/,
+  ],
+  'a file of certificates that has none': [
+    { extensions: ['STARTTLS'] },
+    { ...required, MAILDROP_TLS_CA: join(PROJECT, 'package.json') },
+    /MAILDROP_TLS_CA .*package\.json has no certificate in it; correct MAILDROP_TLS_CA, which has to be a PEM file/,
   ],
   'a server that wants nothing of this client': [
     { greeting: () => '554 5.7.1 no mail from you' },
@@ -196,12 +211,16 @@ t.test('every server is tested, and every trouble is told', async t => {
 })
 
 t.test('directories that cannot be used are told with what to do', async t => {
-  const { run, cwd, home, spool } = await setUp(t)
+  const { run, cwd, home, spool, server } = await setUp(t)
   const test = (env: Environment = {}) => run('maildropctl', ['configtest'], env)
   writeFileSync(join(cwd, 'file'), '')
   failsWith(t, await test({ MAILDROP_SPOOL: 'file' }), 1, /\/file: it is no directory; move it away/)
   failsWith(t, await test({ MAILDROP_SPOOL: 'file/x' }), 1, /\/file: it is no directory; move it away/)
   failsWith(t, await test({ MAILDROP_METRICS: 'none/x.prom' }), 1, /\/none: it is not there; make it/)
+  failsWith(t, await test({ MAILDROP_LOG_FILE: '.' }), 1, /: it is a directory, where a file is needed; move it away/)
+  failsWith(t, await test({ MAILDROP_PID_FILE: '.' }), 1, /: it is a directory, where a file is needed; move it away/)
+  const { port } = server
+  failsWith(t, await test({ MAILDROP_METRICS: `${port}` }), 1, /another process has that port; set MAILDROP_METRICS to/)
   writeFileSync(join(cwd, 'hook'), '')
   failsWith(
     t,

@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
 import { openLog } from '../../maildrop/daemon/log.ts'
 import { LOG_EVENTS, LOG_FIELDS } from '../../maildrop/daemon/log-events.ts'
 import { readLogTail } from '../../maildrop/log-tail.ts'
@@ -168,12 +169,15 @@ t.test('a log that cannot be written stops no mail, and is written again when it
     const complaint = /maildrop: cannot write the log .*: E(NOTDIR|EXIST|NXIO|NOSPC|ISDIR)/
     await waitFor('the complaint', () => complaint.test(daemon.output()))
     t.equal(daemon.output().match(/cannot write the log/g)?.length, 1, 'said once')
+    const status = () => askDaemon(controlPath(join(drop.home, 'var', 'maildrop.pid')), 'status')
+    t.match(await status(), { problems: [`cannot write the log ${unwritable}`] })
     if (!unwritable.startsWith(directory)) continue
     unlinkSync(directory)
     // The daemon may be faster.
     mkdirSync(directory, { recursive: true })
     await drop.submit(['bob@example.org'])
     await waitFor('the log', () => existsSync(unwritable) && readFileSync(unwritable, 'utf8').includes('to=bob@'))
+    t.match(await status(), { problems: [] })
   }
 })
 
@@ -195,6 +199,12 @@ t.test('the tail is the last whole lines that fit', async t => {
   appendFileSync(file, 'half a li')
   t.equal(await readLogTail(file, 1000), 'aaaa\nbbbb\ncccc\n')
   await t.rejects(readLogTail(join(file, 'x'), 10), { code: 'SPOOL_FAILED' })
+  const directory = join(file, '..')
+  await t.rejects(readLogTail(directory, 10), {
+    code: 'SPOOL_FAILED',
+    path: directory,
+    message: /EISDIR.*; a directory/,
+  })
 })
 
 t.test('maildropctl log prints the last part, and follows through every rotation', async t => {

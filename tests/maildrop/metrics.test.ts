@@ -108,9 +108,12 @@ t.test('a port that is taken is said, and stops no mail; a reload finds another 
   await submit('ann@example.org')
   await waitFor('the mail', () => server.messages.length === 1)
   await waitFor('the complaint', () => /metrics-failed text="listen EADDRINUSE/.test(readFileSync(logFile, 'utf8')))
+  const status = async () => (await run('maildropctl', ['--config', 'config', 'status'])).stdout
+  t.match(await status(), /\n {2}problem {3}the numbers for MAILDROP_METRICS cannot be told: listen EADDRINUSE/)
   const port = await freePort()
   config(port)
   t.match(await run('maildropctl', ['--config', 'config', 'reload']), { end: 0 })
+  t.notMatch(await status(), /problem/)
   t.equal((await scrape(port)).get(`maildrop_destination_up{relay="127.0.0.1:${server.port}"}`), 1)
   t.match(await run('maildropctl', ['--config', 'config', 'stop']), { end: 0 })
 })

@@ -1,4 +1,5 @@
 /** The launchers in maildrop/bin, as users run them: exit codes, words, and who is running afterwards. */
+import { execFileSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -120,6 +121,9 @@ t.test('a pid file that a dead daemon left stops no start', async t => {
   const status = await run('maildropctl', ['status'])
   t.match(status, { end: 1, stdout: /^not running \(its pid file is stale\)\n/ })
   t.match(await run('stop_maildrop'), { end: 0, stdout: `not running (${pidFile})\n` })
+  rmSync(pidFile)
+  execFileSync('mkfifo', [pidFile])
+  t.match(await run('maildropctl', ['status']), status, 'nor one that is no file')
   const again = await run('start_maildrop')
   t.match(again, { end: 0, stderr: '' })
   t.not(pidIn(again.stdout), dead)
