@@ -8,7 +8,7 @@
  *
  * Snapshots are shared: there is one per state of the database, which each batch that has been written makes a new one.
  */
-import { ObjectError } from '../errors.ts'
+import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { GONE, type WholeRecord, wholeBytes, wholeRecord } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
@@ -248,7 +248,7 @@ export class LevelStorage implements Storage {
     }
     if (last !== this.lastTid) this.witness?.committed(last, bytes)
     this.state.advance(last)
-    for (const { entry } of parts) if (entry !== undefined) for (const listener of this.listeners) listener(entry)
+    for (const { entry } of parts) if (entry !== undefined) for (const listener of this.listeners) tell(listener, entry)
   }
 
   private failed(cause: unknown): ObjectError {
@@ -349,5 +349,14 @@ export class LevelStorage implements Storage {
     if (this.suspicion === undefined && this.witness !== undefined && this.witness.damaged.length > 0)
       throw damagedTable(this.location, this.damage)
     if (this.closed) throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
+  }
+}
+
+/** What is durable is so, whatever a listener makes of it. */
+function tell(listener: (entry: TransactionEntry) => void, entry: TransactionEntry): void {
+  try {
+    listener(entry)
+  } catch (error) {
+    process.emitWarning(`whoever listens to commits failed: ${messageOf(error)}`, 'DatabaseWarning')
   }
 }

@@ -82,6 +82,21 @@ t.test(
   },
 )
 
+t.test('a listener that fails makes no durable commit fail, and stops no other listener', async t => {
+  const db = await openTestDatabase()
+  const heard: number[] = []
+  db.storage.onCommit(() => {
+    throw new Error('a listener')
+  })
+  db.storage.onCommit(({ tid }) => void heard.push(tid))
+  await db.transact(root => {
+    root.n = 1
+  })
+  t.same(heard, [db.storage.lastTid])
+  t.equal(await db.transact(root => root.n), 1)
+  await db.close()
+})
+
 t.test('an abort while data managers prepare makes the commit fail, which takes everything back', async t => {
   const db = await openTestDatabase()
   const c = db.open()
