@@ -6,7 +6,7 @@
  * copied: a backup that was made is whole. Later `verify` tells whether it still is.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { blobRow } from './blob.ts'
 import { committedContents, contentOf } from './blob-care.ts'
@@ -37,7 +37,8 @@ export async function backup(
   directory: string,
   progress: ((done: number) => void) | undefined,
 ): Promise<BackupResult> {
-  const target = resolve(directory)
+  // of a link, where it leads
+  const target = await realpath(directory).catch(() => resolve(directory))
   const problem = await unfit(target, storage.location)
   if (problem !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', `${target} ${problem}; choose a directory that does not exist yet`)

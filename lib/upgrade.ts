@@ -34,14 +34,16 @@ export async function upgradeAll<Root extends Persistent>(
   let looked = 0
   let batch: Oid[] = []
   const rewrite = async () => {
-    await database.transact(
+    upgraded += await database.transact(
       root => {
         const connection = root._p_jar as Connection
-        for (const oid of batch) cellOf(connection.get(oid))?.change()
+        // some may have been removed meanwhile
+        const there = batch.filter(oid => connection.seen(oid) !== undefined)
+        for (const oid of there) cellOf(connection.get(oid))?.change()
+        return there.length
       },
       { user, note: note || 'upgrade of classes', attempts: 10 },
     )
-    upgraded += batch.length
     batch = []
   }
   for await (const { oid, current, record, damage } of storage.records()) {

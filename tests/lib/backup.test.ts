@@ -1,6 +1,6 @@
 /** Backup while the database is in use, and restore. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { Blob, type Database, restoreDatabase } from '../../lib/index.ts'
@@ -68,6 +68,11 @@ t.test('of two backups to the same place one is made, and whole; what a killed o
   const dead = spawnSync('true').pid
   mkdirSync(`${to}.${dead}-1.partial`)
   mkdirSync(`${to}.${process.pid}-99.partial`)
+  mkdirSync(join(home, 'disk'))
+  symlinkSync(join(home, 'disk'), join(home, 'link'))
+  t.match(await db.backup(join(home, 'link')), { directory: join(home, 'disk') }, 'a link is followed')
+  rmSync(join(home, 'disk'), { recursive: true })
+  rmSync(join(home, 'link'))
   const outcomes = await Promise.all([codeOf(() => db.backup(to)), codeOf(() => db.backup(to))])
   t.same(outcomes.sort(), ['DATABASE_FAILED', undefined])
   t.same(readdirSync(home).sort(), ['backup', `backup.${process.pid}-99.partial`, 'live'])

@@ -1,7 +1,7 @@
 /** Classes that change: versions, names, and objects whose class is not known. */
 import t from 'tap'
 import { Broken, Persistent, registerClass } from '../../lib/index.ts'
-import { unregisterClass } from '../../lib/registry.ts'
+import { classNamed, unregisterClass } from '../../lib/registry.ts'
 import { codeOf, newLevel, openTestDatabase } from '../support/database.ts'
 import { watchMemory } from '../support/memory.ts'
 import { directory } from '../support/program.ts'
@@ -66,6 +66,27 @@ t.test('upgrade stores older objects anew, under their present names, and is the
   const failure = await db.transact(root => (root.tree.get(7) as Member).first).catch(error => error)
   t.match(failure, { code: 'UNKNOWN_CLASS', message: /version 2, newer than the registered 1/ })
   unregisterClass('tests.Member')
+  await db.close()
+})
+
+t.test('upgrade passes over what is taken back or packed away meanwhile', async t => {
+  registerClass('tests.Passing', class Passing extends Persistent {})
+  const db = await openTestDatabase(newLevel())
+  const { tid } = await db.transact(async (root, tx) => {
+    root.any = new (classNamed('tests.Passing')!.ctor as new () => Persistent)()
+    await tx.commit()
+    return tx
+  })
+  replace('tests.Passing', () => registerClass('tests.Passing', class Passing extends Persistent {}, { version: 2 }))
+  const { storage } = db
+  const records = storage.records.bind(storage)
+  storage.records = async function* () {
+    const current = []
+    for await (const each of records()) if (each.current) current.push(each)
+    await db.undo(tid!)
+    yield* current
+  }
+  t.equal(await db.upgrade(), 0)
   await db.close()
 })
 
