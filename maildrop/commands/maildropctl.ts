@@ -9,6 +9,7 @@ import { loadConfig, type MaildropConfig } from '../config.ts'
 import { CONFIG_KEY_NAMES } from '../keys.ts'
 import type { Operation } from '../spool/operations.ts'
 import { withChoice } from './choice.ts'
+import { type Exampled, withExamples } from './examples.ts'
 import type { Facts } from './facts.ts'
 import { type LogOptions, MAX_LOG_BYTES } from './log.ts'
 import type { OperateOptions } from './operate.ts'
@@ -42,35 +43,39 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .command(
       'start',
       'start the daemon',
-      plain,
+      plain('start'),
       act(async () => (await startStop()).start),
     )
     .command(
       'stop',
       'stop the daemon; it finishes what it has begun',
-      plain,
+      plain('stop'),
       actAnyway(async () => (await startStop()).stop),
     )
     .command(
       'restart',
       'stop the daemon, if it runs, and start it',
-      plain,
+      plain('restart'),
       act(async () => (await startStop()).restart),
     )
     .command(
       'reload',
       'make the daemon read its configuration again',
-      plain,
+      plain('reload'),
       act(async () => (await control()).reload),
     )
     .command(
       'status',
       'say whether the daemon runs, and how much mail there is',
-      json,
+      jsonOnly('status'),
       actAnyway<WithJson>(async () => (await import('./status.ts')).status),
     )
-    .command('configtest', 'check directories, and log in to the server; sends nothing', json, (options: WithJson) =>
-      run(name, async () => (await import('./configtest.ts')).configtest(() => load(name, options.config), options)),
+    .command(
+      'configtest',
+      'check directories, and log in to the server; sends nothing',
+      jsonOnly('configtest'),
+      (options: WithJson) =>
+        run(name, async () => (await import('./configtest.ts')).configtest(() => load(name, options.config), options)),
     )
     .command(
       'queue',
@@ -84,20 +89,20 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
       showOptions,
       actAnyway<Common & ShowOptions>(async () => (await import('./show.ts')).show),
     )
-    .command('retry [ids..]', 'make messages due now, also failed ones', operateOptions, operate('retry'))
-    .command('hold [ids..]', 'keep messages back', operateOptions, operate('hold'))
-    .command('release [ids..]', 'let messages go that are held', operateOptions, operate('release'))
+    .command('retry [ids..]', 'make messages due now, also failed ones', operateOptions('retry'), operate('retry'))
+    .command('hold [ids..]', 'keep messages back', operateOptions('hold'), operate('hold'))
+    .command('release [ids..]', 'let messages go that are held', operateOptions('release'), operate('release'))
     .command('delete [ids..]', 'delete messages for good', deleteOptions, operate('delete'))
     .command(
       'flush',
       'make deferred messages due now',
-      plain,
+      plain('flush'),
       actAnyway(async () => (await control()).flush),
     )
     .command(
       'drain',
       'deliver what can be delivered now, and return; 1 if anything is left',
-      plain,
+      plain('drain'),
       act(async () => (await control()).drain),
     )
     .command(
@@ -162,13 +167,15 @@ interface WithJson extends Common {
   readonly json: boolean
 }
 
-const plain = (command: Argv<Common>) => command
+const plain = (name: Exampled) => (command: Argv<Common>) => withExamples(name, command)
 
 const json = (command: Argv<Common>) =>
   command.option('json', { type: 'boolean', default: false, describe: 'print JSON' })
 
+const jsonOnly = (name: Exampled) => (command: Argv<Common>) => json(withExamples(name, command))
+
 const queueOptions = (command: Argv<Common>) =>
-  withChoice(json(command))
+  withChoice(json(withExamples('queue', command)))
     .option('limit', { type: 'number', requiresArg: true, describe: 'list at most so many; 0 is no limit' })
     .check(({ limit }) => {
       if (limit === undefined || (Number.isInteger(limit) && limit >= 0)) return true
@@ -176,7 +183,7 @@ const queueOptions = (command: Argv<Common>) =>
     })
 
 const showOptions = (command: Argv<Common>) =>
-  json(command)
+  json(withExamples('show', command))
     .positional('id', { type: 'string', demandOption: true, describe: 'id, or the beginning of it' })
     .option('body', { type: 'boolean', default: false, describe: 'print the body as well' })
     .option('raw', { type: 'boolean', default: false, describe: 'print the mail file as it is, and nothing else' })
@@ -185,16 +192,21 @@ const showOptions = (command: Argv<Common>) =>
       throw new Error('--body, --raw and --json do not go together')
     })
 
-const operateOptions = (command: Argv<Common>) =>
-  withChoice(json(command))
+const operateOptions = (name: Exampled) => (command: Argv<Common>) =>
+  withChoice(json(withExamples(name, command)))
     .positional('ids', { type: 'string', array: true, default: [], describe: 'ids, or the beginnings of them' })
     .option('dry-run', { type: 'boolean', default: false, describe: 'only say what would be done' })
 
 const deleteOptions = (command: Argv<Common>) =>
-  operateOptions(command).option('yes', { alias: 'y', type: 'boolean', default: false, describe: 'do not ask' })
+  operateOptions('delete')(command).option('yes', {
+    alias: 'y',
+    type: 'boolean',
+    default: false,
+    describe: 'do not ask',
+  })
 
 const logOptions = (command: Argv<Common>) =>
-  command
+  withExamples('log', command)
     .option('bytes', { type: 'number', default: 16_384, requiresArg: true, describe: 'print at most so many bytes' })
     .option('follow', { alias: 'f', type: 'boolean', default: false, describe: 'go on with what is added' })
     .check(({ bytes }) => {

@@ -67,6 +67,8 @@ t.test('every command and option is described, and no other', async t => {
     const expected = [...listed, ...Array.from(options.matchAll(/`(--[\w-]+)`/g), ([, option]) => option), ...COMMON]
     t.same(readHelp(text).options.sort(), expected.sort(), name)
     t.match(text.replace(/\s+/g, ' '), what.replace(/\s+/g, ' '), name)
+    const examples = text.slice(text.indexOf('\nExamples:'))
+    t.match(examples, new RegExp(`^\\nExamples:\n  maildropctl .*\\b${name}\\b`), `${name} has an example`)
   }
   for (const key of Object.keys(CONFIG_KEYS)) t.match(top.replace(/\s+/g, ' '), new RegExp(`\\b${key}\\b`), key)
 })
