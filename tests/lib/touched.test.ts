@@ -29,6 +29,32 @@ t.test('an inner value that was set and kept stays part of a loaded object, thou
   await db.close()
 })
 
+t.test('what was stored before a savepoint failed is followed as well', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  const { root, transaction } = connection
+  const [kept, refused] = [['first'], [() => 0] as unknown[]]
+  const item = new Item('new')
+  const oid = connection.add(item)
+  t.equal(connection.get(oid), item, 'a new object is found by its oid')
+  root.any = item
+  item.others = kept as never
+  const other = new Item('refused')
+  connection.add(other)
+  other.others = refused as never
+  t.equal(await codeOf(() => transaction.savepoint()), 'INVALID_VALUE')
+  refused[0] = 'sound'
+  kept.push('second')
+  await transaction.commit()
+  t.same(await db.transact(root => (root.any as Item).others), ['first', 'second'])
+  kept.push('third')
+  t.equal(await codeOf(() => connection.close()), 'CONNECTION_DIRTY')
+  await connection.transaction.commit()
+  connection.close()
+  t.same(await db.transact(root => (root.any as Item).others), ['first', 'second', 'third'])
+  await db.close()
+})
+
 t.test('an object of which only scalars were changed is not followed, so it can leave the cache', async t => {
   const db = await openTestDatabase()
   await db.transact(root => void (root.any = [new Item('a'), new Item('b')]))
