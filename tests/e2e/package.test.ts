@@ -13,7 +13,7 @@ import { blocksOf, follow } from '../support/readme.ts'
 const TOUR = '## Five minutes from an empty directory'
 /** A program that uses each entry of the package, with an error that the types must find. */
 const TYPED = `
-import { type Database, type Application, Folder, MaildropHost, openDatabase, Persistent, registerClass } from 'maildrophost'
+import { type Database, type Application, ComposeError, Folder, MaildropHost, ObjectError, openDatabase, Persistent, registerClass } from 'maildrophost'
 import { BTree, Counter } from 'maildrophost/lib'
 import { compileTemplate } from 'maildrophost/templates'
 import { loadConfig } from 'maildrophost/maildrop'
@@ -32,6 +32,14 @@ const id: string = await db.transact(async app => {
 })
 // @ts-expect-error a subject is a string
 await db.transact(app => app.traverse('/XYZ', MaildropHost).send('x', { subject: 1 }))
+const failed = (error: unknown): boolean =>
+  (error instanceof ComposeError && error.code === 'NO_SENDER') || (error instanceof ObjectError && error.code === 'CONFLICT')
+const orders: Order[] = await db.transact(app => app.traverse('/shop', Folder).values(Order))
+const prices = new BTree<number>()
+const price: number | undefined = prices.get('tea')
+// @ts-expect-error it may not be there
+const sure: number = prices.get('tea')
+console.log(failed(undefined), orders, price, sure)
 const page: string = await compileTemplate('<<x>>').render({ x: id })
 console.log(page, loadConfig().spools[0])
 `
@@ -101,19 +109,25 @@ t.test('the tour of the README works with the packed package, word for word', as
   const tsc = [
     '--noEmit',
     '--strict',
-    '--module',
-    'nodenext',
+    '--exactOptionalPropertyTypes',
+    '--noUncheckedIndexedAccess',
     '--types',
     'node',
     '--typeRoots',
     join(TOP, 'node_modules/@types'),
   ]
-  const { code, stdout, stderr } = await program(shop, process.execPath, [
-    join(TOP, 'node_modules/typescript/bin/tsc'),
-    ...tsc,
-    'check.ts',
-  ])
-  t.equal(code, 0, `a program in TypeScript is checked against the package's types: ${stdout}${stderr}`)
+  for (const [module = '', resolution = ''] of [
+    ['node16', 'node16'],
+    ['nodenext', 'nodenext'],
+    ['esnext', 'bundler'],
+  ]) {
+    const { code, stdout, stderr } = await program(shop, process.execPath, [
+      join(TOP, 'node_modules/typescript/bin/tsc'),
+      ...[...tsc, '--module', module, '--moduleResolution', resolution],
+      'check.ts',
+    ])
+    t.equal(code, 0, `a program is checked against the package's types (${resolution}): ${stdout}${stderr}`)
+  }
 })
 
 t.test('the README lists the configuration as it is', async t => {
