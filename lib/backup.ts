@@ -66,7 +66,8 @@ async function removeLeft(target: string): Promise<void> {
   for (const name of await readdir(dirname(target)).catch(() => [])) {
     if (!name.startsWith(`${basename(target)}.`)) continue
     const [, pid] = /^\.(\d+)-\d+\.partial$/.exec(name.slice(basename(target).length)) ?? []
-    if (pid !== undefined && !isAlive(Number(pid))) await rm(join(dirname(target), name), { recursive: true })
+    if (pid !== undefined && !isAlive(Number(pid)))
+      await rm(join(dirname(target), name), { recursive: true, force: true })
   }
 }
 

