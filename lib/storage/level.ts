@@ -17,7 +17,7 @@ const SPARE_KEY = Buffer.alloc(9)
 export class Batch {
   /** Bytes of keys and values. */
   bytes = 0
-  /** For the key of an object, to be put at once. Undefined where the level keeps the keys that it is given; LevelDB copies them. */
+  /** For the key of an object, to be put at once. Undefined where somebody keeps the keys that are given; LevelDB copies them. */
   readonly spareKey: Buffer | undefined
   private readonly batch: ReturnType<Level['batch']>
   private readonly options: object
@@ -27,7 +27,7 @@ export class Batch {
   constructor(level: Level, options: object) {
     this.batch = level.batch()
     this.options = options
-    this.spareKey = 'compactRange' in level ? SPARE_KEY : undefined
+    this.spareKey = 'compactRange' in level && level.listenerCount('write') === 0 ? SPARE_KEY : undefined
   }
 
   put(key: Buffer, value: Buffer): void {

@@ -37,6 +37,27 @@ t.test('over LevelDB on disk', async t => {
   })
 })
 
+t.test('who hears of the writes of a level gets keys that stay as they are', async t => {
+  const home = await mkdtemp(join(tmpdir(), 'storage-'))
+  t.teardown(() => removeDirectory(home))
+  const { level } = await openDirectory(home, { create: true })
+  const keys: string[] = []
+  const written: { key: Buffer }[] = []
+  level.on('write', operations => written.push(...(operations as unknown as { key: Buffer }[])))
+  const database = new Database(await LevelStorage.open(level, home, { create: true }), {})
+  const connection = database.open()
+  for (let i = 0; i < 3; i++) connection.add(new BTree())
+  await connection.transaction.commit()
+  for await (const key of level.keys({ keyEncoding: 'hex', gte: '6f', lt: '70' })) keys.push(key as unknown as string)
+  t.same(
+    written.map(({ key }) => key.toString('hex')).filter(key => key.startsWith('6f')),
+    keys,
+  )
+  t.ok(keys.length >= 3)
+  connection.close()
+  await database.close()
+})
+
 t.test('over memory-level', async t => {
   const levels = new Map<string, Level>()
   storageContract(t, {
