@@ -48,6 +48,7 @@ export interface OpenConnectionOptions extends ConnectionOptions {
   readonly before?: Moment
 }
 
+/** Options of `db.transact`: what is kept with the transaction, and how often it is tried. */
 export interface TransactOptions {
   readonly user?: string
   readonly note?: string

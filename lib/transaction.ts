@@ -47,6 +47,7 @@ export type TransactionStatus = 'active' | 'doomed' | 'committing' | 'failed' | 
 
 type Hook = () => void | Promise<void>
 
+/** What a connection, and the data managers that joined, change together or not at all: `tx` of `db.transact`, `connection.transaction`. */
 export class Transaction {
   /** Who makes the change; kept with the transaction. */
   user = ''

@@ -32,6 +32,7 @@ export interface Problem {
   readonly message: string
 }
 
+/** What `db.verify` has found. */
 export interface VerifyResult {
   readonly ok: boolean
   readonly objects: number

@@ -3,6 +3,7 @@ import { type CacheLimits, type Database, type Level, openDatabase as open } fro
 import { Application } from './application.ts'
 import { allowedConfigs, createMailSystem, type MaildropConfigs } from './mail-system.ts'
 
+/** Options of `openDatabase`. */
 export interface OpenOptions extends CacheLimits {
   /** Whether a database may be created where there is none. Default true. */
   readonly create?: boolean

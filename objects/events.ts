@@ -9,6 +9,7 @@
 import type { Connection, Database, Persistent, PersistentClass, Transaction } from '../lib/index.ts'
 import type { Application } from './application.ts'
 
+/** What a listener of `subscribe` is told. */
 export interface TreeEvent {
   readonly type: 'added' | 'removed' | 'moved' | 'modified'
   readonly object: Persistent

@@ -6,6 +6,7 @@
 import { ObjectError, type Persistent } from '../lib/index.ts'
 import { announce } from './events.ts'
 
+/** A property that can be set from text, by `objtree set` and `setProperty`. */
 export interface PropertySpec {
   /** Which texts are right, and what they become, is said at READERS below. */
   readonly type: 'string' | 'boolean' | 'choice' | 'number' | 'integer' | 'date' | 'strings'
@@ -16,6 +17,7 @@ export interface PropertySpec {
   readonly description: string
 }
 
+/** What a class declares as `static properties`, by name. */
 export type Properties = Readonly<Record<string, PropertySpec>>
 
 const declared = new WeakMap<object, Properties>()

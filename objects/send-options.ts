@@ -3,6 +3,7 @@ import { ObjectError } from '../lib/index.ts'
 import { dateOf } from './properties.ts'
 import { checkKey } from './sent-keys.ts'
 
+/** Options of `MaildropHost.send`. What they give replaces what the message says. */
 export interface SendOptions {
   /** The recipients: replaces To, and is the whole envelope. A list, or addresses with commas between. */
   readonly to?: string | readonly string[]

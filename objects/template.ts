@@ -24,6 +24,7 @@ export interface TemplateMessageOptions extends Omit<TemplateOptions, 'deliver' 
   readonly contentType?: ContentType
 }
 
+/** A page or mail of the tree: its source, and how it is rendered. */
 export class Template extends Persistent {
   static properties: Properties = {
     title: { type: 'string', description: 'what people call it' },
