@@ -282,7 +282,7 @@ export class Database<Root extends Persistent = Persistent> {
     this.closers.push(closer)
   }
 
-  /** Waits for what is under way and closes the database. Connections still open end. */
+  /** Waits for what is under way (for LevelDB's merging of tables a second at most) and closes the database. Connections still open end. */
   close(): Promise<void> {
     this.ending.abort()
     this.closing ??= (async () => {
