@@ -153,12 +153,13 @@ function intoCharset(text: string, type: MediaType): string {
 
 /** CRLF for every CRLF, CR and LF, and one at the end. */
 function withLineEnds(text: string): string {
-  const lines = text.replace(/\r\n|\r|\n/g, '\r\n')
+  const lines = text.includes('\r') ? text.replace(/\r\n|\r|\n/g, '\r\n') : text.replaceAll('\n', '\r\n')
   return lines === '' || lines.endsWith('\r\n') ? lines : `${lines}\r\n`
 }
 
+/** Whether it is ASCII without NUL: characters that UTF-8 writes as one byte each. */
 function isSevenBit(text: string): boolean {
-  return /^[\x01-\x7f]*$/.test(text)
+  return Buffer.byteLength(text) === text.length && !text.includes('\0')
 }
 
 function hasShortLines(text: string): boolean {
