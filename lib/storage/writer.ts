@@ -33,7 +33,7 @@ export class Writer {
       throw failedWrite(this.location, cause)
     }
     // it may stand behind what failed meanwhile
-    this.assertSound()
+    if (this.failure !== undefined) throw failedWrite(this.location, this.failure.cause)
   }
 
   /** Writes operations as one indivisible step. @throws {ObjectError} DATABASE_FAILED */

@@ -47,23 +47,32 @@ for (const [what, bytes, limit, code] of [
   )
 }
 
-t.test(
-  'a commit that is on disk although writing it failed has its mail and its blobs at the next opening',
-  async t => {
+for (const [what, failing] of [
+  ['its write', 'itself'],
+  ['another write meanwhile', 'another'],
+] as const) {
+  t.test(`a commit that is on disk although ${what} failed has its mail and its blobs at the next opening`, async t => {
     const home = await directory(t)
     process.env.MAILDROP_HOME = join(home, 'maildrop')
     const db = await openDatabase(join(home, 'objects'))
     await db.transact(app => app.create('/mail/XYZ', new MaildropHost(), { parents: true }))
     const { level } = db.storage as unknown as { level: Level }
     const batch = level.batch.bind(level)
+    let committing = false
     level.batch = (() => {
       const one = batch()
       const write = one.write.bind(one)
       one.write = (async (options: object) => {
-        const { length } = one
-        await write(options)
         // the commit; what is written before it is one row that names the spool
-        if (length > 1) throw new Error('no answer from the disk')
+        const isCommit = one.length > 1
+        if (committing) throw new Error('no answer from the disk')
+        committing = isCommit
+        if (isCommit && failing === 'another')
+          await t.rejects(db.outbox.writeOutbox([['row', new Uint8Array()]], { sync: true }), {
+            code: 'DATABASE_FAILED',
+          })
+        await write(options)
+        if (isCommit && failing === 'itself') throw new Error('no answer from the disk')
       }) as typeof one.write
       return one
     }) as typeof level.batch
@@ -80,5 +89,5 @@ t.test(
     t.equal(String(await again.transact(app => app.traverse('/blob', Blob).bytes())), 'a content')
     t.match(mailsIn(join(home, 'maildrop', 'spool')), [/Subject: large/])
     await again.close()
-  },
-)
+  })
+}
