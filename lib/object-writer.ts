@@ -44,8 +44,9 @@ export class ObjectWriter {
     const { name, version } = classOf(cell)
     this.owner = cell
     this.references = undefined
-    const record = new RecordDraft(name, version, pickle(cell.loaded(), this.refer, cell, roomFor(name)))
-    const within = cellOf(cell.state?._v_tree)?.oid || undefined
+    const state = cell.loaded()
+    const record = new RecordDraft(name, version, pickle(state, this.refer, cell, roomFor(name), cell.bare))
+    const within = cellOf(state._v_tree)?.oid || undefined
     return { cell, oid, serial, record, references: this.references ?? NONE, within }
   }
 

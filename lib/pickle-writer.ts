@@ -34,6 +34,8 @@ type Step = string | number | (() => string)
 export class StateWriter extends ByteWriter implements Place {
   private refer!: Refer
   private owner: unknown
+  /** Whether arrays that are attributes need not be looked at. */
+  private bare = false
   /** The inner values met so far: the first two, and all if there are more. */
   private first: object | undefined
   private second: object | undefined
@@ -49,11 +51,13 @@ export class StateWriter extends ByteWriter implements Place {
 
   /**
    * @param room bytes to leave free in front
+   * @param bare whether arrays that are attributes are known to be dense
    * @returns the bytes, room included. Throws what refuses the state.
    */
-  write(state: State, refer: Refer, owner: unknown, room: number): Buffer {
+  write(state: State, refer: Refer, owner: unknown, room: number, bare: boolean): Buffer {
     this.refer = refer
     this.owner = owner
+    this.bare = bare
     this.start(room)
     try {
       this.attributes(state)
@@ -246,7 +250,7 @@ export class StateWriter extends ByteWriter implements Place {
   }
 
   private array(value: unknown[]): void {
-    if (isDense(value)) this.elements(value)
+    if ((this.bare && this.depth === 1) || isDense(value)) this.elements(value)
     else this.sparse(value)
   }
 

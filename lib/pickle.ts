@@ -42,9 +42,10 @@ let reader: StateReader | undefined = new StateReader()
  * @param state attributes; those that begin with `_v_` are left out
  * @param owner what the state belongs to; its `toString` is used in messages
  * @param room bytes to be left free in front of the state, for a header
+ * @param bare whether nobody but its class has had the arrays that are attributes: they are taken to hold their elements, and nothing else
  * @throws {ObjectError} INVALID_VALUE naming the attribute path; whatever `refer` throws
  */
-export function pickle(state: State, refer: Refer, owner: unknown, room = 0): Buffer {
+export function pickle(state: State, refer: Refer, owner: unknown, room = 0, bare = false): Buffer {
   if (writing)
     throw new ObjectError(
       'INVALID_VALUE',
@@ -52,7 +53,7 @@ export function pickle(state: State, refer: Refer, owner: unknown, room = 0): Bu
     )
   writing = true
   try {
-    return writer.write(state, refer, owner, room)
+    return writer.write(state, refer, owner, room, bare)
   } finally {
     writing = false
   }
