@@ -24,14 +24,22 @@ export function wireEnvelope(
   const sender = onWire(from, smtputf8)
   if (typeof sender !== 'string') return { event: sender }
   const names = new Map<string, string[]>()
+  /** How a mailbox is called that has been seen; domains are the same in any case (RFC 5321 section 2.4). */
+  const known = new Map<string, string>()
   const refused = new Map<string, Event>()
   for (const address of to) {
     const wire = onWire(address, smtputf8)
     if (typeof wire !== 'string') refused.set(address, wire)
     else {
-      const same = names.get(wire)
-      if (same === undefined) names.set(wire, [address])
-      else same.push(address)
+      const at = wire.lastIndexOf('@')
+      const mailbox = wire.slice(0, at) + wire.slice(at).toLowerCase()
+      const name = known.get(mailbox) ?? wire
+      const same = names.get(name)
+      if (same !== undefined) same.push(address)
+      else {
+        known.set(mailbox, wire)
+        names.set(wire, [address])
+      }
     }
   }
   return { from: sender, names, refused }

@@ -252,6 +252,16 @@ t.test('domains go as A-labels, with or without SMTPUTF8', async t => {
   }
 })
 
+t.test('a mailbox is named once, however its domain is written; a refusal is of all its names', async t => {
+  const envelope = {
+    to: ['ann@example.org', 'ann@EXAMPLE.org', 'Ann@example.org', 'eve@Example.org', 'eve@example.ORG'],
+  }
+  const rcpt = (to: string): string | undefined => (to.startsWith('eve') ? '550 5.1.1 no' : undefined)
+  const { report, server } = await send(t, [], `${HEADER}\nhello\n`, envelope, { rcpt })
+  t.match(server.messages, [{ to: ['ann@example.org', 'Ann@example.org'] }])
+  t.strictSame([...report.refused.keys()], ['eve@Example.org', 'eve@example.ORG'])
+})
+
 t.test('a local part that is not ASCII needs SMTPUTF8; the other recipients get their message without', async t => {
   const envelope = { to: ['jürgen@bücher.example', 'ann@example.org'] }
   const encode = (text: string): string => Buffer.from(text).toString('latin1')
