@@ -9,6 +9,8 @@ export interface Abilities {
   readonly smtputf8: boolean
   /** Commands without waiting for the reply to the one before (PIPELINING, RFC 2920). */
   readonly pipelining: boolean
+  /** What becomes of a message may be said to be of no interest (RFC 3461). */
+  readonly dsn: boolean
 }
 
 /** @param reply the reply to EHLO; empty if there was none */
@@ -20,5 +22,6 @@ export function abilitiesOf(reply: string): Abilities {
     eightBit: offers('8BITMIME'),
     smtputf8: offers('SMTPUTF8'),
     pipelining: offers('PIPELINING'),
+    dsn: offers('DSN'),
   }
 }

@@ -53,15 +53,13 @@ export function lineWatch(): Lines {
 /** True if a message goes over the wire as it is: its lines are short enough, ended by CRLF, and no dot is to be stuffed. */
 export function isWireReady(bytes: Buffer): boolean {
   let start = 0
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at]
-    if (byte === CR) {
-      if (at - start > LONGEST || bytes[at + 1] !== LF) return false
-      at += 1
-      start = at + 1
-    } else if (byte === LF || (byte === DOT && at === start)) return false
+  while (start < bytes.length) {
+    const end = bytes.indexOf(CR, start)
+    if (end === -1 || end - start > LONGEST || bytes[start] === DOT || bytes.indexOf(LF, start) !== end + 1)
+      return false
+    start = end + 2
   }
-  return start > 0 && start === bytes.length
+  return start > 0
 }
 
 /** True if there is a byte of 128 or more. */

@@ -83,6 +83,8 @@ export function isTooMany({ stage, code, enhanced }: Event): boolean {
  * @param reply the server's lines, or anything else that is to be shown
  */
 export function parseReply(reply: string): Omit<Event, 'stage'> {
+  const [, only, status, rest] = ONE_LINE.exec(reply) ?? []
+  if (only !== undefined) return { code: Number(only), enhanced: status, text: rest?.trim().slice(0, MAX_TEXT) ?? '' }
   const lines = reply.split(/\r?\n/)
   const code = /^([2-5]\d\d)(?:[ -]|$)/.exec(lines.at(-1) ?? '')?.[1]
   const texts = lines.map(line => line.replace(/^\d{3}[ -]?/, ''))
@@ -96,6 +98,8 @@ export function parseReply(reply: string): Omit<Event, 'stage'> {
 }
 
 const MAX_TEXT = 500
+/** The usual reply: code, enhanced status code, text. */
+const ONE_LINE = /^([2-5]\d\d)(?:[ -]|$)(?:([245]\.\d{1,3}\.\d{1,3})(?: |$))?([^\n]*)$/
 
 function atMessage(code: number | undefined): Verdict {
   if (code === 421) return 'defer-server'

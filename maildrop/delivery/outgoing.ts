@@ -57,6 +57,10 @@ const MAX_MESSAGE_ID = 1000
 const LF = 0x0a
 const CR = 0x0d
 const COLON = 0x3a
+const SPACE = 0x20
+const TAB = 0x09
+/** Lengths of the names of fields that are looked for. */
+const NAME_LENGTHS = new Set(['bcc', 'message-id'].map(name => name.length))
 
 /**
  * @param mail the open mail file; it has to stay open until the stream has ended
@@ -196,9 +200,9 @@ function scanHeader(bytes: Buffer, whole: boolean): Header | undefined {
     const next = lineEnd(bytes, at)
     if (next === undefined && !whole) return undefined
     const end = next ?? bytes.length
-    const continues = first === 0x20 || first === 0x09
+    const continues = first === SPACE || first === TAB
     if (!continues || at === 0) {
-      const name = headerName(bytes, at, end)
+      const name = fieldName(bytes, at, end)
       if (name === undefined) break
       if (name === 'message-id') messageId ??= messageIdIn(bytes, at)
       const remove = name === 'bcc'
@@ -227,15 +231,25 @@ function messageIdIn(bytes: Buffer, from: number): string {
 /** The start of the next line, or undefined if the line does not end. */
 function lineEnd(bytes: Buffer, from: number): number | undefined {
   for (let at = from; at < bytes.length; at++) {
-    if (bytes[at] === LF) return at + 1
-    if (bytes[at] === CR) return bytes[at + 1] === LF ? at + 2 : at + 1
+    const byte = bytes[at]!
+    if (byte > CR) continue
+    if (byte === LF) return at + 1
+    if (byte === CR) return bytes[at + 1] === LF ? at + 2 : at + 1
   }
   return undefined
 }
 
-/** The lower-case name of a header field (RFC 5322 section 2.2), or undefined if the line is none. */
-function headerName(bytes: Buffer, from: number, to: number): string | undefined {
-  const colon = bytes.indexOf(COLON, from)
-  if (colon === -1 || colon >= to) return undefined
-  return /^([!-9;-~]+)[ \t]*$/.exec(bytes.toString('latin1', from, colon))?.[1]?.toLowerCase()
+/** The name of a header field (RFC 5322 section 2.2) in lower case  if it is as long as one that is looked for, otherwise empty; undefined if the line is none. */
+function fieldName(bytes: Buffer, from: number, to: number): string | undefined {
+  let end = from
+  while (end < to && isNameByte(bytes[end]!)) end += 1
+  let colon = end
+  while (colon < to && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon += 1
+  if (end === from || colon === to || bytes[colon] !== COLON) return undefined
+  return NAME_LENGTHS.has(end - from) ? bytes.toString('latin1', from, end).toLowerCase() : ''
+}
+
+/** Printable ASCII without the blank and the colon. */
+function isNameByte(byte: number): boolean {
+  return byte > SPACE && byte < 0x7f && byte !== COLON
 }

@@ -51,6 +51,8 @@ export interface Line {
   readonly deadlines: Deadlines
   /** True if the server takes an envelope behind a message. */
   readonly pipelining: boolean
+  /** True if the server takes what RFC 3461 adds to an envelope. */
+  readonly dsn: boolean
   /** To be called when a transaction begins. */
   begins(): void
 }
@@ -65,10 +67,13 @@ export function newParcel(line: Line, { from, names, refused }: WireEnvelope, me
     to: [...names.keys()],
     size: message.size,
     use8BitMime: true,
-    // Used where it is offered (RFC 3461): nobody wants to hear about the fate of a notification.
-    dsn: { ret: 'HDRS', envid: message.id, ...(from === '' ? { notify: 'NEVER' } : {}) },
-    ...newBooks(),
+    rcptQueue: [],
+    accepted: [],
+    rejected: [],
+    rejectedErrors: [],
   }
+  // Nobody wants to hear about the fate of a notification.
+  if (line.dsn) envelope.dsn = { ret: 'HDRS', envid: message.id, ...(from === '' ? { notify: 'NEVER' } : {}) }
   const transfer = newTransfer(dialogue, message.size)
   let following: (() => Parcel | undefined) | undefined
   const content = newContent(message, transfer, connection, () => {
@@ -243,10 +248,6 @@ async function recover(dialogue: Dialogue, end: Event, at: Place, deadlines: Dea
     () => true,
     () => false,
   )
-}
-
-function newBooks(): Pick<SMTPConnectionEnvelope, 'rcptQueue' | 'accepted' | 'rejected' | 'rejectedErrors'> {
-  return { rcptQueue: [], accepted: [], rejected: [], rejectedErrors: [] }
 }
 
 function allRefused(

@@ -72,6 +72,7 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
     dialogue,
     deadlines,
     pipelining: abilities.pipelining,
+    dsn: abilities.dsn,
     begins() {
       count += 1
     },

@@ -14,6 +14,8 @@ const ATOMS = '[^\\s"(),:;<>@\\[\\]\\\\]+'
 const QUOTED = '"(?:[^"\\\\\\p{Cc}]|\\\\[^\\p{Cc}])*"'
 const DOMAIN = '(?:[^\\s"(),:;<>@\\[\\]\\\\]+|\\[[^\\s\\[\\]\\\\<>]+\\])'
 const ADDRESS = new RegExp(`^(?:${ATOMS}|${QUOTED})(?:@${DOMAIN})?$`, 'u')
+/** The usual list, of one address without anything around it, short enough. */
+const PLAIN = /^[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[a-z0-9.-]{1,255}$/i
 const FORBIDDEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufffd]/u
 
 /** Why `address` cannot be used, or undefined if it can. */
@@ -41,6 +43,7 @@ export function checkAddress(role: 'sender' | 'recipient', address: string): voi
  * @returns the addresses, or a problem in words
  */
 export function parseAddressList(text: string): { addresses: string[] } | { problem: string } {
+  if (PLAIN.test(text)) return { addresses: [text] }
   const items = itemsOf(text)
   if ('problem' in items) return items
   const addresses = new Set<string>()

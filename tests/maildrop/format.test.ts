@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { parseAddressList } from '../../maildrop/spool/address.ts'
 import {
   formatMailFile,
   MAX_ENVELOPE_BYTES,
@@ -235,4 +236,16 @@ t.test('addresses that would break a line or a command are refused when a mail f
   t.throws(() => formatMailFile({ id: 'a', from: '', to: [] }, Buffer.from('x')), { code: 'INVALID_ADDRESS' })
   for (const id of ['', '../x', '.x', 'x.lck', 'x.sent1', 'x.json', 'failed', 'hold', 'X', 'a/b'])
     t.throws(() => formatMailFile({ id, from: '', to: ['a@b.org'] }, Buffer.from('x')), { code: 'INVALID_MAIL_ID' })
+})
+
+t.test('an address that stands alone is read as it is among blanks', async () => {
+  const text = fc.stringMatching(/^[a-z.K(",<> é]{0,8}[a-z0-9+]{0,70}@?[a-zA-Z0-9.[)>;ä-]{0,10}[a-z]{0,280}$/)
+  fc.assert(
+    fc.property(text, text => {
+      const [alone, among] = [parseAddressList(text), parseAddressList(` ${text}`)]
+      assert.equal('problem' in alone, 'problem' in among)
+      if (!('problem' in alone)) assert.deepEqual(alone, among)
+    }),
+    { numRuns: 1000 },
+  )
 })

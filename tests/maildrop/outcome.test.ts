@@ -1,4 +1,5 @@
 /** What every reply at every stage means, what becomes of the recipients, and when it is tried again: the pure half, as tables. */
+import assert from 'node:assert/strict'
 import t from 'tap'
 import { delayAfter, PROBE_DELAYS, RETRY_DELAYS } from '../../maildrop/delivery/backoff.ts'
 import {
@@ -19,6 +20,7 @@ import {
   stillPending,
 } from '../../maildrop/delivery/settle.ts'
 import { newState, waitingRecipients } from '../../maildrop/spool/state.ts'
+import { fc } from '../support/properties.ts'
 
 const event = (stage: Stage, code?: number, enhanced?: string): Event => ({ stage, code, enhanced, text: 'text' })
 
@@ -96,6 +98,18 @@ t.test('a reply is read with its code, enhanced code and text, whatever it looks
   ]
   for (const [reply, expected] of cases) t.match(parseReply(reply), expected, JSON.stringify(reply))
   t.equal(parseReply(`550 ${'x'.repeat(100_000)}`).text.length, 500, 'only a part of an enormous one is kept')
+})
+
+t.test('a reply of one line is read as the last line of a longer one is', async () => {
+  const line = fc.stringMatching(/^[2-6]?[0-9]{0,3}[ -]?([245]\.[0-9]{1,3}\.[0-9]{1,4})?[ -]?[ a-z<>.\r5]{0,20}$/)
+  fc.assert(
+    fc.property(line, text => {
+      const [short, long] = [parseReply(text), parseReply(`250-\n${text}`)]
+      // What is no reply is told as it came.
+      assert.deepEqual(short, long.code === undefined ? { ...long, text: short.text } : long)
+    }),
+    { numRuns: 1000 },
+  )
 })
 
 t.test('too many recipients is 452 or 552, unless the enhanced code says otherwise', async t => {
