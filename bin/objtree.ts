@@ -4,13 +4,13 @@
  * Exit codes: 0 done, 1 failed, 2 wrong usage. Errors and warnings are one line each on standard error.
  * What a command is, is said in administration/command.ts; this reads the command line, has the command carried out, and prints.
  */
-import { createRequire } from 'node:module'
 import type { Argv } from 'yargs'
 import type { Command, Listener, Typed } from '../administration/command.ts'
 import { COMMANDS, type CommandName, isCommand, loadCommand } from '../administration/commands/index.ts'
 import { Output } from '../administration/output.ts'
 import { printable } from '../administration/printable.ts'
 import { WrongUsage } from '../administration/wrong-usage.ts'
+import { parsed, versionFor } from '../maildrop/commands/command-line.ts'
 import { lostOutput, run, usageError } from '../maildrop/commands/output.ts'
 import { yargs } from '../maildrop/commands/yargs.ts'
 import { applicationSettings, loadModules } from './application.ts'
@@ -18,7 +18,7 @@ import { confirmed } from './asking.ts'
 import { noteOf } from './note.ts'
 import { ProgressLine } from './progress.ts'
 import { carryOut, databaseDirectory, userName } from './session.ts'
-import { argumentsOf, COMMON, declare, optionOptions, usageOf, wrongOption } from './usage.ts'
+import { argumentsOf, COMMON, declare, flagsOf, optionOptions, optionsOf, usageOf, wrongOption } from './usage.ts'
 
 const NAME = 'objtree'
 
@@ -43,7 +43,7 @@ export async function objtree(args: readonly string[]): Promise<void> {
       const problem = message || error.message
       usageError(NAME, word === undefined ? problem : unknownCommand(word, problem))
     })
-    .parseSync()
+  await parsed(NAME, args, parser, flagsOf(COMMON))
 }
 
 /**
@@ -54,10 +54,11 @@ export async function objtree(args: readonly string[]): Promise<void> {
 async function command(name: CommandName, args: readonly string[], rest: readonly string[]): Promise<void> {
   const command = await loadCommand(name)
   const program = `${NAME} ${name}`
-  const typed: Typed = commandLine(program, rest)
+  const parser = commandLine(program, rest)
     .command(usageOf('$0', command), COMMANDS[name].summary, argv => declare(argv, command))
     .fail((message, error) => refuse(name, command, message || error.message))
-    .parseSync()
+  const typed: Typed | undefined = await parsed(NAME, rest, parser, flagsOf({ ...COMMON, ...optionsOf(command) }))
+  if (typed === undefined) return
   const wrong = wrongOption(command, typed)
   if (wrong !== undefined) usageError(NAME, wrong, program)
   let misuse: string | undefined
@@ -106,12 +107,6 @@ function unknownCommand(word: string, problem: string): string {
   const [, like] = /^Did you mean (.*)\?$/.exec(problem) ?? []
   if (like === undefined && !/^Unknown (argument|command)/.test(problem)) return problem
   return `there is no command '${printable(word)}'${like === undefined ? '' : `; did you mean ${like}?`}`
-}
-
-/** Read only where it is asked for. */
-function versionFor(args: readonly string[]): string {
-  if (!args.includes('--version')) return ''
-  return (createRequire(import.meta.url)('maildrophost/package.json') as { version: string }).version
 }
 
 /** Where the first word is that is no option. */

@@ -40,6 +40,11 @@ export function optionsOf(command: Command): Readonly<Record<string, Option>> {
   }
 }
 
+/** Names of those that take no value. */
+export function flagsOf(options: Readonly<Record<string, Option>>): string[] {
+  return Object.entries(options).flatMap(([name, { type }]) => (type === 'boolean' ? [name] : []))
+}
+
 /** `ls [path]`, `add <type> <path> [properties..]` */
 export function usageOf(name: string, command: Command): string {
   const words = (command.positionals ?? []).map(({ name, required, many }) => {

@@ -9,6 +9,7 @@ import { loadConfig, type MaildropConfig } from '../config.ts'
 import { CONFIG_KEY_NAMES } from '../keys.ts'
 import type { Operation } from '../spool/operations.ts'
 import { withChoice } from './choice.ts'
+import { parsed, versionFor } from './command-line.ts'
 import { type Exampled, withExamples } from './examples.ts'
 import type { Facts } from './facts.ts'
 import { type LogOptions, MAX_LOG_BYTES } from './log.ts'
@@ -38,7 +39,7 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
       run(name, async () => (await work())(await known(name, options.config), options))
   const operate = (what: Operation) =>
     actAnyway<Common & OperateOptions>(async () => (await import('./operate.ts')).operation(name, what))
-  await base(name, args)
+  const parser = base(name, args)
     .usage('$0 COMMAND\n\nControls the daemon that delivers the mail of a spool.')
     .command(
       'start',
@@ -120,29 +121,32 @@ export async function maildropctl(args: readonly string[]): Promise<void> {
     .example('$0 log --follow', 'see what is happening')
     .example('SMTP_HOST=mail.example.org $0 configtest', 'try another server')
     .epilogue(KEYS)
-    .parseAsync()
+  await parsed(name, args, parser, FLAGS)
 }
+
+/** Of any command. */
+const FLAGS = ['json', 'dry-run', 'yes', 'body', 'raw', 'follow', 'help', 'version']
 
 export async function startMaildrop(args: readonly string[]): Promise<void> {
   const name = 'start_maildrop'
-  const argv = await base(name, args)
+  const parser = base(name, args)
     .usage('$0\n\nStarts the daemon that delivers the mail of a spool, and returns when it is ready.')
     .demandCommand(0, 0, '', 'no arguments are expected')
     .example('$0', 'start, detached')
     .example('DEBUG=1 $0', 'stay in the foreground and print the log')
     .epilogue(KEYS)
-    .parseAsync()
-  await run(name, async () => (await startStop()).start(load(name, argv.config)))
+  const argv = await parsed(name, args, parser, FLAGS)
+  if (argv !== undefined) await run(name, async () => (await startStop()).start(load(name, argv.config)))
 }
 
 export async function stopMaildrop(args: readonly string[]): Promise<void> {
   const name = 'stop_maildrop'
-  const argv = await base(name, args)
+  const parser = base(name, args)
     .usage('$0\n\nStops the daemon, and returns when it is gone.')
     .demandCommand(0, 0, '', 'no arguments are expected')
     .example('$0', 'stop the daemon of the configuration found')
-    .parseAsync()
-  await run(name, async () => (await startStop()).stop(await known(name, argv.config)))
+  const argv = await parsed(name, args, parser, FLAGS)
+  if (argv !== undefined) await run(name, async () => (await startStop()).stop(await known(name, argv.config)))
 }
 
 /** The end of the help texts. */
@@ -237,6 +241,9 @@ async function known(name: string, file: string | undefined): Promise<MaildropCo
   return found
 }
 
+const plainly = (problem: string): string =>
+  problem.startsWith('Not enough non-option arguments') ? 'an id is missing' : problem
+
 function base(name: string, args: readonly string[]): Argv<Common> {
   return (
     yargs([...args])
@@ -246,9 +253,9 @@ function base(name: string, args: readonly string[]): Argv<Common> {
       .strict()
       // Its own way of breaking lines breaks words.
       .wrap(null)
-      .version(false)
-      .help()
+      .version('version', 'show the version', versionFor(args))
+      .help('help', 'show help')
       .locale('en')
-      .fail((message, error) => usageError(name, message || error.message))
+      .fail((message, error) => usageError(name, plainly(message || error.message)))
   )
 }

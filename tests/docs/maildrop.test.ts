@@ -47,7 +47,7 @@ function readHelp(text: string) {
 }
 
 const CHOICE = ['--state', '--id', '--from', '--to', '--older', '--younger']
-const COMMON = ['--config', '--help']
+const COMMON = ['--config', '--help', '--version']
 
 t.test('every command and option is described, and no other', async t => {
   const help = async (...args: string[]) => {

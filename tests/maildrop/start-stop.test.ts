@@ -343,6 +343,8 @@ t.test('wrong usage exits with 2 and one line, help with 0', async t => {
     ['maildropctl', ['start', 'now'], /Unknown argument: now/],
     ['maildropctl', ['status', '--xml'], /Unknown argument: xml/],
     ['maildropctl', ['start', '--json'], /Unknown argument: json/],
+    ['maildropctl', ['status', '--json=maybe'], /--json takes no value/],
+    ['maildropctl', ['show'], /an id is missing/],
     ['maildropctl', ['status', '--config'], /Not enough arguments following: config/],
     ['start_maildrop', ['now'], /no arguments are expected|Unknown argument/],
     ['start_maildrop', ['--foreground'], /Unknown argument: foreground/],
@@ -355,6 +357,11 @@ t.test('wrong usage exits with 2 and one line, help with 0', async t => {
     ['stop_maildrop', /returns\s+when it is\s+gone/],
   ] as const)
     t.match(await run(name, ['--help']), { end: 0, stdout: text, stderr: '' })
+  t.match(await run('stop_maildrop', ['--version']), { end: 0, stdout: /^\d+\.\d+\.\d+\n$/ })
+  for (const program of ['maildrop/bin/start_maildrop', 'maildrop/bin/maildropctl', 'bin/objtree']) {
+    const unheard = launchProgram(t, 'sh', ['-c', '"$0" --help > /dev/full', join(PROJECT, program)], { cwd })
+    failsWith(t, await unheard.ended, 1, /: the output cannot be written: ENOSPC/)
+  }
   t.strictSame(namesIn(cwd), [], 'nothing was made')
 })
 
