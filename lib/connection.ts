@@ -28,7 +28,7 @@ import { pastSnapshot } from './storage/past.ts'
 import type { Commit, Committed, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { type Savepoint, Transaction } from './transaction.ts'
 
-/** Options of `db.open`, besides the moment that is looked at. */
+/** Those of the options of `db.open` that have nothing to do with its moment. */
 export interface ConnectionOptions extends CacheLimits {
   /** Refuse all changes. Default false. */
   readonly readOnly?: boolean | undefined

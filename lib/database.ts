@@ -43,8 +43,11 @@ export interface OpenOptions<Root extends Persistent> extends CacheLimits {
   readonly salvage?: boolean
 }
 
+/** Options of `db.open`. */
 export interface OpenConnectionOptions extends ConnectionOptions {
+  /** The database as it was then, for reading only. */
   readonly at?: Moment
+  /** The database as it was before that, for reading only. */
   readonly before?: Moment
 }
 

@@ -7,7 +7,14 @@ export type { Key, Range } from './btree-keys.ts'
 export type { ChangesOptions } from './changes.ts'
 export { Connection, type ConnectionOptions } from './connection.ts'
 export { Counter } from './counter.ts'
-export { Database, type OpenOptions, type Outbox, openDatabase, type TransactOptions } from './database.ts'
+export {
+  Database,
+  type OpenConnectionOptions,
+  type OpenOptions,
+  type Outbox,
+  openDatabase,
+  type TransactOptions,
+} from './database.ts'
 export { ERROR_CODES, type ErrorCode, isRetryable, ObjectError } from './errors.ts'
 export type { LogEntry, Moment, Revision, UndoLogOptions } from './history.ts'
 export type { ConflictResolver } from './merge.ts'
@@ -47,4 +54,5 @@ export {
   rootOf,
   traverse,
 } from './traversal.ts'
+export type { UpgradeOptions } from './upgrade.ts'
 export type { Problem, VerifyResult } from './verify.ts'

@@ -24,6 +24,7 @@ export {
   type Moment,
   ObjectError,
   type Oid,
+  type OpenConnectionOptions,
   type PackOptions,
   type PackProgress,
   type PackResult,
@@ -45,6 +46,7 @@ export {
   type TransactionStatus,
   type TransactOptions,
   type UndoLogOptions,
+  type UpgradeOptions,
   type VerifyResult,
 } from '../lib/index.ts'
 export type { ComposedMessage } from '../maildrop/compose/index.ts'
