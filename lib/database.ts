@@ -38,7 +38,7 @@ export interface OpenOptions<Root extends Persistent> extends CacheLimits {
   readonly create?: boolean
   /**
    * Opens a database of which a table file is damaged, for reading what is left of it: what is not certainly the newest is an error.
-   * LevelDB may end the process where it meets the damage; so do it in one that can be spared. Default false.
+   * Damaged parts are taken out of LevelDB's files before it reads them, so do it on a copy. Default false.
    */
   readonly salvage?: boolean
 }

@@ -24,8 +24,8 @@ const levelDirectory = () => (createRequire(import.meta.url)('level') as typeof 
 /**
  * @param directory absolute path
  * @param options.create whether to make a directory and a database where there is none
- * @param options.salvage whether to open it although a table file is damaged. If LevelDB's own list of its files is, LevelDB makes a new one
- *   of what it finds; this changes the directory.
+ * @param options.salvage whether to open it although a table file is damaged: one without the damaged parts takes its place. If LevelDB's own
+ *   list of its files is damaged, LevelDB makes a new one of what it finds. Both change the directory.
  * @throws {ObjectError} NOT_FOUND, DATABASE_LOCKED, DATABASE_CORRUPT, DATABASE_FAILED
  */
 export async function openDirectory(
@@ -52,9 +52,9 @@ export async function openDirectory(
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
   const witness = lookAt(directory)
-  if (salvage) witness.checkNewest()
   openHere.add(real)
   try {
+    if (salvage && witness.checkAll()) leaveOutDamage(directory, witness)
     if (!salvage && witness.foreign) throw foreign(directory)
     // LevelDB would delete what is not in its list
     if (!salvage) refuseDamaged(directory, witness)
@@ -62,13 +62,13 @@ export async function openDirectory(
     const listed = existsSync(join(real, 'CURRENT'))
     const unlisted = !listed && readdirSync(real).some(isOfDatabase)
     if (!create && !listed && !unlisted) throw noDatabase(directory)
-    if (witness.unlisted) await repair(directory)
+    if (witness.unlisted) await repair(directory, witness)
     if (create && !listed && !unlisted) witness.create()
     const opening = opened(directory, create && !listed && !unlisted).catch(async error => {
       // it may be in the making
       if (isLocked(error)) throw openFailure(directory, error)
       if (!salvage) throw unlisted ? damagedList(directory, 'CURRENT is missing', error) : openFailure(directory, error)
-      await repair(directory)
+      await repair(directory, witness)
       witness.condemn('MANIFEST')
       return opened(directory, false)
     })
@@ -128,9 +128,16 @@ function refuseDamaged(directory: string, { damaged }: Witness): void {
 
 const isOfDatabase = (name: string): boolean => /^MANIFEST-|\.ldb$|^COMMITTED$/.test(name)
 
-/** Has LevelDB make a new list of its files. */
-const repair = (directory: string): Promise<void> =>
-  (levelDirectory() as unknown as { repair(directory: string): Promise<void> }).repair(directory)
+/** Has LevelDB make a new list of its files. It reads all tables that are there. */
+async function repair(directory: string, witness: Witness): Promise<void> {
+  if (witness.checkAll(true)) leaveOutDamage(directory, witness)
+  await (levelDirectory() as unknown as { repair(directory: string): Promise<void> }).repair(directory)
+}
+
+function leaveOutDamage(directory: string, witness: Witness): void {
+  if (lockHolder(directory) !== undefined) throw locked(directory)
+  witness.leaveOutDamage()
+}
 
 async function opened(directory: string, createIfMissing: boolean): Promise<Level> {
   const LevelDirectory = levelDirectory()

@@ -118,11 +118,12 @@ export class LevelStorage implements Storage {
     // looked for in another thread meanwhile; what is no object database is refused as such
     const newest = newestTransaction(level, witness?.tid ?? 0)
     newest.catch(() => undefined)
-    const id = await databaseId(level, location, create)
+    const damaged = (witness?.damaged.length ?? 0) > 0
+    const id = await databaseId(level, location, create, damaged)
     const packed = readPacked(level)
     const last = (await newest) ?? { tid: 0, nextOid: 1 }
     if (witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
-    const suspicion = witness?.damaged.length ? await Suspicion.of(level, location, packed) : undefined
+    const suspicion = damaged ? await Suspicion.of(level, location, packed) : undefined
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
     // what is refused leaves the witness as it is, so that it is refused the next time too
     if (suspicion === undefined && witness !== undefined && witness.checkpoint !== last.tid)

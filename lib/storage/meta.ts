@@ -8,13 +8,18 @@ import { BINARY, failedRead, type Level, type Operation, SYNCED, unreadable } fr
 
 const FORMAT = 3
 
+/** The name of a database that has lost its own. */
+const NAMELESS = '0'.repeat(16)
+
 /**
  * @param create whether an empty LevelDB becomes a database
+ * @param damaged whether a part of it is lost; the row may have been in it
  * @returns the random name of the database
  * @throws {ObjectError} DATABASE_FORMAT, DATABASE_CORRUPT
  */
-export async function databaseId(level: Level, location: string, create: boolean): Promise<string> {
+export async function databaseId(level: Level, location: string, create: boolean, damaged: boolean): Promise<string> {
   const meta = readSync(level, FORMAT_KEY)
+  if (meta === undefined && damaged) return NAMELESS
   if (meta === undefined) {
     const [any] = await level
       .keys({ ...BINARY, limit: 1 })

@@ -72,7 +72,7 @@ export async function copyRecords(
     operations = []
     progress?.(records)
   }
-  await databaseId(to, 'the copy', true)
+  await databaseId(to, 'the copy', true, false)
   const packed = await level.get(PACKED_KEY, snapshot.reading).catch(failedRead)
   if (packed !== undefined) operations.push([PACKED_KEY, packed])
   for (const kind of ['o', 'r', 't'])

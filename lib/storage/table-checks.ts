@@ -1,10 +1,12 @@
 /**
- * Comparing LevelDB's tables with the checksums that they had. A table that is still to be compared is held open: LevelDB may replace it
+ * Comparing LevelDB's tables with the checksums that they had; one whose checksum is not known, since the process was killed before it took it,
+ * with those that LevelDB has put into it. A table that is still to be compared is held open: LevelDB may replace it
  * by another that has its damage, and delete it.
  */
 import { closeSync, fstatSync, openSync, read, readSync, statSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
+import { type Damage, damageIn, type Part } from './table-file.ts'
 
 const readAt = promisify(read)
 const CHUNK = 128 * 1024
@@ -14,7 +16,7 @@ let chunkAtOnce: Buffer | undefined
 interface Held {
   readonly file: number
   readonly size: number
-  readonly expected: number
+  readonly expected: number | undefined
 }
 
 export class TableChecks {
@@ -30,7 +32,7 @@ export class TableChecks {
    * Holds a table that is to be compared, unless it has been. One that is gone LevelDB itself misses, if it needs it.
    * @returns whether its size is right
    */
-  hold(name: string, path: string, size: number, expected: number): boolean {
+  hold(name: string, path: string, size: number, expected: number | undefined): boolean {
     if (this.held.has(name) || this.compared.has(name)) return true
     let file: number
     try {
@@ -48,13 +50,15 @@ export class TableChecks {
 
   /**
    * Compares the newest table at once, and others as long as all have no more than that many bytes.
+   * @param known whether those whose checksum is known, or those whose is not
    * @returns those that are not as they were, and the bytes of all
    */
-  newest(bytes: number): { damaged: readonly string[]; seen: number } {
+  newest(bytes: number, known: boolean): { damaged: readonly string[]; seen: number } {
     const damaged: string[] = []
     let seen = 0
     for (const name of this.names.sort().reverse()) {
-      const { size } = this.held.get(name)!
+      const { size, expected } = this.held.get(name)!
+      if ((expected !== undefined) !== known) continue
       if (seen > 0 && seen + size > bytes) break
       seen += size
       if (!this.compare(name)) damaged.push(name)
@@ -64,9 +68,9 @@ export class TableChecks {
 
   /** Compares a table at once. @returns whether it is as it was */
   compare(name: string): boolean {
-    const { file, expected } = this.held.get(name)!
+    const { file, size, expected } = this.held.get(name)!
     try {
-      return checksumOf(file) === expected
+      return expected === undefined ? damageOf(file, size) === undefined : checksumOf(file) === expected
     } catch {
       // what cannot be read is not as it was
       return false
@@ -78,11 +82,13 @@ export class TableChecks {
 
   /** Compares a table without holding anyone up. @returns whether it is as it was; undefined if `ended` turns true meanwhile */
   async compareAside(name: string, ended: () => boolean): Promise<boolean | undefined> {
-    const { file, expected } = this.held.get(name)!
-    const checksum = await checksumAside(file, ended).catch(() => Number.NaN)
-    if (checksum === undefined || ended()) return undefined
+    const { file, size, expected } = this.held.get(name)!
+    const same = expected === undefined ? soundAside(file, size, ended) : sameAside(file, expected, ended)
+    // what cannot be read is not as it was
+    const found = await same.catch(() => false)
+    if (found === undefined || ended()) return undefined
     this.drop(name)
-    return checksum === expected
+    return found
   }
 
   drop(name: string): void {
@@ -131,6 +137,35 @@ function openIfThere(path: string): number | undefined {
 }
 
 export const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined
+
+/** What is damaged in a table, by its own checksums. */
+export function damageOf(file: number, size: number): Damage | undefined {
+  const looking = damageIn(size)
+  let step = looking.next()
+  while (!step.done) {
+    const bytes = Buffer.allocUnsafe(step.value.size)
+    step = looking.next(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, step.value.offset)))
+  }
+  return step.value
+}
+
+/** @returns whether a table is sound by its own checksums; undefined if `ended` turns true meanwhile */
+async function soundAside(file: number, size: number, ended: () => boolean): Promise<boolean | undefined> {
+  const looking = damageIn(size)
+  let step = looking.next()
+  while (!step.done) {
+    const { offset, size: length }: Part = step.value
+    const { buffer, bytesRead } = await readAt(file, Buffer.allocUnsafe(length), 0, length, offset)
+    if (ended()) return undefined
+    step = looking.next(buffer.subarray(0, bytesRead))
+  }
+  return step.value === undefined
+}
+
+async function sameAside(file: number, expected: number, ended: () => boolean): Promise<boolean | undefined> {
+  const checksum = await checksumAside(file, ended)
+  return checksum === undefined ? undefined : checksum === expected
+}
 
 function checksumOf(file: number): number {
   chunkAtOnce ??= Buffer.allocUnsafeSlow(CHUNK)

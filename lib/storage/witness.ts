@@ -9,20 +9,33 @@
  *               LevelDB's are: where it is missing or damaged, nothing tells whether LevelDB can read the others, and the database is refused.
  *
  * At open the sizes of all tables are compared, and, while LevelDB opens (or before, if it is about to merge some: it ends the process where it
- * meets keys in disorder), the checksums of the newest; the others follow in the background, so that a large database opens at once.
+ * meets keys in disorder), the checksums of the newest; the others follow in the background, so that a large database opens at once. Tables that
+ * are not in the list yet, since the process was killed, are checked before LevelDB opens, by the checksums that they have themselves.
  *
  * A COMMITTED that is missing or damaged is made anew, the latter with a warning; removing it accepts the loss that it tells of.
  */
-import { closeSync, constants, fsyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
-import { listedTables, liveTables } from './manifest.ts'
+import { type Listed, listedTables, liveTables } from './manifest.ts'
 import { isMerging, mergedAtOpening } from './merging.ts'
-import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
+import { damageOf, fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
+import { leaveOut } from './table-file.ts'
 
 const COMMITTED = 'COMMITTED'
 const TABLES = 'TABLES'
@@ -32,6 +45,8 @@ const LOG_BYTES = 10 * 1024 * 1024
 const CHECKED_FIRST = 4 * 1024 * 1024
 /** Bytes of those that LevelDB is about to merge that are checked before it opens. */
 const CHECKED_BEFORE_MERGING = 4 * CHECKED_FIRST
+/** Bytes of those that are checked before it opens since they are not in TABLES: more than a kill usually leaves. */
+const CHECKED_UNKNOWN = 64 * 1024 * 1024
 
 /** Milliseconds that closing waits for a merge. */
 const MERGING = 1000
@@ -60,6 +75,7 @@ export class Witness {
   private readonly checked: number
   private working = false
   private readonly directory: string
+  private readonly listed: Listed | undefined
   private readonly known: Tables['tables']
   private file: number | undefined
   private readonly bytes = Buffer.alloc(20)
@@ -82,6 +98,7 @@ export class Witness {
     this.known = tables
     this.damaged = damaged
     const listed = listedTables(directory)
+    this.listed = listed
     this.unlisted = Object.keys(tables).some(
       name =>
         listed !== undefined && !listed.live.has(name) && !listed.dropped.has(name) && isThere(join(directory, name)),
@@ -89,6 +106,10 @@ export class Witness {
     if (this.unlisted) this.condemn('MANIFEST')
     const merged = listed === undefined ? [] : mergedAtOpening(directory, listed)
     this.merges = merged.length > 0
+    // what is refused anyway is not looked through
+    if (this.damaged.length === 0)
+      for (const name of listed?.live ?? []) if (!Object.hasOwn(tables, name)) this.hold(name)
+    this.checkHeld(CHECKED_UNKNOWN, false)
     for (const { name } of merged) this.hold(name)
     this.checked = this.checkHeld(CHECKED_BEFORE_MERGING)
   }
@@ -102,15 +123,49 @@ export class Witness {
     this.checkHeld(CHECKED_FIRST - this.checked)
   }
 
+  /**
+   * Checks all of LevelDB's tables.
+   * @param unlisted whether those, too, that are not in its list
+   * @returns whether one is damaged
+   */
+  checkAll(unlisted = this.listed === undefined): boolean {
+    const live = unlisted ? undefined : this.listed?.live
+    for (const name of live ?? readdirSync(this.directory).filter(isTable)) this.hold(name)
+    for (const name of this.checks.names) if (!this.checks.compare(name)) this.condemn(name)
+    return this.damaged.some(isTable)
+  }
+
+  /**
+   * Leaves out of the damaged tables what is damaged, for LevelDB may end the process where it meets it. A table that is not the one that was
+   * written, though it may be a sound one, is left out whole: its keys may not be where LevelDB takes them to be.
+   */
+  leaveOutDamage(): void {
+    this.writeTables()
+    for (const name of this.damaged.filter(isTable)) {
+      const path = join(this.directory, name)
+      const found = statSync(path, { throwIfNoEntry: false })?.size
+      if (found === undefined || isThere(`${path}.damaged`)) continue
+      const size = this.listedSize(name) ?? found
+      const nothing = { list: true, sound: [], lost: 0 }
+      leaveOut((size === found ? damageAt(path, size) : undefined) ?? nothing, path, size)
+    }
+  }
+
+  private listedSize(name: string): number | undefined {
+    return this.listed?.levels.flat().find(table => table.name === name)?.bytes
+  }
+
   private hold(name: string): void {
-    const [size, checksum] = this.known[name] ?? []
-    if (size === undefined || checksum === undefined) return
-    if (!this.checks.hold(name, `${this.directory}/${name}`, size, checksum)) this.condemn(name)
+    const path = `${this.directory}/${name}`
+    const size = this.known[name]?.[0] ?? this.listedSize(name) ?? statSync(path, { throwIfNoEntry: false })?.size
+    if (size === undefined || this.damaged.includes(name)) return
+    const checksum = this.known[name]?.[1]
+    if (!this.checks.hold(name, path, size, checksum)) this.condemn(name)
   }
 
   /** @returns how many bytes were compared */
-  private checkHeld(bytes: number): number {
-    const { damaged, seen } = this.checks.newest(bytes)
+  private checkHeld(bytes: number, known = true): number {
+    const { damaged, seen } = this.checks.newest(bytes, known)
     for (const name of damaged) this.condemn(name)
     return seen
   }
@@ -278,6 +333,17 @@ export class Witness {
   }
 }
 
+const isTable = (name: string): boolean => /^\d+\.ldb$/.test(name)
+
+function damageAt(path: string, size: number): ReturnType<typeof damageOf> {
+  const file = openSync(path, 'r')
+  try {
+    return damageOf(file, size)
+  } finally {
+    closeSync(file)
+  }
+}
+
 /** What is said of the tables of a directory. Where LevelDB has one and nothing is said, that is a damage itself. */
 function readTables(directory: string): Tables {
   const text = contentOf(join(directory, TABLES))?.toString()
@@ -299,7 +365,7 @@ export function tablesSaid(text: string): Tables | undefined {
   if (typeof tables !== 'object' || tables === null || !Array.isArray(damaged)) return undefined
   const entries = Object.entries(tables)
   const isEntry = ([name, entry]: [string, unknown]) =>
-    /^\d+\.ldb$/.test(name) && Array.isArray(entry) && entry.length === 2 && entry.every(Number.isSafeInteger)
+    isTable(name) && Array.isArray(entry) && entry.length === 2 && entry.every(Number.isSafeInteger)
   return entries.every(isEntry) && damaged.every(name => typeof name === 'string')
     ? { tables: Object.fromEntries(entries), damaged }
     : undefined

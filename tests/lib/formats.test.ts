@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { Level } from 'level'
 import t from 'tap'
 import { contentOfRow } from '../../lib/blob-care.ts'
 import { ObjectError } from '../../lib/index.ts'
@@ -13,9 +14,12 @@ import { asState } from '../../lib/persistent.ts'
 import { pickle, Reference, unpickle } from '../../lib/pickle.ts'
 import { decodeRecord, wholeRecord } from '../../lib/record.ts'
 import { isContentId, soundContent } from '../../lib/storage/blob-store.ts'
+import { crc32c } from '../../lib/storage/crc32c.ts'
 import { outboxKey, transactionKey } from '../../lib/storage/keys.ts'
 import { liveTables, tablesIn } from '../../lib/storage/manifest.ts'
 import { decodeRow, outboxOperation } from '../../lib/storage/outbox.ts'
+import { unsnapped } from '../../lib/storage/snappy.ts'
+import { damageIn, leaveOut } from '../../lib/storage/table-file.ts'
 import { decodeTransaction, encodeTransaction } from '../../lib/storage/transaction-record.ts'
 import { committedSaid, tablesSaid, Witness } from '../../lib/storage/witness.ts'
 import { mailRow, readMailRow } from '../../objects/outgoing-mail.ts'
@@ -253,6 +257,72 @@ t.test('the manifest of LevelDB', async t => {
   )
   writeFileSync(join(copy, 'CURRENT'), '../MANIFEST-000001\n')
   t.equal(liveTables(copy), undefined, 'a name that leaves the directory')
+})
+
+t.test('tables of LevelDB', async t => {
+  assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283)
+  const home = await directory(t)
+  const level = new Level<string, string>(home)
+  await level.batch(
+    Array.from({ length: 400 }, (_, i) => ({ type: 'put', key: `key ${i}`, value: `${i} ${'ab'.repeat(40)}` })),
+  )
+  await level.close()
+  const again = new Level<string, string>(home)
+  await again.open()
+  await again.close()
+  const [table] = liveTables(home)!
+  const path = join(home, table!)
+  const sound = readFileSync(path)
+  const damage = (bytes: Buffer) => {
+    const looking = damageIn(bytes.length)
+    let step = looking.next()
+    for (; !step.done; ) step = looking.next(bytes.subarray(step.value.offset, step.value.offset + step.value.size))
+    return step.value
+  }
+  t.equal(damage(sound), undefined)
+  // between where its parts are and the number at its end, the footer has bytes that say nothing
+  const idle = (at: number) => at >= sound.length - 48 && at < sound.length - 8
+  for (let at = 0; at < sound.length; at++) {
+    if (idle(at)) continue
+    const bytes = Buffer.from(sound)
+    bytes[at]! ^= 1 << (at % 8)
+    if (damage(bytes) === undefined) t.fail(`a changed byte at ${at} is not seen`)
+  }
+  fc.assert(
+    fc.property(hostile(sound), bytes => withinBytes(64 * MIB, () => damage(bytes))),
+    RUNS,
+  )
+  // with one block damaged the others are read
+  const bytes = Buffer.from(sound)
+  bytes.fill(0, 20, 60)
+  writeFileSync(path, bytes)
+  const found = damage(bytes)!
+  t.same([found.list, found.lost], [false, 1])
+  t.ok(found.sound.length > 3)
+  leaveOut(found, path, sound.length)
+  t.equal(damage(readFileSync(path)), undefined)
+  const left = new Level<string, string>(home)
+  const entries = await left.iterator().all()
+  t.ok(entries.length > 200 && entries.length < 400)
+  for (const [key, value] of entries) t.match(value, new RegExp(`^${key.slice(4)} abab`))
+  await left.close()
+})
+
+t.test('what Snappy has compressed', async t => {
+  fc.assert(
+    fc.property(hostile(Buffer.from([12, 8, 97, 98, 99, 0x15, 3, 0x00, 100])), bytes =>
+      withinBytes(128 * MIB, () => {
+        try {
+          unsnapped(bytes)
+        } catch (error) {
+          assert.ok(error instanceof RangeError)
+        }
+      }),
+    ),
+    RUNS,
+  )
+  t.equal(String(unsnapped(Buffer.from([13, 8, 97, 98, 99, 0x15, 3, 0x00, 100]))), 'abcabcabcabcd')
+  t.end()
 })
 
 t.test('the witness', async t => {
