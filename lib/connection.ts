@@ -179,6 +179,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.database.released(this)
   }
 
+  /** Aborts the transaction under way, if there is one, and ends the connection. */
+  async abandon(): Promise<void> {
+    if (!this.closed) await this.current?.abort()
+    this.release()
+  }
+
   /** A transaction has become durable. */
   note(entry: TransactionEntry): void {
     if (this.past === undefined) this.invalidations.note(entry)
@@ -392,7 +398,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
    */
   private renew(own?: Tid): void {
     this.current = undefined
-    if (this.closed || this.past !== undefined) return
+    if (this.closed || this.past !== undefined || this.database.isClosed) return
     const before = this.snapshot
     this.snapshot = this.view()
     before.release()

@@ -3,6 +3,7 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { type BackupResult, backup } from './backup.ts'
 import { settleStaged, sweepBlobs } from './blob-care.ts'
 import { type ChangesOptions, changes } from './changes.ts'
@@ -80,6 +81,7 @@ export class Database<Root extends Persistent = Persistent> {
   /** What goes through the contents of blobs as of some moment: no pack removes any meanwhile. */
   private readonly blobReaders = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
+  private closed = false
 
   private readonly limits: CacheLimits
   private readonly ending = new AbortController()
@@ -213,7 +215,8 @@ export class Database<Root extends Persistent = Persistent> {
 
   /**
    * Runs `work` in a transaction and commits it. When it conflicts with another one, it is aborted and `work` runs again on fresh
-   * objects; any other error aborts and is thrown as it is. The objects are to be used inside `work` only.
+   * objects; any other error aborts and is thrown as it is. The objects are to be used inside `work` only. Work may commit or abort by itself;
+   * what it changes after that belongs to a transaction that it has to commit as well (CONNECTION_DIRTY).
    *
    * @returns what `work` returned, once the transaction is durable
    */
@@ -221,6 +224,8 @@ export class Database<Root extends Persistent = Persistent> {
     const { user = '', note = '', attempts = 3 } = options
     if (!Number.isSafeInteger(attempts) || attempts < 1)
       throw new ObjectError('INVALID_ARGUMENT', `attempts must be a whole number from 1, found ${attempts}`)
+    if (typeof work !== 'function')
+      throw new ObjectError('INVALID_ARGUMENT', `transact: expected a function, found ${inspect(work)}`)
     for (let attempt = 1; ; attempt++) {
       const connection = this.open()
       const tx = connection.transaction
@@ -228,10 +233,15 @@ export class Database<Root extends Persistent = Persistent> {
       tx.note = note
       try {
         const result = await work(connection.root, tx)
-        if (tx.status !== 'committed' && tx.status !== 'aborted') await tx.commit()
+        if (!(await tx.complete()) && connection.hasChanges())
+          throw new ObjectError(
+            'CONNECTION_DIRTY',
+            'transact: the work ended its transaction itself and changed objects afterwards, which is not stored; commit that too, or use another transact for it',
+          )
         return result
       } catch (error) {
         await tx.abort()
+        await connection.abandon()
         if (attempt >= attempts || !isRetryable(error)) throw error
       } finally {
         connection.release()
@@ -275,6 +285,11 @@ export class Database<Root extends Persistent = Persistent> {
     return this.readingBlobs(verify(this.storage, () => this.open({ readOnly: true }), progress))
   }
 
+  /** Whether nothing can be read any more. */
+  get isClosed(): boolean {
+    return this.closed
+  }
+
   /** Called by a connection that has ended. */
   released(connection: Connection<Root>): void {
     this.connections.delete(connection)
@@ -294,6 +309,7 @@ export class Database<Root extends Persistent = Persistent> {
       await nextTurn()
       for (const closer of this.closers.toReversed()) await closer()
       await this.storage.close()
+      this.closed = true
     })()
     return this.closing
   }

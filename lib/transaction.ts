@@ -10,13 +10,14 @@
  * Order of a commit: the hooks given to `beforeCommit`; `prepare` of each data manager, in the order of `sortKey`, which may
  * refuse by throwing and may add outbox rows; one indivisible, synced write of all changed objects and rows; `finish` of each data
  * manager; the hooks given to `afterCommit`, which are told true. When anything before the write's end fails, the transaction
- * is `failed`: it is neither stored nor repeatable, and has to be aborted.
+ * is `failed`: it is neither stored nor repeatable, and has to be aborted. Nothing that goes wrong in an abort keeps the rest of it from being done.
  */
+import { inspect } from 'node:util'
 import { messageOf, ObjectError } from './errors.ts'
 
 /** Something besides the database that takes part in a transaction (ZODB's IDataManager). */
 export interface DataManager {
-  /** Data managers prepare in the order of their keys. */
+  /** Data managers prepare in the order of their keys; it is read when one joins. */
   readonly sortKey: string
   /** First phase: makes sure that `finish` can only succeed. Throws to refuse. May add rows to `tx.outbox`. */
   prepare?(tx: Transaction): void | Promise<void>
@@ -62,13 +63,16 @@ export class Transaction {
   /** It failed while it was being written, and may be on disk nevertheless: what it would need is kept until the next opening, which tells. */
   inDoubt = false
   private state: TransactionStatus = 'active'
-  /** Its commit has begun: the hooks before it run once. */
-  private begun = false
+  /** Its commit, once that has begun: the hooks before it run once. */
+  private committing: Promise<void> | undefined
   /** It was aborted while data managers prepared. */
   private abandoned = false
   private storing: Promise<void> | undefined
+  /** Why it failed. */
+  private failure: unknown
   private readonly owner: TransactionOwner
   private readonly managers: DataManager[] = []
+  private readonly sortKeys = new Map<DataManager, string>()
   private byRole: Map<unknown, DataManager> | undefined
   private readonly before: Record<'commit' | 'abort', Hook[]> = { commit: [], abort: [] }
   private readonly afterCommitHooks: ((committed: boolean) => void | Promise<void>)[] = []
@@ -87,7 +91,10 @@ export class Transaction {
     return this.state
   }
 
-  /** Lets `manager` take part. @throws {ObjectError} TRANSACTION_FAILED if the transaction is being committed, or has ended */
+  /**
+   * Lets `manager` take part.
+   * @throws {ObjectError} TRANSACTION_FAILED if the transaction is being committed, or has ended; INVALID_ARGUMENT without a sort key
+   */
   join(manager: DataManager): void {
     this.joined(manager, 'join', () => manager)
   }
@@ -97,7 +104,7 @@ export class Transaction {
    * made anew.
    * @param role what tells it from others, such as its class
    * @param action what the caller is about to do, for the message
-   * @throws {ObjectError} TRANSACTION_FAILED if it is too late for that to be part of the transaction
+   * @throws {ObjectError} TRANSACTION_FAILED if it is too late for that to be part of the transaction; INVALID_ARGUMENT
    */
   joined<M extends DataManager>(role: unknown, action: string, make: () => M): M {
     if (this.state !== 'doomed') this.assertOpen(action)
@@ -105,27 +112,37 @@ export class Transaction {
     const known = this.byRole.get(role)
     if (known !== undefined) return known as M
     const manager = make()
+    const sortKey: unknown = manager?.sortKey
+    if (typeof sortKey !== 'string')
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        `${action}: a data manager needs a sortKey, a text that tells when it prepares among others; found ${inspect(sortKey)}`,
+      )
+    this.sortKeys.set(manager, sortKey)
     this.managers.push(manager)
     this.byRole.set(role, manager)
     return manager
   }
 
-  /** Runs `hook` at the beginning of the commit; it may still change objects, and refuse by throwing. */
+  /**
+   * Runs `hook` at the beginning of the commit; it may still change objects, and refuse by throwing.
+   * @throws {ObjectError} here and for the other hooks: INVALID_ARGUMENT if it is no function
+   */
   beforeCommit(hook: Hook): void {
-    this.before.commit.push(hook)
+    this.before.commit.push(asHook(hook, 'beforeCommit'))
   }
 
   /** Runs `hook` after the commit, told whether it succeeded. Its errors are reported as warnings. */
   afterCommit(hook: (committed: boolean) => void | Promise<void>): void {
-    this.afterCommitHooks.push(hook)
+    this.afterCommitHooks.push(asHook(hook, 'afterCommit'))
   }
 
   beforeAbort(hook: Hook): void {
-    this.before.abort.push(hook)
+    this.before.abort.push(asHook(hook, 'beforeAbort'))
   }
 
   afterAbort(hook: Hook): void {
-    this.afterAbortHooks.push(hook)
+    this.afterAbortHooks.push(asHook(hook, 'afterAbort'))
   }
 
   /** Makes sure that the transaction cannot be committed. */
@@ -141,8 +158,23 @@ export class Transaction {
    */
   async commit(): Promise<void> {
     this.assertOpen('commit')
-    if (this.begun) throw new ObjectError('TRANSACTION_FAILED', 'commit: the transaction is being committed already')
-    this.begun = true
+    if (this.committing !== undefined)
+      throw new ObjectError('TRANSACTION_FAILED', 'commit: the transaction is being committed already; await that')
+    this.committing = this.run()
+    await this.committing
+  }
+
+  /**
+   * Commits, unless that is under way or has been done: then waits for how it ends. Does nothing to one that was aborted.
+   * @returns whether it was done by this call
+   */
+  async complete(): Promise<boolean> {
+    const mine = this.committing === undefined && this.state !== 'aborted'
+    await (mine ? this.commit() : this.committing)
+    return mine
+  }
+
+  private async run(): Promise<void> {
     try {
       if (this.before.commit.length > 0) await this.runBeforeCommit()
       this.assertOpen('commit')
@@ -153,7 +185,7 @@ export class Transaction {
       this.storing = this.owner.store(this)
       await this.storing
     } catch (error) {
-      if (this.state === 'active' || this.state === 'committing') this.state = 'failed'
+      if (this.state === 'active' || this.state === 'committing') this.fail(error)
       this.inDoubt = (error as { inDoubt?: unknown } | undefined)?.inDoubt === true
       await this.runAfterCommit(false)
       if (this.abandoned) await this.abort()
@@ -161,7 +193,7 @@ export class Transaction {
     }
     this.state = 'committed'
     if (this.managers.length > 0) await this.finish()
-    this.owner.ended(this)
+    await quietly('the end of a transaction', () => this.owner.ended(this))
     if (this.afterCommitHooks.length > 0) await this.runAfterCommit(true)
   }
 
@@ -179,9 +211,9 @@ export class Transaction {
     }
     this.state = 'aborted'
     for (const hook of this.before.abort) await quietly('a beforeAbort hook', hook)
-    this.owner.discard()
+    await quietly('taking back changed objects', () => this.owner.discard())
     for (const manager of this.ordered()) await quietly('abort of a data manager', () => manager.abort?.(this))
-    this.owner.ended(this)
+    await quietly('the end of a transaction', () => this.owner.ended(this))
     for (const hook of this.afterAbortHooks) await quietly('an afterAbort hook', hook)
   }
 
@@ -198,7 +230,7 @@ export class Transaction {
           for (const manager of [...this.managers]) this.rollBack(manager, managers)
         } catch (error) {
           // some have gone back and some have not
-          this.state = 'failed'
+          this.fail(error)
           throw error
         }
       },
@@ -236,7 +268,8 @@ export class Transaction {
   }
 
   private ordered(): DataManager[] {
-    return this.managers.toSorted((a, b) => (a.sortKey < b.sortKey ? -1 : a.sortKey > b.sortKey ? 1 : 0))
+    const keyOf = (manager: DataManager): string => this.sortKeys.get(manager) as string
+    return this.managers.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : keyOf(a) > keyOf(b) ? 1 : 0))
   }
 
   private async runAfterCommit(committed: boolean): Promise<void> {
@@ -247,9 +280,27 @@ export class Transaction {
     if (this.state === 'active') return
     if (this.state === 'doomed')
       throw new ObjectError('TRANSACTION_DOOMED', `${action}: the transaction was doomed; it can only be aborted`)
-    const remedy = this.state === 'failed' ? 'abort it and begin another' : 'begin another'
-    throw new ObjectError('TRANSACTION_FAILED', `${action}: the transaction is ${this.state}; ${remedy}`)
+    if (this.state === 'failed')
+      throw new ObjectError(
+        'TRANSACTION_FAILED',
+        `${action}: the transaction has failed (${messageOf(this.failure)}); abort it and begin another`,
+        { cause: this.failure },
+      )
+    const now = { committing: 'is being committed', committed: 'has been committed', aborted: 'was aborted' }[
+      this.state
+    ]
+    throw new ObjectError('TRANSACTION_FAILED', `${action}: the transaction ${now}; begin another`)
   }
+
+  private fail(why: unknown): void {
+    this.state = 'failed'
+    this.failure = why
+  }
+}
+
+function asHook<H>(hook: H, kind: string): H {
+  if (typeof hook === 'function') return hook
+  throw new ObjectError('INVALID_ARGUMENT', `${kind}: expected a function, found ${inspect(hook)}`)
 }
 
 /** Runs what may not disturb the transaction any more. */

@@ -1,7 +1,7 @@
 /** Transactions: conflict and retry, savepoints, hooks, data managers, isolation. */
 
 import t from 'tap'
-import { type DataManager, ObjectError, type Transaction } from '../../lib/index.ts'
+import { type Connection, type DataManager, ObjectError, type Transaction } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
 import { fc } from '../support/properties.ts'
 
@@ -552,6 +552,109 @@ t.test('work may end its transaction itself', async t => {
   await db.transact(root => t.equal(root.n, 0))
   t.equal(await end(tx => tx.commit()), 'done')
   await db.transact(root => t.equal(root.n, 1))
+  await db.close()
+})
+
+t.test('what work changes after it ended its transaction itself is an error, not lost', async t => {
+  const db = await openTestDatabase()
+  const events: string[] = []
+  for (const end of ['commit', 'abort'] as const) {
+    const run = db.transact(async (root, tx) => {
+      root.n = 1
+      await tx[end]()
+      root.list.push(2)
+      ;(root._p_jar as Connection).transaction.join(recorder(events, end))
+    })
+    await t.rejects(run, { code: 'CONNECTION_DIRTY', message: /ended its transaction itself.*another transact/ }, end)
+  }
+  t.same(events, ['abort commit', 'abort abort'])
+  await db.transact(async (root, tx) => {
+    root.n = 2
+    await tx.commit()
+    root.list.push(3)
+    await (root._p_jar as Connection).transaction.commit()
+  })
+  await db.transact(root => t.same([root.n, root.list], [2, [3]]))
+  await db.close()
+})
+
+t.test('transact waits for a commit that work has begun, and ends as it does', async t => {
+  const db = await openTestDatabase()
+  await db.transact((root, tx) => {
+    root.n = 1
+    void tx.commit()
+  })
+  await db.transact(root => t.equal(root.n, 1))
+  const run = db.transact((_, tx) => {
+    tx.beforeCommit(() => Promise.reject(new Error('refused')))
+    void tx.commit().catch(() => undefined)
+  })
+  await t.rejects(run, { message: 'refused' })
+  await db.close()
+})
+
+t.test('what is no hook, no data manager and no work is refused when it is given', async t => {
+  const db = await openTestDatabase()
+  const { transaction } = db.open()
+  for (const kind of ['beforeCommit', 'afterCommit', 'beforeAbort', 'afterAbort'] as const)
+    t.throws(() => transaction[kind]('later' as never), {
+      code: 'INVALID_ARGUMENT',
+      message: `${kind}: expected a function, found 'later'`,
+    })
+  for (const manager of [{}, { sortKey: 7 }, undefined])
+    t.throws(() => transaction.join(manager as never), { code: 'INVALID_ARGUMENT', message: /needs a sortKey/ })
+  await t.rejects(db.transact(undefined as never), { code: 'INVALID_ARGUMENT', message: /expected a function/ })
+  await db.close()
+})
+
+t.test('an abort takes everything back, whatever fails in it, and hides no error', async t => {
+  const db = await openTestDatabase()
+  const events: string[] = []
+  let asked = 0
+  const moody: DataManager = {
+    get sortKey() {
+      asked += 1
+      if (asked > 1) throw new Error('asked again')
+      return 'a'
+    },
+    abort: () => void events.push('abort a'),
+  }
+  const run = db.transact((root, tx) => {
+    root.n = 1
+    tx.join(recorder(events, 'b', { abort: () => Promise.reject(new Error('abort failed')) }))
+    tx.join(moody)
+    tx.join(recorder(events, 'c'))
+    tx.afterAbort(() => void events.push('hook'))
+    throw new Error('mine')
+  })
+  await t.rejects(run, { message: 'mine' })
+  t.same(events, ['abort a', 'abort c', 'hook'])
+  await db.transact(root => t.equal(root.n, 0))
+  const last = db.transact(async (root, tx) => {
+    root.n = 2
+    tx.afterAbort(() => void events.push('after close'))
+    await db.close()
+    throw new Error('mine, too')
+  })
+  await t.rejects(last, { message: 'mine, too' })
+  t.equal(events.at(-1), 'after close')
+})
+
+t.test('a transaction that has failed says why when it is used again', async t => {
+  const db = await openTestDatabase()
+  const connection = db.open()
+  const { transaction } = connection
+  const cause = new Error('no room')
+  transaction.beforeCommit(() => Promise.reject(cause))
+  await t.rejects(transaction.commit(), cause)
+  t.throws(() => transaction.savepoint(), {
+    code: 'TRANSACTION_FAILED',
+    message: /has failed \(no room\); abort/,
+    cause,
+  })
+  await transaction.abort()
+  t.throws(() => transaction.doom(), { code: 'TRANSACTION_FAILED', message: /was aborted; begin another/ })
+  connection.close()
   await db.close()
 })
 
