@@ -81,7 +81,8 @@ export function rowOf(mail: QueuedMail, now: number): string {
   return `${lines.join('\n')}\n`
 }
 
-const WIDTHS = [37, 9, 4, 8, 5, 5, 0]
+/** That of an id is of one that an application gave. */
+const WIDTHS = [54, 9, 4, 8, 5, 5, 0]
 
 function columns(...cells: string[]): string {
   return cells

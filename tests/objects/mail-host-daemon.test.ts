@@ -182,3 +182,12 @@ t.test('the log is read from its end, in whole lines', async t => {
     { code: 'INVALID_ARGUMENT' },
   )
 })
+
+t.test('the ids that an application gives fit into the table of maildropctl queue', async t => {
+  const { db, home, settled } = await place(t)
+  await send(db)
+  await settled()
+  const { stdout } = await program(home, 'maildrop/bin/maildropctl', ['queue'], { MAILDROP_HOME: home })
+  const [head = '', row = ''] = stdout.split('\n')
+  t.equal(row.indexOf('waiting'), head.indexOf('state'))
+})
