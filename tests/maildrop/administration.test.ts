@@ -97,7 +97,7 @@ t.test('queue lists what the filters choose, for people and for programs', async
       t.equal(table.includes(id), expected.includes(id), `${filter.join(' ')}\n${table}`)
   }
   t.match(lines[0], /^id +state +age +size +tries +next +sender$/)
-  t.match(lines[1], new RegExp(`^${waiting}  waiting +\\d+s +\\d+ +0 +Shop@Example.COM$`))
+  t.match(lines[1], new RegExp(`^${waiting} +waiting +\\d+s +\\d+ +0 +Shop@Example.COM$`))
   t.strictSame(lines.slice(2, 4), ['    ann@example.org (waiting)', '    bob@example.org (waiting)'])
   t.match(lines.join('\n'), /\n {4}later@example.org \(waiting: 450 later \(rcpt\)\)\n/)
   t.match(lines.join('\n'), /\n {4}no@example.net \(failed: 550 5.1.1 no such user \(rcpt\)\)\n4 messages\n$/)
@@ -147,7 +147,7 @@ t.test('show prints envelope, state, headers and history; the body or the raw fi
     1,
     /messages are called .* or begin so: .*; write more of the id/,
   )
-  failsWith(t, await ctl('show'), 2, /Not enough non-option arguments/)
+  failsWith(t, await ctl('show'), 2, /an id is missing/)
   failsWith(t, await ctl('show', '--raw', '--json', ids.failed), 2, /do not go together/)
 })
 
