@@ -113,10 +113,7 @@ for (const format of FORMATS) {
       await drop.submit(['third@example.org'])
       await drop.daemon()
       await waitFor('another alarm', () => drop.lines('server-down').some(line => line.includes('stage=connect')))
-      t.match((await drop.queue()).map(({ status, attempts }) => `${status} ${attempts}`).sort(), [
-        'deferred 1',
-        'waiting 0',
-      ])
+      t.strictSame((await drop.queue()).map(({ status }) => status).sort(), ['deferred', 'waiting'])
       disk.free()
       await waitFor('the third', async () => (await drop.queue()).length === 1)
       t.equal(read(format, path).length, 3)
