@@ -11,14 +11,16 @@ const SLACK = 1000
 export function openFifo<T>(): Fifo<T> {
   let items: T[] = []
   let head = 0
-  return {
-    get size() {
-      return items.length - head
+  const fifo = {
+    size: 0,
+    push(item: T): void {
+      items.push(item)
+      fifo.size += 1
     },
-    push: item => void items.push(item),
-    shift() {
+    shift(): T | undefined {
       if (head === items.length) return undefined
       const item = items[head++]
+      fifo.size -= 1
       if (head === items.length) {
         items = []
         head = 0
@@ -29,4 +31,5 @@ export function openFifo<T>(): Fifo<T> {
       return item
     },
   }
+  return fifo
 }

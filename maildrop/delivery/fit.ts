@@ -12,13 +12,19 @@ export function unfit(enhanced: string, text: string): Event {
   return { stage: 'local', code: undefined, enhanced, text, unfit: true }
 }
 
+/** @returns a small message that goes as it is, which most do; undefined if `fit` has to be asked */
+export function fitAsItIs(message: Outgoing, abilities: Abilities): Outgoing | undefined {
+  const { small } = message
+  if (small === undefined || tooLarge(message.size, abilities) !== undefined || !isWireReady(small.bytes))
+    return undefined
+  if (!abilities.eightBit && hasEightBit(small.bytes)) return undefined
+  return { ...message, small: { ...small, wireReady: true } }
+}
+
 /** @returns the message, rewritten if need be; or what is in the way */
 export async function fit(message: Outgoing, abilities: Abilities): Promise<Outgoing | { readonly event: Event }> {
   const event = tooLarge(message.size, abilities)
   if (event !== undefined) return { event }
-  const { small } = message
-  if (small !== undefined && isWireReady(small.bytes) && (abilities.eightBit || !hasEightBit(small.bytes)))
-    return { ...message, small: { ...small, wireReady: true } }
   const seen = await look(message)
   const isEightBit = seen.eightBit && !abilities.eightBit
   const size = message.size + seen.missing

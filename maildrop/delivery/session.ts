@@ -16,7 +16,7 @@ import { abilitiesOf } from './abilities.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
 import { openSigner } from './dkim.ts'
 import { eventOf } from './failure.ts'
-import { fit as fitted } from './fit.ts'
+import { fitAsItIs, fit as fitted } from './fit.ts'
 import { openingDialogue } from './opening.ts'
 import type { Event } from './outcome.ts'
 import type { Outgoing } from './outgoing.ts'
@@ -85,9 +85,12 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
   })
 
   /** As it is sent: fitting the server, and signed. */
-  const fitting = async (message: Outgoing): Promise<Outgoing | { readonly event: Event }> => {
+  const fitting = async (
+    message: Outgoing,
+    asItIs: Outgoing | undefined,
+  ): Promise<Outgoing | { readonly event: Event }> => {
     try {
-      const fit = await fitted(message, abilities)
+      const fit = asItIs ?? (await fitted(message, abilities))
       return 'event' in fit || signer === undefined ? fit : await signer.sign(fit)
     } catch (error) {
       return { event: eventOf(error, 'local') }
@@ -100,7 +103,8 @@ export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}
     const { names, refused } = addresses
     const [refusal] = refused.values()
     if (names.size === 0 && refusal !== undefined) return unsendable({ refused, end: refusal })
-    const message = await fitting(original)
+    const asItIs = fitAsItIs(original, abilities)
+    const message = signer === undefined && asItIs !== undefined ? asItIs : await fitting(original, asItIs)
     return 'event' in message ? unsendable({ refused, end: message.event }) : newParcel(line, addresses, message)
   }
 
