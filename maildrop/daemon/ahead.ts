@@ -75,9 +75,11 @@ export function openAhead<Source>(
       return taken
     },
     async drop() {
-      await filling
       const held = [begun, ready]
       begun = undefined
+      ready = undefined
+      await filling
+      held.push(ready)
       ready = undefined
       for (const taken of held) if (taken !== undefined) await giveBack(taken.job)
     },

@@ -331,14 +331,18 @@ export function startWorkers(
     if (!lane.quick || !isLast || !isRoom || !mayLookAhead(session)) return undefined
     const parcel = lane.ahead.following(session)
     if (parcel === undefined) return undefined
-    lane.patience.set(AHEAD.patience, () => {
-      lane.withdrawn = true
-      void lane.ahead.drop()
-    })
+    beImpatient(lane)
     // Behind the packet that is being put together.
     queueMicrotask(() => lane.ahead.fill(session))
     return parcel
   }
+
+  /** What waits for the message ahead of it, begun or only claimed, does not wait for long. */
+  const beImpatient = (lane: Lane): void =>
+    lane.patience.set(AHEAD.patience, () => {
+      lane.withdrawn ||= lane.ahead.begun
+      void lane.ahead.drop()
+    })
 
   /** One transaction. */
   const transmit = async (job: Job, load: Load, connectTime: number, lane: Lane): Promise<Attempt | undefined> => {
@@ -346,6 +350,7 @@ export function startWorkers(
     const isProbe = destination.status.state !== 'up'
     const sending = sendLoad(load, { connect: connectTime, isProbe }, context, () => follow(job, load, lane))
     if (lane.quick) lane.ahead.fill(load.session)
+    if (lane.ahead.size > 0) beImpatient(lane)
     const report = await sending
     lane.patience.clear()
     if (report === undefined) return undefined

@@ -1,4 +1,5 @@
 /** The next message's envelope goes out with the message before it (RFC 2920): what each of the two is told, and that nothing is lost or sent twice. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { DEADLINES } from '../../maildrop/delivery/deadlines.ts'
 import { outgoing } from '../../maildrop/delivery/outgoing.ts'
@@ -162,8 +163,8 @@ t.test('a message that had begun and is not sent goes to nobody', async t => {
 
 const NAMES = Array.from({ length: 30 }, (_, i) => `r${String(i).padStart(2, '0')}@example.org`)
 
-/** A daemon with NAMES to be served; the final dot of the tenth message is answered when `answer` is called. */
-async function heldAtTenth(t: Test, connections: number) {
+/** A daemon with NAMES to be served; the final dot of the tenth message is answered when `answer` is called, that of the ninth after `ms`. */
+async function heldAtTenth(t: Test, connections: number, ms = 0) {
   let answer = (): void => undefined
   const answered = new Promise<void>(resolve => {
     answer = resolve
@@ -171,7 +172,9 @@ async function heldAtTenth(t: Test, connections: number) {
   let dots = 0
   const server = await startSmtpScript({
     dot: async () => {
-      if (++dots === 10) await answered
+      dots += 1
+      if (dots === 9) await sleep(ms)
+      if (dots === 10) await answered
       return undefined
     },
   })
@@ -190,6 +193,15 @@ t.test('a server that takes its time for one message holds up no other', async t
   await drop.drained()
   t.strictSame(server.recipients(), NAMES)
   t.strictSame(namesIn(drop.spool, '.claim').length, 1, 'the directory of the daemon only')
+})
+
+t.test('nor does one that had become slow before', async t => {
+  const { server, drop, answer } = await heldAtTenth(t, 1, 150)
+  const [owner = ''] = namesIn(drop.spool, '.claim')
+  await waitFor('the tenth to be the only one claimed', () => namesIn(drop.spool, '.claim', owner).length === 1)
+  answer()
+  await drop.drained()
+  t.strictSame(server.recipients(), NAMES)
 })
 
 t.test('SIGTERM gives back what had begun', async t => {
