@@ -420,7 +420,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
   private flush(follow: boolean): void {
     for (const cell of this.touched) this.examine(cell)
     for (const cell of this.changed) {
-      if (cell.changed) {
+      // a new object is referred to, whether its mark was taken back or not
+      if (cell.changed || (cell.serial === 0 && cell.draft === undefined)) {
         const draft = this.writer.encode(cell)
         this.savepoints.replacing(cell, cell.draft)
         this.overlay.set(draft)

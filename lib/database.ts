@@ -142,6 +142,11 @@ export class Database<Root extends Persistent = Persistent> {
   ): Promise<Tid> {
     this.assertOpen()
     const list = typeof tids === 'number' ? [tids] : tids
+    if (!Array.isArray(list))
+      throw new ObjectError(
+        'INVALID_ARGUMENT',
+        `undo: expected a transaction id, or a list of some, found ${inspect(tids)}`,
+      )
     return undo(this.storage, list, { user, note: note || `undo of ${list.join(', ')}`, signal })
   }
 

@@ -70,8 +70,10 @@ export function tidOf(moment: Moment, operation: string, within = 999): Tid {
   )
 }
 
-/** An object's revisions, newest first, at most `size` of them. */
+/** An object's revisions, newest first, at most `size` of them. @throws {ObjectError} INVALID_ARGUMENT */
 export async function revisionsOf(storage: Storage, oid: Oid, size: number): Promise<Revision[]> {
+  if (!(typeof size === 'number' && size >= 0))
+    throw new ObjectError('INVALID_ARGUMENT', `history: size must be a number from 0, found ${String(size)}`)
   const snapshot = storage.snapshot()
   try {
     const found: Revision[] = []

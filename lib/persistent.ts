@@ -282,7 +282,9 @@ export class Cell implements ProxyHandler<object> {
     if (isProtocol(key)) this.refuse(key, RESERVED)
     if (descriptor.get !== undefined || descriptor.set !== undefined || descriptor.configurable === false)
       this.refuse(key, 'attributes are plain values; define accessors in the class')
-    this.assign(key, descriptor.value)
+    if (descriptor.writable === false)
+      this.refuse(key, 'attributes can be written; keep its writers from it in the class')
+    if ('value' in descriptor || !(key in this.loaded())) this.assign(key, descriptor.value)
     return true
   }
 
@@ -418,7 +420,7 @@ export class Persistent implements Located {
     return own.changed
   }
 
-  /** True marks the object changed; false takes the mark back (the state stays as it is). */
+  /** True marks the object changed; false takes the mark back (the state stays as it is). A new object is stored in any case. */
   set _p_changed(value: boolean) {
     if (value) cell(this).change()
     else cell(this).changed = false

@@ -44,6 +44,7 @@ export function upgraded(state: StateRecord, entry: ClassEntry, version: number)
     )
   if (entry.version === version || upgrade === undefined) return state
   const found: unknown = upgrade(state, version)
+  if (found instanceof Promise) found.catch(() => undefined)
   const prototype: unknown = typeof found === 'object' && found !== null ? Object.getPrototypeOf(found) : undefined
   if (prototype === Object.prototype || prototype === null) return found as StateRecord
   throw new ObjectError(
@@ -87,7 +88,13 @@ export function registerClass(name: string, ctor: PersistentClass, options: Clas
     if (other !== undefined && other.ctor !== ctor)
       throw new ObjectError('INVALID_CLASS', `'${each}' is the name of another class already; choose a different name`)
   }
+  if (upgrade !== undefined && typeof upgrade !== 'function')
+    throw new ObjectError(
+      'INVALID_CLASS',
+      `the upgrade of class '${name}' must be a function, found ${inspect(upgrade)}`,
+    )
   const entry: ClassEntry = { name, ctor, version, upgrade }
+  for (const [each, { ctor: other }] of byName) if (other === ctor) byName.delete(each)
   byClass.set(ctor, entry)
   for (const each of [name, ...aliases]) byName.set(each, entry)
 }

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { addExtension } from 'msgpackr'
 import t from 'tap'
-import { Broken, BTree, Counter, Persistent, registerClass } from '../../lib/index.ts'
+import { Broken, BTree, type Connection, Counter, Persistent, registerClass } from '../../lib/index.ts'
 import { Folder, openDatabase as openTree } from '../../objects/index.ts'
 import { codeOf, Item, newLevel, openTestDatabase, type Root } from '../support/database.ts'
 
@@ -280,6 +280,29 @@ t.test('_p_deactivate keeps changes, _p_invalidate forgets them', async t => {
   await db.close()
 })
 
+t.test('a new object is stored with what refers to it, though its mark was taken back', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    const item = new Item('new')
+    root.any = item
+    ;(root._p_jar as Connection).add(item)
+    item._p_changed = false
+  })
+  await db.transact(root => t.equal((root.any as Item).label, 'new'))
+  await db.pack()
+  await db.close()
+})
+
+t.test('defining a property anew without a value keeps the one that it has', async t => {
+  const item = new Item('kept')
+  Object.defineProperty(item, 'label', { enumerable: true })
+  t.equal(item.label, 'kept')
+  t.throws(() => Object.defineProperty(item, 'label', { value: 'x', writable: false }), {
+    code: 'INVALID_VALUE',
+    message: /attribute label of Item cannot be set: attributes can be written/,
+  })
+})
+
 t.test('what cannot be stored is refused with its attribute path, and nothing is stored', async t => {
   class Plain {}
   class Unregistered extends Persistent {}
@@ -525,6 +548,19 @@ t.test('a state of an older version is upgraded when it is loaded, one of a newe
   await db.close()
 })
 
+t.test('an upgrade function that promises a state is refused, and a promise that it breaks ends nothing', async t => {
+  class Late extends Persistent {}
+  registerClass('Late', Late)
+  const db = await openTestDatabase()
+  await db.transact(root => void (root.any = new Late()))
+  const upgrade = (async () => Promise.reject(new Error('too late'))) as never
+  registerClass('Late', Late, { version: 2, upgrade })
+  const load = db.transact(root => Object.keys(root.any as Late))
+  await t.rejects(load, { code: 'INVALID_CLASS', message: /'Late' must return the attributes.*at once/ })
+  await new Promise(setImmediate)
+  await db.close()
+})
+
 t.test('a class is registered once, under one name', async t => {
   class A extends Persistent {}
   class B extends Persistent {}
@@ -540,7 +576,17 @@ t.test('a class is registered once, under one name', async t => {
   }
   for (const none of [class {}, 5, undefined, () => 1])
     t.equal(await codeOf(() => registerClass('NameC', none as unknown as typeof B)), 'INVALID_CLASS', String(none))
+  t.equal(await codeOf(() => registerClass('NameA', A, { upgrade: 'x' as never })), 'INVALID_CLASS')
   t.equal((await import('../../lib/registry.ts')).entryOf(B), undefined, 'what is refused leaves nothing')
+  registerClass('NameA', A, { aliases: ['Earlier'] })
+  registerClass('NameA', A, { version: 3 })
+  registerClass('Earlier', B)
+  const { classNamed } = await import('../../lib/registry.ts')
+  t.same(
+    [classNamed('NameA')?.version, classNamed('Earlier')?.ctor],
+    [3, B],
+    'registering again takes back earlier names',
+  )
 })
 
 t.test('counters add up, trees take different keys, without conflict', async t => {
