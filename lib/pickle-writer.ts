@@ -101,7 +101,7 @@ export class StateWriter extends ByteWriter implements Place {
     this.mapHead(count)
     for (const key in state) {
       if (isVolatile(key)) continue
-      if (key === '__proto__' || key === '' || !this.text(key)) throw this.misnamed(key)
+      if (isReserved(key) || !this.text(key)) throw this.misnamed(key)
       this.value(state[key], key)
       count -= 1
     }
@@ -271,7 +271,7 @@ export class StateWriter extends ByteWriter implements Place {
       return
     }
     if (length > MAX_SPARSE)
-      throw this.refuse(this.path, `an array with holes of length ${length}, more than ${MAX_SPARSE},`)
+      throw this.refuse(this.path, `an array with holes of length ${length}, more than ${MAX_SPARSE}`)
     this.special('sparse', 1 + indices.length)
     this.number(length)
     for (const index of indices) {
@@ -319,7 +319,7 @@ export class StateWriter extends ByteWriter implements Place {
   private misnamed(key: string): ObjectError {
     return new ObjectError(
       'INVALID_VALUE',
-      `${this.owner} has an attribute named ${JSON.stringify(key)}, which cannot be stored: names are whole characters, not empty and not __proto__; choose another name, or a Map`,
+      `${this.owner} has an attribute named ${JSON.stringify(key)}, which cannot be stored: names are whole characters, not empty, none of __proto__ and constructor, and do not begin with _p_; choose another name, or a Map`,
     )
   }
 
@@ -352,6 +352,12 @@ const STORED = new Map<string, unknown>([Object, Array, Map, Set, Date].map(each
 /** Whether a name is that of an element: `01` and `-1` are not. */
 const isIndex = (name: string, length: number): boolean =>
   Number.isInteger(Number(name)) && String(Math.abs(Number(name))) === name && Number(name) < length
+
+/** Names that would stand in front of the class's own, or of the protocol's. */
+const isReserved = (key: string): boolean =>
+  key === '' ||
+  key === 'constructor' ||
+  (key.charCodeAt(0) === UNDERSCORE && (key === '__proto__' || key.startsWith('_p_')))
 
 const isVolatile = (key: string): boolean => key.charCodeAt(0) === UNDERSCORE && key.startsWith('_v_')
 const UNDERSCORE = 95

@@ -400,7 +400,7 @@ t.test('more attributes than a record can have are refused', async t => {
 })
 
 t.test('attributes that records cannot name are refused', async t => {
-  for (const name of ['', '__proto__', 'half of a pair: \ud800']) {
+  for (const name of ['', '__proto__', 'constructor', '_p_oid', 'half of a pair: \ud800']) {
     const state = Object.create(null)
     state[name] = 1
     t.equal(await codeOf(() => pickle(state, refer, 'x')), 'INVALID_VALUE', name)
