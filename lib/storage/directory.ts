@@ -130,13 +130,13 @@ const isOfDatabase = (name: string): boolean => /^MANIFEST-|\.ldb$|^COMMITTED$/.
 
 /** Has LevelDB make a new list of its files. It reads all tables that are there. */
 async function repair(directory: string, witness: Witness): Promise<void> {
-  if (witness.checkAll(true)) leaveOutDamage(directory, witness)
+  if (witness.checkAll(true)) leaveOutDamage(directory, witness, true)
   await (levelDirectory() as unknown as { repair(directory: string): Promise<void> }).repair(directory)
 }
 
-function leaveOutDamage(directory: string, witness: Witness): void {
+function leaveOutDamage(directory: string, witness: Witness, unlisted?: boolean): void {
   if (lockHolder(directory) !== undefined) throw locked(directory)
-  witness.leaveOutDamage()
+  witness.leaveOutDamage(unlisted)
 }
 
 async function opened(directory: string, createIfMissing: boolean): Promise<Level> {

@@ -138,16 +138,19 @@ export class Witness {
   /**
    * Leaves out of the damaged tables what is damaged, for LevelDB may end the process where it meets it. A table that is not the one that was
    * written, though it may be a sound one, is left out whole: its keys may not be where LevelDB takes them to be.
+   * @param unlisted whether LevelDB's list is to be made anew
    */
-  leaveOutDamage(): void {
+  leaveOutDamage(unlisted = this.listed === undefined): void {
     this.writeTables()
     for (const name of this.damaged.filter(isTable)) {
       const path = join(this.directory, name)
       const found = statSync(path, { throwIfNoEntry: false })?.size
       if (found === undefined || isThere(`${path}.damaged`)) continue
       const size = this.listedSize(name) ?? found
-      const nothing = { list: true, sound: [], lost: 0 }
-      leaveOut((size === found ? damageAt(path, size) : undefined) ?? nothing, path, size)
+      const damage = size === found ? damageAt(path, size) : undefined
+      // a table without keys has no place in a list that is made anew: LevelDB would end the process
+      if (unlisted && !damage?.sound.length) renameSync(path, `${path}.damaged`)
+      else leaveOut(damage ?? { list: true, sound: [], lost: 0 }, path, size)
     }
   }
 
