@@ -11,6 +11,7 @@ import { Broken } from './broken.ts'
 import { redone } from './btree-redo.ts'
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
+import { timeOf } from './history.ts'
 import { graft } from './inner-values.ts'
 import { Invalidations } from './invalidations.ts'
 import { mergeRecords, sameAttributes } from './merge.ts'
@@ -115,7 +116,10 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     // a key of LevelDB's is made of anything
     const stored = Number.isSafeInteger(oid) && oid > 0 ? this.snapshot.load(oid) : undefined
     if (stored === undefined)
-      throw new ObjectError('OBJECT_NOT_FOUND', `no object with oid ${oid} in ${this.storage.location}`)
+      throw new ObjectError(
+        'OBJECT_NOT_FOUND',
+        `no object with oid ${oid} in ${this.storage.location}${this.past === undefined ? '' : ` as it was at ${timeOf(this.past).toISOString()} (transaction ${this.past}); it was made later, or never`}`,
+      )
     const object = this.ghost(new Ref(oid, stored.className))
     this.fill(cellOf(object) as Cell, stored)
     return object

@@ -117,10 +117,12 @@ export class Database<Root extends Persistent = Persistent> {
    * An object's revisions, newest first.
    * @param object its path or its oid
    * @param options.size the most to be listed; default 20
-   * @throws {ObjectError} NOT_FOUND for a path
+   * @throws {ObjectError} NOT_FOUND for a path; INVALID_ARGUMENT
    */
   async history(object: string | Oid, { size = 20 }: { size?: number } = {}): Promise<Revision[]> {
     this.assertOpen()
+    if (typeof object !== 'string' && !Number.isSafeInteger(object))
+      throw new ObjectError('INVALID_ARGUMENT', `history: expected a path or an oid, found ${inspect(object)}`)
     return revisionsOf(this.storage, typeof object === 'number' ? object : this.oidAt(object), size)
   }
 

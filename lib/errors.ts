@@ -20,7 +20,7 @@ export const ERROR_CODES = {
   NOT_FOUND: 'A path or a name leads to nothing.',
   WRONG_TYPE: 'What was found is not of the expected type.',
   UNKNOWN_CLASS: 'No class is registered under that name, or the class of an object is not registered.',
-  INVALID_CLASS: 'A class cannot be registered as asked.',
+  INVALID_CLASS: 'A class cannot be registered as asked, or its upgrade function gives no state.',
   INVALID_VALUE: 'A value that cannot be stored.',
   INVALID_REFERENCE: 'A reference to an object of another connection or database.',
   INVALID_ARGUMENT: 'An argument or option is not what the operation takes.',

@@ -3,6 +3,7 @@
  *
  * History reaches back to the last pack. A view of an earlier time is refused rather than shown with holes.
  */
+import { inspect } from 'node:util'
 import { ObjectError } from './errors.ts'
 import type { Oid, Tid } from './persistent.ts'
 import { isGone } from './record.ts'
@@ -46,7 +47,7 @@ export function lastSeen(
 ): Tid {
   if (at !== undefined && before !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', 'open: at and before cannot both be given')
-  const tid = at === undefined ? tidOf(before as Moment, 'open', 0) - 1 : tidOf(at, 'open')
+  const tid = at === undefined ? Math.max(0, tidOf(before as Moment, 'open', 0) - 1) : tidOf(at, 'open')
   if (tid > storage.lastTid && tid > Date.now() * 1000 + 999)
     throw new ObjectError('INVALID_ARGUMENT', `open: ${timeOf(tid).toISOString()} is in the future`)
   if (tid < storage.packed)
@@ -66,7 +67,7 @@ export function tidOf(moment: Moment, operation: string, within = 999): Tid {
   if (Number.isSafeInteger(tid) && tid >= 0) return tid
   throw new ObjectError(
     'INVALID_ARGUMENT',
-    `${operation}: expected a transaction id or a date, found ${String(moment)}`,
+    `${operation}: expected a transaction id or a date, found ${inspect(moment)}`,
   )
 }
 
@@ -98,30 +99,47 @@ export async function revisionsOf(storage: Storage, oid: Oid, size: number): Pro
 
 /**
  * The log, newest first: the entries that `filter` accepts, from the first-th (0) to the one before the last-th.
+ * A negative `last` is the most entries to give, counted from the first-th (ZODB: undoLog).
+ * @throws {ObjectError} INVALID_ARGUMENT
  */
 export async function undoLog(
   storage: Storage,
   { first = 0, last = 20, filter = () => true }: UndoLogOptions,
 ): Promise<LogEntry[]> {
-  for (const [name, value] of Object.entries({ first, last }))
-    if (!Number.isSafeInteger(value) || value < 0)
-      throw new ObjectError('INVALID_ARGUMENT', `undoLog: ${name} must be a whole number from 0, found ${value}`)
+  if (!Number.isSafeInteger(first) || first < 0)
+    throw new ObjectError('INVALID_ARGUMENT', `undoLog: first must be a whole number from 0, found ${inspect(first)}`)
+  if (!Number.isSafeInteger(last))
+    throw new ObjectError('INVALID_ARGUMENT', `undoLog: last must be a whole number, found ${inspect(last)}`)
+  if (typeof filter !== 'function')
+    throw new ObjectError('INVALID_ARGUMENT', `undoLog: filter must be a function, found ${inspect(filter)}`)
+  const end = last < 0 ? first - last : last
   const found: LogEntry[] = []
   let number = 0
   for await (const each of storage.transactions({ after: storage.packed, reverse: true })) {
-    if (number >= last) break
+    if (number >= end) break
     const entry = logEntry(each)
-    if (!filter(entry)) continue
+    if (!accepts(filter, entry)) continue
     if (number >= first) found.push(entry)
     number += 1
   }
   return found
 }
 
+/** What the filter says; a promise is no answer, and would count as yes. */
+function accepts(filter: (entry: LogEntry) => unknown, entry: LogEntry): boolean {
+  const answer = filter(entry)
+  if (!(answer instanceof Promise)) return Boolean(answer)
+  answer.catch(() => undefined)
+  throw new ObjectError(
+    'INVALID_ARGUMENT',
+    'undoLog: filter must answer at once, found a promise; take the log first, and look up what it needs then',
+  )
+}
+
 export interface UndoLogOptions {
   /** Entries to skip. Default 0. */
   readonly first?: number
-  /** The number of the entry to stop before. Default 20. */
+  /** The number of the entry to stop before; a negative one is how many to give at most: -5 is five from `first`. Default 20. */
   readonly last?: number
   /** Which transactions count. Default all. */
   readonly filter?: (entry: LogEntry) => boolean

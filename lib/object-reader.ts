@@ -17,7 +17,7 @@ export function attributesOf(cell: Cell, stored: RecordBody, resolve: Resolve): 
   const record = outdated ? {} : cell.newState()
   const state = decoded(cell, stored, resolve, record, outdated)
   if (state === record && !outdated) return state
-  return asState(outdated ? upgraded(state, entry, version) : state)
+  return asState(outdated ? upgraded(state, entry, version, `object ${cell.oid}`) : state)
 }
 
 function decoded(cell: Cell, stored: RecordBody, resolve: Resolve, record: State, outdated: boolean): State {

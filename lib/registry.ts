@@ -5,8 +5,8 @@
  * register the new class with the old name in `aliases`. The registry is the process's, as classes are.
  */
 import { inspect } from 'node:util'
-import { ObjectError } from './errors.ts'
-import { Persistent } from './persistent.ts'
+import { isRetryable, messageOf, ObjectError } from './errors.ts'
+import { cellOf, Persistent } from './persistent.ts'
 import { MAX_NAME } from './record.ts'
 
 /** A state as a record holds it: attribute names and values. */
@@ -33,24 +33,51 @@ export interface ClassEntry {
 
 /**
  * The state as the registered version of its class has it.
- * @throws {ObjectError} UNKNOWN_CLASS if it is of a newer version; INVALID_CLASS if the upgrade function gives no state; whatever that throws
+ * @param whose the object, for the message
+ * @throws {ObjectError} UNKNOWN_CLASS if it is of a newer version; INVALID_CLASS if the upgrade function fails or gives no state, except for an
+ *   error after which the transaction may run again, which is thrown as it is
  */
-export function upgraded(state: StateRecord, entry: ClassEntry, version: number): StateRecord {
+export function upgraded(state: StateRecord, entry: ClassEntry, version: number, whose: string): StateRecord {
   const { name, upgrade } = entry
   if (entry.version < version)
     throw new ObjectError(
       'UNKNOWN_CLASS',
-      `a record of class '${name}' has version ${version}, newer than the registered ${entry.version}; run newer code`,
+      `a record of class '${name}' has version ${version}, newer than the registered ${entry.version} (${whose}); run newer code`,
     )
   if (entry.version === version || upgrade === undefined) return state
-  const found: unknown = upgrade(state, version)
-  if (found instanceof Promise) found.catch(() => undefined)
-  const prototype: unknown = typeof found === 'object' && found !== null ? Object.getPrototypeOf(found) : undefined
-  if (prototype === Object.prototype || prototype === null) return found as StateRecord
-  throw new ObjectError(
-    'INVALID_CLASS',
-    `the upgrade function of class '${name}' must return the attributes as a plain object, and at once; found ${found === null ? 'null' : typeof found}`,
-  )
+  const place = placeIn(state)
+  const failed = (why: string, cause?: unknown) =>
+    new ObjectError(
+      'INVALID_CLASS',
+      `the upgrade function of class '${name}', version ${version} to ${entry.version}, ${why} (${whose}${place()})`,
+      cause === undefined ? undefined : { cause },
+    )
+  try {
+    const found: unknown = upgrade(state, version)
+    if (found instanceof Promise) found.catch(() => undefined)
+    const prototype: unknown = typeof found === 'object' && found !== null ? Object.getPrototypeOf(found) : undefined
+    // a copy: what it gives may be frozen, or given for other objects, too
+    if (prototype === Object.prototype || prototype === null) return { ...(found as StateRecord) }
+    throw failed(
+      `must return the attributes as a plain object, and at once; found ${found === null ? 'null' : typeof found}`,
+    )
+  } catch (error) {
+    throw isRetryable(error) || (error instanceof ObjectError && error.code === 'INVALID_CLASS')
+      ? error
+      : failed(`failed: ${messageOf(error)}`, error)
+  }
+}
+
+/** Tells where in the tree the object of a state is, as far as that can be read; the state may have been changed meanwhile. */
+function placeIn({ __parent__: container, __name__: name }: StateRecord): () => string {
+  return () => {
+    if (!(container instanceof Persistent)) return ''
+    try {
+      return ` at ${container.physicalPath.replace(/\/$/, '')}/${String(name)}`
+    } catch {
+      return `, '${String(name)}' in ${cellOf(container)}`
+    }
+  }
 }
 
 const MAX_VERSION = 0xffff

@@ -129,7 +129,7 @@ class Stage {
     const cell = this.cell(number, className)
     const state = unpickle(bytes, ({ oid, className }) => this.cell(oid, className).proxy)
     const entry = classNamed(className)
-    cell.state = asState(entry === undefined ? state : upgraded(state, entry, version))
+    cell.state = asState(entry === undefined ? state : upgraded(state, entry, version, `object ${number} of the file`))
     this.objects.push({ cell, className, version })
   }
 

@@ -351,6 +351,39 @@ t.test('an upgrade function that gives no state is an error, and stores nothing'
   await db.close()
 })
 
+t.test('an upgrade function that throws is told with its object, and what it gives is not shared', async t => {
+  registerClass('Changing', Changing, { version: 1 })
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    for (const name of ['a', 'b']) {
+      const changing = new Changing()
+      Object.assign(changing, { __parent__: root, __name__: name })
+      root.tree.set(name, changing)
+    }
+  })
+  const load = (name = 'a') => db.transact(root => (root.tree.get(name) as Changing).inner)
+  const cause = new TypeError('no such field')
+  const upgrade = (error: Error) => () => {
+    throw error
+  }
+  registerClass('Changing', Changing, { version: 3, upgrade: upgrade(cause) })
+  const message = /'Changing', version 1 to 3, failed: no such field \(object \d+ at \/a\)/
+  await t.rejects(load(), { code: 'INVALID_CLASS', message, cause })
+  t.equal(await codeOf(() => db.upgrade()), 'INVALID_CLASS')
+  registerClass('Changing', Changing, {
+    version: 3,
+    upgrade: upgrade(Object.assign(new Error('again'), { retryable: true })),
+  })
+  await t.rejects(load(), { message: 'again', retryable: true })
+
+  const same = Object.freeze({ inner: { list: [3] } })
+  registerClass('Changing', Changing, { version: 3, upgrade: () => same })
+  await db.transact(root => void ((root.tree.get('a') as Changing).inner = { list: [4] }))
+  t.same([await load('a'), await load('b')], [{ list: [4] }, { list: [3] }])
+  registerClass('Changing', Changing, { version: 1 })
+  await db.close()
+})
+
 t.test('reading an object that refers to one of a renamed class writes nothing', async t => {
   class Renamed extends Persistent {}
   registerClass('OldName', Renamed)

@@ -63,6 +63,11 @@ t.test('a view of the past shows the state of that moment, of every object, and 
   const early = db.open({ before: created })
   t.equal(await codeOf(() => early.root), 'OBJECT_NOT_FOUND')
   early.close()
+  for (const options of [{ before: 0 }, { at: 0 }, { before: new Date(0) }, { at: new Date('2001-02-03') }]) {
+    const none = db.open(options)
+    t.throws(() => none.root, { code: 'OBJECT_NOT_FOUND', message: /as it was at (1970|2001)-.*it was made later/ })
+    none.close()
+  }
   const future = Date.now() + 60_000
   for (const options of [
     { at: new Date(future) },
@@ -182,6 +187,8 @@ t.test('undo tells what is wrong with its argument', async t => {
     t.equal(await codeOf(() => db.undo(none)), 'INVALID_ARGUMENT')
   for (const size of [-1, Number.NaN, '2' as never])
     t.equal(await codeOf(() => db.history('/', { size })), 'INVALID_ARGUMENT', String(size))
+  for (const object of [{}, undefined, null, Number.NaN] as never[])
+    await t.rejects(db.history(object), { code: 'INVALID_ARGUMENT', message: /expected a path or an oid/ })
   t.equal(await codeOf(() => db.undoLog({ first: -1 })), 'INVALID_ARGUMENT')
   await db.close()
   t.equal(await codeOf(() => db.undo(1)), 'DATABASE_CLOSED')
@@ -195,6 +202,19 @@ t.test('undoLog takes slices and a filter', async t => {
   t.same(await notes({ first: 2, last: 4 }), ['note 7', 'note 6'])
   t.same(await notes({ filter: ({ note }) => /[13]$/.test(note) }), ['note 3', 'note 1'])
   t.equal((await db.undoLog()).length, 11)
+  t.same(await notes({ last: -2 }), ['note 9', 'note 8'], 'a negative last is how many')
+  t.same(await notes({ first: 2, last: -2 }), ['note 7', 'note 6'])
+  t.same(await notes({ first: 1, last: -1, filter: ({ note }) => /[13]$/.test(note) }), ['note 1'])
+  t.equal((await notes({ last: -20 })).length, 11)
+  for (const filter of [
+    5 as never,
+    async () => false,
+    async () => {
+      throw new Error('too late')
+    },
+  ])
+    await t.rejects(db.undoLog({ filter: filter as never }), { code: 'INVALID_ARGUMENT', message: /undoLog: filter/ })
+  t.equal(await codeOf(() => db.undoLog({ last: 1.5 })), 'INVALID_ARGUMENT')
   await db.close()
 })
 

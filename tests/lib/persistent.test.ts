@@ -556,7 +556,10 @@ t.test('an upgrade function that promises a state is refused, and a promise that
   const upgrade = (async () => Promise.reject(new Error('too late'))) as never
   registerClass('Late', Late, { version: 2, upgrade })
   const load = db.transact(root => Object.keys(root.any as Late))
-  await t.rejects(load, { code: 'INVALID_CLASS', message: /'Late' must return the attributes.*at once/ })
+  await t.rejects(load, {
+    code: 'INVALID_CLASS',
+    message: /'Late', version 1 to 2, must return the attributes.*at once/,
+  })
   await new Promise(setImmediate)
   await db.close()
 })
