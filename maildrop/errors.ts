@@ -59,6 +59,16 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
+/** Of what the system itself has run out of: the text, and what to do about it. */
+export function explained(error: unknown): string {
+  const system = systemCode(error)
+  const remedy = error instanceof MaildropError || !isUsedUp(system) ? undefined : REMEDIES[system]?.[1]
+  return remedy === undefined ? messageOf(error) : `${messageOf(error)}; ${remedy}`
+}
+
+const isUsedUp = (system: string | undefined): system is string =>
+  ['EMFILE', 'ENFILE', 'ENOSPC', 'EDQUOT'].includes(system ?? '')
+
 /** Whether what the file system refused concerns one file and not all: a bad block, say, or a file that may not be moved. */
 export function concernsOneFile(error: unknown): boolean {
   const system = systemCode(error instanceof MaildropError ? error.cause : error)
@@ -84,6 +94,6 @@ const REMEDIES: Record<string, readonly [MaildropErrorCode, string]> = {
   ENOTDIR: ['SPOOL_FAILED', 'a file stands where a directory is needed; move it away'],
   EEXIST: ['SPOOL_FAILED', 'a file stands where a directory is needed; move it away'],
   EISDIR: ['SPOOL_FAILED', 'a directory stands where a file is needed; move it away'],
-  EMFILE: ['SPOOL_FAILED', 'raise the limit of open files (ulimit -n)'],
+  EMFILE: ['SPOOL_FAILED', 'raise the limit of open files (ulimit -n; LimitNOFILE= of a service)'],
   ENFILE: ['SPOOL_FAILED', 'raise the limit of open files of the system'],
 }

@@ -2,7 +2,7 @@
  * How commands talk: results on standard output, one line per error on standard error, exit codes 0 (done), 1 (failed),
  * 2 (wrong usage). No stack trace ever reaches the user.
  */
-import { messageOf } from '../errors.ts'
+import { explained } from '../errors.ts'
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -57,7 +57,7 @@ export async function run(name: string, command: () => Promise<void>): Promise<v
   try {
     await command()
   } catch (error) {
-    if (!said) fail(name, messageOf(error))
+    if (!said) fail(name, explained(error))
     said = true
   }
 }

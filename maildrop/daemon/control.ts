@@ -7,7 +7,7 @@
 import { spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
-import { MaildropError, systemCode } from '../errors.ts'
+import { explained, MaildropError, systemCode } from '../errors.ts'
 import { liveness } from '../process-identity.ts'
 import type { StartReport } from './detached.ts'
 import { STOP_GRACE } from './grace.ts'
@@ -37,7 +37,7 @@ export async function startDetached(config: MaildropConfig): Promise<number> {
   })
   const problem = await new Promise<string | undefined>(resolve => {
     child.once('message', (report: StartReport) => resolve(report.ready ? undefined : report.problem))
-    child.once('error', error => resolve(error.message))
+    child.once('error', error => resolve(explained(error)))
     child.once('exit', (code, signal) =>
       resolve(`it ended with ${signal ?? code}. ${complaint.trim().split('\n').at(-1) ?? ''}`),
     )

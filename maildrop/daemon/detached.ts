@@ -4,7 +4,7 @@
  * A file that knows where it is, also when the others have been bundled: so it has to be imported by `import()` alone, and stays by itself.
  */
 import { fileURLToPath } from 'node:url'
-import { messageOf } from '../errors.ts'
+import { explained } from '../errors.ts'
 
 /** The file to run as a process of its own, with the path of the configuration file as argument. */
 export const DETACHED_ENTRY = fileURLToPath(import.meta.url)
@@ -22,7 +22,7 @@ async function main(file: string | undefined): Promise<void> {
     await serve(config, () => report({ ready: true }))
     process.exit(0)
   } catch (error) {
-    await report({ ready: false, problem: messageOf(error) })
+    await report({ ready: false, problem: explained(error) })
     process.exit(1)
   }
 }

@@ -89,7 +89,8 @@ export const LOG_FIELDS = {
   delay: 'Seconds since the message arrived in the spool: the sum of the next three.',
   in_spool: 'Seconds that it waited.',
   connect: 'Seconds that opening the connection took; 0 on one that was open.',
-  transfer: 'Seconds from MAIL to the last reply.',
+  transfer:
+    'Seconds from MAIL (or, if that went out with the message before, from the reply to that one) to the last reply.',
   name: 'Name of a file as it was dropped.',
   protection: 'Version of TLS, or plain; the mailbox where MAILDROP_CAPTURE takes the mail.',
   login: 'User name at the server.',

@@ -362,6 +362,8 @@ t.test('wrong usage exits with 2 and one line, help with 0', async t => {
     const unheard = launchProgram(t, 'sh', ['-c', '"$0" --help > /dev/full', join(PROJECT, program)], { cwd })
     failsWith(t, await unheard.ended, 1, /: the output cannot be written: ENOSPC/)
   }
+  const few = ['-c', 'ulimit -n 30; SUPERVISED_DAEMON=1 exec "$0"', join(PROJECT, 'maildrop/bin/start_maildrop')]
+  failsWith(t, await launchProgram(t, 'sh', few, { cwd }).ended, 1, /raise the limit.*ulimit -n/)
   t.strictSame(namesIn(cwd), [], 'nothing was made')
 })
 
