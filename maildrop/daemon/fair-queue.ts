@@ -11,12 +11,14 @@ import { openFifo } from './fifo.ts'
 
 export interface FairQueue {
   readonly size: number
-  /** Adds a name, unless it is there already. */
+  /** Adds a name, unless it is there already. One that has been taken is added when that is over. */
   add(name: string): void
-  /** Adds a name before all others. */
+  /** Adds a name that has been taken before all others. */
   putBack(name: string): void
-  /** Removes the name whose turn it is. */
+  /** Removes the name whose turn it is, until `putBack` or `done`. */
   take(): string | undefined
+  /** A name that has been taken has been dealt with, and means another file from now on. */
+  done(name: string): void
 }
 
 const LANES = 1024
@@ -26,6 +28,8 @@ const SORTED_AT_ONCE = 8
 /** @param senderOf looks into a file; any text does for one that cannot be read */
 export function openFairQueue(senderOf: (name: string) => string): FairQueue {
   const names = new Set<string>()
+  /** Names that have been taken, and whether they have been added since. */
+  const taken = new Map<string, boolean>()
   const backlog = openFifo<string>()
   const arrivals = openFifo<string>()
   const returned: string[] = []
@@ -63,26 +67,41 @@ export function openFairQueue(senderOf: (name: string) => string): FairQueue {
     return takeSorted() ?? backlog.shift() ?? arrivals.shift()
   }
 
+  const add = (name: string): void => {
+    if (names.has(name)) return
+    if (taken.has(name)) {
+      taken.set(name, true)
+      return
+    }
+    names.add(name)
+    // What comes while much waits is sorted beside it, not behind it.
+    if (backlog.size > SORTED_AT_ONCE) arrivals.push(name)
+    else backlog.push(name)
+  }
+
   return {
     get size() {
       return names.size
     },
-    add(name) {
-      if (names.has(name)) return
-      names.add(name)
-      // What comes while much waits is sorted beside it, not behind it.
-      if (backlog.size > SORTED_AT_ONCE) arrivals.push(name)
-      else backlog.push(name)
-    },
+    add,
     putBack(name) {
+      taken.delete(name)
       if (names.has(name)) return
       names.add(name)
       returned.push(name)
     },
     take() {
       const name = next()
-      if (name !== undefined) names.delete(name)
+      if (name !== undefined) {
+        names.delete(name)
+        taken.set(name, false)
+      }
       return name
+    },
+    done(name) {
+      const again = taken.get(name)
+      taken.delete(name)
+      if (again) add(name)
     },
   }
 }

@@ -42,6 +42,8 @@ export interface Intake {
   readonly unsettled: number
   /** The next file that is ready, if any. */
   next(): Promise<Candidate | undefined>
+  /** Says that a candidate has been claimed, or is gone; until then its name is not handed out again. */
+  done(candidate: Candidate): void
   /** Puts a candidate back to the front. */
   putBack(candidate: Candidate): void
   /** Leaves a candidate that cannot be claimed where it is until the next scan. */
@@ -278,7 +280,10 @@ export function openIntake(
       if (name === undefined) return undefined
       try {
         const found = isNew ? lookAtNew(name) : lookAtDeferred(name)
-        if (found === undefined) continue
+        if (found === undefined) {
+          queue.done(name)
+          continue
+        }
         if (isNew && leaving.size < MAX_LEAVING) leaving.add(name)
         return found
       } catch (error) {
@@ -286,11 +291,14 @@ export function openIntake(
           queue.putBack(name)
           throw error
         }
+        queue.done(name)
         leave(name, error)
       }
     }
     return 'more'
   }
+
+  const queueOf = ({ directory }: Candidate): typeof fresh => (directory === spool ? fresh : due)
 
   const scanning = (work: () => void) => (): void => {
     try {
@@ -334,15 +342,16 @@ export function openIntake(
         await breathe()
       }
     },
+    done: candidate => queueOf(candidate).done(candidate.name),
     putBack(candidate) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
       leaving.delete(candidate.name)
-      const queue = candidate.directory === spool ? fresh : due
-      queue.putBack(candidate.name)
+      queueOf(candidate).putBack(candidate.name)
     },
     leave(candidate, error) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
       leaving.delete(candidate.name)
+      queueOf(candidate).done(candidate.name)
       leave(candidate.name, error)
     },
     scan,

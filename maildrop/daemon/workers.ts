@@ -254,11 +254,12 @@ export function startWorkers(
     const start = performance.now()
     let connectTime = 0
     if (candidate.content.kind === 'mail' && session === undefined) {
-      session = await connect()
-      if (session === undefined) {
-        source.intake.putBack(candidate)
-        return 'unreachable'
+      try {
+        session = await connect()
+      } finally {
+        if (session === undefined) source.intake.putBack(candidate)
       }
+      if (session === undefined) return 'unreachable'
       connectTime = performance.now() - start
     }
     const job = await claim(candidate, source)
@@ -291,6 +292,7 @@ export function startWorkers(
   const claim = async (candidate: Candidate, source: Source): Promise<Job | undefined> => {
     try {
       const job = await claimJob(candidate, source.claims, context)
+      source.intake.done(candidate)
       troubled.delete(source)
       source.trouble.end('delivery')
       return job

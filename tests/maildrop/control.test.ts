@@ -218,6 +218,22 @@ t.test('flush tries a server that is down at once', async t => {
   await waitFor('the message', () => again.messages.length === 1)
 })
 
+t.test('a message that waits for a connection is not handed out again, however often the spool is read', async t => {
+  let greet: () => void = () => undefined
+  const greeted = new Promise<undefined>(resolve => {
+    greet = () => resolve(undefined)
+  })
+  const { server, run, submit } = await configured(t, { greeting: () => greeted })
+  await run('start')
+  await submit('ann@example.org')
+  await waitFor('the connection', () => server.connections === 1)
+  for (let i = 0; i < 3; i++) await run('flush')
+  t.match(JSON.parse((await run('status', '--json')).stdout).daemon, { backlog: 1, connections: { busy: 1 } })
+  t.equal(server.connections, 1)
+  greet()
+  await waitFor('the message', () => server.messages.length === 1)
+})
+
 t.test('status tells what the daemon says of itself: a server that is down, and why', async t => {
   const { server, run, submit, log } = await configured(t)
   await run('start')

@@ -75,6 +75,27 @@ t.test('whatever is added, put back and taken: every name comes out once, and is
   )
 })
 
+t.test(
+  'a name that has been taken comes again when that is over, once, and only if it was added meanwhile',
+  async t => {
+    const queue = openFairQueue(() => 'a')
+    queue.add('n')
+    t.equal(queue.take(), 'n')
+    queue.done('n')
+    t.equal(queue.take(), undefined)
+    queue.add('n')
+    t.equal(queue.take(), 'n')
+    for (let i = 0; i < 2; i++) queue.add('n')
+    t.equal(queue.size, 0)
+    t.equal(queue.take(), undefined)
+    queue.done('n')
+    t.strictSame([queue.take(), queue.take()], ['n', undefined])
+    queue.putBack('n')
+    queue.add('n')
+    t.strictSame([queue.take(), queue.take()], ['n', undefined])
+  },
+)
+
 t.test('of many names of one sender and few of others, the few come soon, wherever they stand', async t => {
   for (const position of [0, 50_000, 99_999]) {
     const queue = openFairQueue(name => (name === 'other' ? 'b' : 'a'))
