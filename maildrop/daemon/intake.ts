@@ -32,6 +32,8 @@ export interface Candidate {
   readonly content:
     | { readonly kind: 'mail'; readonly mail: ReadyMail }
     | { readonly kind: 'unfit'; readonly problem: string }
+  /** How long it has been as it is, if that had to be waited for. */
+  readonly watched: Watched | undefined
 }
 
 export interface Intake {
@@ -83,6 +85,8 @@ interface Watched {
   readonly mark: string
   readonly inode: number
   readonly since: number
+  /** True if it has been waited for, and need not be again while it looks like this. */
+  readonly settled: boolean
 }
 
 /**
@@ -200,7 +204,7 @@ export function openIntake(
   const keepWatching = (name: string, { mark, inode }: { mark: string; inode: number }): Watched => {
     const last = unsettled.get(name)
     if (last?.mark === mark) return last
-    const watched = { mark, inode, since: performance.now() }
+    const watched = { mark, inode, since: performance.now(), settled: false }
     unsettled.set(name, watched)
     if (arrived.has(name)) settling ??= setTimeout(lookAgain, settle.arrived + 5)
     return watched
@@ -234,12 +238,12 @@ export function openIntake(
     const watched = unsettled.get(name)
     let found = inspect(spool, name, false)
     if (found.kind === 'unsettled' && found.mark === watched?.mark) {
-      const settled = isLeftAlone(name, watched, arrived.has(name) ? settle.arrived : settle.written)
-      if (settled) found = inspect(spool, name, true)
+      const wait = arrived.has(name) ? settle.arrived : settle.written
+      if (watched.settled || isLeftAlone(name, watched, wait)) found = inspect(spool, name, true)
     }
     const content = judge(name, found)
     if (content?.kind === 'mail' && (content.mail.notBefore ?? 0) > Date.now()) return putAway(name, content.mail)
-    return content && { spool, directory: spool, name, deferredId: undefined, content }
+    return content && { spool, directory: spool, name, deferredId: undefined, content, watched }
   }
 
   /** Puts a file away until its time comes. Should another one have taken its name meanwhile, that one stays. */
@@ -263,7 +267,8 @@ export function openIntake(
       found.kind === 'ready'
         ? { kind: 'mail', mail: found.mail }
         : { kind: 'unfit', problem: found.problem ?? 'it changed while it was deferred' }
-    return { spool, directory: deferredDir(spool), name, deferredId: parseDeferredName(name)?.id, content }
+    const deferredId = parseDeferredName(name)?.id
+    return { spool, directory: deferredDir(spool), name, deferredId, content, watched: undefined }
   }
 
   /** Said once; the file is looked at again with every scan. */
@@ -346,6 +351,7 @@ export function openIntake(
     putBack(candidate) {
       if (candidate.content.kind === 'mail') closeSync(candidate.content.mail.fd)
       leaving.delete(candidate.name)
+      if (candidate.watched) unsettled.set(candidate.name, { ...candidate.watched, settled: true })
       queueOf(candidate).putBack(candidate.name)
     },
     leave(candidate, error) {

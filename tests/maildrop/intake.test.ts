@@ -4,6 +4,7 @@ import {
   closeSync,
   mkdirSync,
   openSync,
+  renameSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -180,6 +181,29 @@ t.test(
     intake.leave(found, new Error('the test is over'))
   },
 )
+
+t.test('what has been put back is there at once, also if it had to be waited for', async t => {
+  const spool = t.testdir({ '.deferred': {} })
+  const never = 600_000
+  const settle = { arrived: 1, written: never, incomplete: never, open: never }
+  const intake = openIntake(spool, { line: () => undefined } as unknown as Log, () => undefined, undefined, settle)
+  t.teardown(() => intake.close())
+  writeFileSync(join(spool, '.new'), mailTo('ann@example.org', 'body\n'))
+  renameSync(join(spool, '.new'), join(spool, 'new'))
+  let found = await waitFor('the file', async () => {
+    await intake.tick()
+    return await intake.next()
+  })
+  for (let i = 0; i < 2; i++) {
+    intake.putBack(found)
+    t.equal(intake.backlog, 1)
+    const again = await intake.next()
+    t.match(again, { name: 'new' })
+    if (again === undefined) return
+    found = again
+  }
+  intake.leave(found, new Error('the test is over'))
+})
 
 t.test('an envelope that is written slowly is waited for too', async t => {
   const { drop, bodyOf, laterMailIsSent } = await setUp(t)
