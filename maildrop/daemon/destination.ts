@@ -9,7 +9,7 @@
  * every 5 seconds, so mail flows again within seconds of the server's return. What happens is logged once, not per probe.
  */
 import { delayAfter, PROBE_DELAYS } from '../delivery/backoff.ts'
-import type { Event } from '../delivery/outcome.ts'
+import { type Event, kindOf } from '../delivery/outcome.ts'
 import type { Log } from './log.ts'
 
 export interface Destination {
@@ -42,6 +42,7 @@ export function openDestination(name: string, connections: number, log: Log, onP
   let failures = 0
   let since = 0
   let reason = ''
+  let kind = ''
   let timer: NodeJS.Timeout | undefined
 
   const probe = (): void => {
@@ -60,7 +61,7 @@ export function openDestination(name: string, connections: number, log: Log, onP
       log.line('server-up', { relay: name, after: Math.round(performance.now() - since) / 1000 })
       state = 'up'
       failures = 0
-      reason = ''
+      kind = ''
       clearTimeout(timer)
       onProbe()
     },
@@ -68,9 +69,9 @@ export function openDestination(name: string, connections: number, log: Log, onP
       if (state === 'down') return
       if (state === 'up') since = performance.now()
       failures += 1
-      const what = `${event.stage} ${event.code ?? ''} ${event.text}`
-      if (what !== reason) {
-        reason = what
+      reason = `${event.stage} ${event.code ?? ''} ${event.text}`
+      if (kindOf(event) !== kind) {
+        kind = kindOf(event)
         log.line('server-down', { relay: name, stage: event.stage, code: event.code, text: event.text })
       }
       state = 'down'

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
 import { delayAfter, INTERRUPTED_DELAYS, RETRY_DELAYS } from '../delivery/backoff.ts'
 import { holdNotice } from '../delivery/notify.ts'
+import { kindOf } from '../delivery/outcome.ts'
 import { outgoing, stableMessageId } from '../delivery/outgoing.ts'
 import { type Parcel, type Report, unsendable } from '../delivery/parcel.ts'
 import { record, removeDelivered } from '../delivery/record.ts'
@@ -211,7 +212,8 @@ export async function settleJob(
   const isFree = isUncounted(job.state, outcomes, attempt.isProbe)
   const after = stateAfter(job.state, outcomes, now, goesOn || isFree)
   const state = isAsked ? heldAsUnknown(after, outcomes) : after
-  logOutcomes(state, outcomes, job.state.attempts + 1, attempt, context)
+  const news = attempt.isProbe ? outcomes.filter(outcome => !isAsBefore(outcome, job.state)) : outcomes
+  logOutcomes(state, news, job.state.attempts + 1, attempt, context)
   if (goesOn && mayGoOn && (await isWritten(job.claim, state))) {
     const origin = deferredPlace(job.claim.spool, state.id)
     return { end: 'go-on', job: { ...job, state, pending, known: true, origin } }
@@ -221,6 +223,12 @@ export async function settleJob(
     : delayAfter(RETRY_DELAYS, Math.max(state.attempts, 1))
   const due = goesOn && gotSomewhere ? now : now + delay * 1000
   return await finish(job, state, due, context)
+}
+
+/** What a probe hears that the message has met before is not news, for days perhaps. */
+function isAsBefore({ address, verdict, event }: RecipientOutcome, { recipients }: MailState): boolean {
+  const before = recipients.find(recipient => recipient.address === address)
+  return verdict === 'defer-server' && before?.reply !== undefined && kindOf(before) === kindOf(event)
 }
 
 /** True if everybody has got a message of which nothing has been written down: nothing has to be known of it any more. */

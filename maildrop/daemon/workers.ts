@@ -91,6 +91,8 @@ export function startWorkers(
   const relay = openRelay(config)
   const workers = new Set<Promise<void>>()
   const sessions = new Set<Session>()
+  /** Those of which the log says nothing yet, because the server could not be used before. */
+  const untold = new Set<Session>()
   const connecting = new AbortController()
   setMaxListeners(0, connecting.signal)
   const waiting = new Set<() => void>()
@@ -394,6 +396,10 @@ export function startWorkers(
           await giveBack(job, context)
           return session
         }
+        if (isAnswer(report.end)) {
+          if (untold.delete(session)) tellOf(session)
+          beginRun(true)
+        }
         const settled = await settleJob(job, report, session.usable && !stopping, context)
         judgeServer(report.end)
         if (settled.end === 'go-on') {
@@ -423,7 +429,7 @@ export function startWorkers(
   const judgeServer = (end: Event): void => {
     drops = end.code === undefined && end.stage !== 'local' ? drops + 1 : 0
     if (verdictOf(end) === 'defer-server' || drops >= MAX_DROPS) destination.failed(end)
-    else if (end.code !== undefined) destination.worked()
+    else if (isAnswer(end)) destination.worked()
   }
 
   /** Reconnects after a batch, and waits between two messages. */
@@ -443,10 +449,13 @@ export function startWorkers(
   const connect = async (): Promise<Session | undefined> => {
     try {
       const session = await relay.open(connecting.signal)
-      const { protection } = session
-      log.line('connected', { relay: name, protection, login: config.smtp.login?.user })
+      if (destination.status.state === 'up') tellOf(session)
+      else untold.add(session)
       sessions.add(session)
-      session.closed.then(() => sessions.delete(session))
+      session.closed.then(() => {
+        sessions.delete(session)
+        untold.delete(session)
+      })
       return session
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
@@ -457,14 +466,18 @@ export function startWorkers(
     }
   }
 
+  const tellOf = ({ protection }: Session): void =>
+    log.line('connected', { relay: name, protection, login: config.smtp.login?.user })
+
   const closeSession = (session: Session): void => {
     sessions.delete(session)
     session.quit()
   }
 
-  const beginRun = (): void => {
+  /** Of probes that a server answers as before nothing is said, whether that goes on for minutes or for days. */
+  const beginRun = (works = destination.status.state === 'up'): void => {
     run.rescanned = false
-    if (run.active) return
+    if (run.active || !works) return
     Object.assign(run, { since: performance.now(), active: true, sent: 0, deferred: 0, failed: 0 })
     log.begin()
     log.line('run-begin', { pid: process.pid, waiting: backlog() + 1 })
@@ -504,6 +517,11 @@ export function startWorkers(
       clearTimeout(timer)
     },
   }
+}
+
+/** The server does its work, whatever it thinks of the message. */
+function isAnswer(end: Event): boolean {
+  return end.code !== undefined && verdictOf(end) !== 'defer-server'
 }
 
 /** A kept connection that the server had closed meanwhile: nothing was said about the message. */

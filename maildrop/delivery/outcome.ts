@@ -78,6 +78,11 @@ export function isTooMany({ stage, code, enhanced }: Event): boolean {
   return stage === 'rcpt' && (code === 452 || code === 552) && (enhanced === undefined || /^\d\.5\.3$/.test(enhanced))
 }
 
+/** What is the same of two replies that say the same: times and names of sessions, words with a digit, do not count. */
+export function kindOf({ stage, code, enhanced, text }: Partial<Record<keyof Event, unknown>>): string {
+  return [stage, code, enhanced, String(text).replace(/\S*\d\S*/g, '')].join(' ')
+}
+
 /**
  * Reads a reply: `550-5.1.1 No such\n550 5.1.1 user` gives 550, `5.1.1`, `No such user`.
  * @param reply the server's lines, or anything else that is to be shown

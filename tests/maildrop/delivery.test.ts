@@ -191,6 +191,33 @@ t.test('421 pauses the server, not the queue: everything arrives within seconds'
   )
 })
 
+t.test('a server that says the same for ever fills no log', async t => {
+  let refused = 0
+  const answer = (): string | undefined => (works ? undefined : `421 4.3.2 closing session${++refused}`)
+  let works = false
+  const server = await serverFor(t, { mail: answer })
+  const drop = testMaildrop(t, server.port, { MAILDROP_CONNECTIONS: '1', MAILDROP_INTERVAL: '0.2' })
+  await drop.submit(['ann@example.org'])
+  await drop.daemon()
+  for (const probes of [1, 2, 3]) {
+    await waitFor('a probe', () => {
+      makeDue(drop.spool)
+      return refused >= probes
+    })
+  }
+  await waitFor('the record', () => namesIn(drop.spool, '.deferred').length === 1)
+  for (const event of ['connected', 'run-begin', 'defer-server', 'server-down'] as const)
+    t.equal(drop.lines(event).length, 1, event)
+  works = true
+  await waitFor('the message', () => {
+    makeDue(drop.spool)
+    return server.messages.length === 1
+  })
+  await waitFor('the end of the run', () => drop.lines('run-end').length === 2)
+  t.equal(drop.lines('run-begin').length, 2)
+  t.match(drop.log(), /connected [^\n]*\n[^\n]* run-begin [^\n]*\n[^\n]* sent [^\n]*\n[^\n]* server-up /)
+})
+
 t.test('a server that is down costs no attempt, and mail flows within seconds of its return', async t => {
   const port = await freePort()
   const drop = testMaildrop(t, port, { MAILDROP_INTERVAL: '600' })
