@@ -21,7 +21,7 @@
  * The target of all proxies of a class is one empty object with the class's prototype: `instanceof`, `typeof` and the engine's checks
  * see an ordinary, extensible object of that class.
  */
-import { inspect } from 'node:util'
+import { type InspectOptions, inspect } from 'node:util'
 import { ObjectError } from './errors.ts'
 import type { Draft } from './object-writer.ts'
 import { Reference } from './reference.ts'
@@ -451,10 +451,13 @@ export class Persistent implements Located {
     return acquire(this, name)
   }
 
-  [inspect.custom](_depth: number, options: object, recurse: typeof inspect): string {
+  /** @param depth how many levels may follow; null for all. A new call of inspect knows only what it is told. */
+  [inspect.custom](depth: number | null, options: InspectOptions, recurse: typeof inspect): string {
     const own = cell(this)
     const title = `${this.constructor.name}${own.oid === 0 ? '' : ` #${own.oid}`}`
-    return own.state === undefined ? `${title} (ghost)` : `${title} ${recurse({ ...own.proxy }, options)}`
+    if (own.state === undefined) return `${title} (ghost)`
+    if (depth !== null && depth < 0) return `[${title}]`
+    return `${title} ${recurse({ ...own.proxy }, { ...options, depth })}`
   }
 }
 

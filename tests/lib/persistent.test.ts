@@ -32,6 +32,18 @@ t.test('an object is loaded when it is read, and by every way of reading', async
   await db.close()
 })
 
+t.test('inspect shows objects to the depth asked for, also those in a circle', t => {
+  const [a, b] = [new Item('a'), new Item('b')]
+  a.others.push(b)
+  b.others.push(a)
+  const shown = (depth: number) => inspect(a, { depth }).replace(/\s+/g, ' ')
+  t.equal(shown(0), "Item { label: 'a', others: [Array] }")
+  t.equal(shown(1), "Item { label: 'a', others: [ [Item] ] }")
+  t.equal(shown(3), "Item { label: 'a', others: [ Item { label: 'b', others: [ [Item] ] } ] }")
+  t.equal(inspect(a), inspect(a, { depth: 2 }))
+  t.end()
+})
+
 t.test('constructors and field initialisers run for new objects only', async t => {
   let made = 0
   class Made extends Persistent {
