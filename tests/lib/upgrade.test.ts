@@ -1,7 +1,7 @@
 /** Classes that change: versions, names, and objects whose class is not known. */
 import t from 'tap'
 import { Broken, Persistent, registerClass } from '../../lib/index.ts'
-import { classNamed, unregisterClass } from '../../lib/registry.ts'
+import { unregisterClass } from '../../lib/registry.ts'
 import { codeOf, newLevel, openTestDatabase } from '../support/database.ts'
 import { watchMemory } from '../support/memory.ts'
 import { directory } from '../support/program.ts'
@@ -69,26 +69,33 @@ t.test('upgrade stores older objects anew, under their present names, and is the
   await db.close()
 })
 
-t.test('upgrade passes over what is taken back or packed away meanwhile', async t => {
-  registerClass('tests.Passing', class Passing extends Persistent {})
-  const db = await openTestDatabase(newLevel())
-  const { tid } = await db.transact(async (root, tx) => {
-    root.any = new (classNamed('tests.Passing')!.ctor as new () => Persistent)()
-    await tx.commit()
-    return tx
+for (const way of ['taken back', 'packed away'])
+  t.test(`upgrade passes over what is ${way} meanwhile`, async t => {
+    class Passing extends Persistent {
+      other: Passing | undefined
+    }
+    replace('tests.Passing', () => registerClass('tests.Passing', Passing))
+    const db = await openTestDatabase(newLevel())
+    const { tid } = await db.transact(async (root, tx) => {
+      root.any = Object.assign(new Passing(), { other: new Passing() })
+      await tx.commit()
+      return tx
+    })
+    if (way === 'packed away') await db.transact(root => void (root.any = undefined))
+    registerClass('tests.Passing', Passing, { version: 2 })
+    const { storage } = db
+    const records = storage.records.bind(storage)
+    storage.records = async function* () {
+      const current = []
+      for await (const each of records()) if (each.current) current.push(each)
+      t.equal(current.filter(({ record }) => record?.className === 'tests.Passing').length, 2)
+      if (way === 'taken back') await db.undo(tid!)
+      else t.equal((await db.pack()).objects, 2)
+      yield* current
+    }
+    t.equal(await db.upgrade(), 0)
+    await db.close()
   })
-  replace('tests.Passing', () => registerClass('tests.Passing', class Passing extends Persistent {}, { version: 2 }))
-  const { storage } = db
-  const records = storage.records.bind(storage)
-  storage.records = async function* () {
-    const current = []
-    for await (const each of records()) if (each.current) current.push(each)
-    await db.undo(tid!)
-    yield* current
-  }
-  t.equal(await db.upgrade(), 0)
-  await db.close()
-})
 
 t.test('upgrade needs no more memory for a database four times as large', async t => {
   class Grown extends Person {}
