@@ -173,8 +173,9 @@ async function heldAtTenth(t: Test, connections: number, ms = 0) {
   const server = await startSmtpScript({
     dot: async () => {
       dots += 1
-      if (dots === 9) await sleep(ms)
-      if (dots === 10) await answered
+      const which = dots
+      if (which === 9) await sleep(ms)
+      if (which === 10) await answered
       return undefined
     },
   })
