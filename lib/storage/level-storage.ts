@@ -122,7 +122,8 @@ export class LevelStorage implements Storage {
     const id = await databaseId(level, location, create, damaged)
     const packed = readPacked(level)
     const last = (await newest) ?? { tid: 0, nextOid: 1 }
-    if (witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
+    // what a damaged table has lost may have been the newest
+    if (!damaged && witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
     const suspicion = damaged ? await Suspicion.of(level, location, packed) : undefined
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
     // what is refused leaves the witness as it is, so that it is refused the next time too
