@@ -100,6 +100,8 @@ export class Folder extends Persistent implements Container {
         `${child.physicalPath} cannot be moved: its class '${child._p_className}' is not registered; register it first`,
       )
     const oldPath = child.physicalPath
+    if ([folder, ...parents(folder)].includes(child as Folder))
+      throw new ObjectError('INVALID_ARGUMENT', `${oldPath} cannot be moved into itself (${folder.physicalPath})`)
     this.take(id)
     try {
       folder.put(newId, child)

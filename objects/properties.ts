@@ -48,6 +48,11 @@ export function setProperty(object: Persistent, name: string, text: string): voi
       `${object.constructor.name} has no property '${name}' that can be set; it has: ${known}`,
     )
   }
+  if (typeof text !== 'string')
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `property '${name}' is set from a text, found ${typeof text}; in a program set the attribute ${name} itself`,
+    )
   const choices = typeof spec.choices === 'function' ? spec.choices(object) : (spec.choices ?? [])
   const value = READERS[spec.type](text.trim(), choices)
   if (value === undefined || !isWithin(value, spec))

@@ -11,7 +11,11 @@ const MESSAGE = { from: 'a@example.org', subject: 'x', text: 'x' }
 
 t.test('more recipients than the host allows are refused, the same one twice is one', async t => {
   const { db, home, mails } = await mailDatabase(t)
-  await db.transact(app => setProperty(hostOf(app), 'maxRecipients', '3'))
+  await db.transact(app => {
+    const refusal = { code: 'INVALID_ARGUMENT', message: /set from a text, found number/ }
+    t.throws(() => setProperty(hostOf(app), 'maxRecipients', 3 as unknown as string), refusal)
+    setProperty(hostOf(app), 'maxRecipients', '3')
+  })
   const send = (to: string[]) => db.transact(app => hostOf(app).send(MESSAGE, { to }))
   await t.rejects(send(recipients(4)), {
     code: 'TOO_MANY_RECIPIENTS',
