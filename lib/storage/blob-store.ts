@@ -8,7 +8,7 @@
  * stays); then the file moves. When the database is opened, what is still in `new` moves if there is a row, and goes if there is none.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { constants, createReadStream, existsSync } from 'node:fs'
+import { constants, createReadStream, existsSync, openSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -125,10 +125,12 @@ export function directoryBlobs(directory: string): BlobStore {
     },
     read(content) {
       return reading(content, ({ id }) => {
-        const kept = pathOf(id)
-        const path = existsSync(kept) || !existsSync(freshPathOf(id)) ? kept : freshPathOf(id)
         // what takes the place of a file must hold nobody up
-        return { path, source: createReadStream(path, { flags: constants.O_RDONLY | constants.O_NONBLOCK } as object) }
+        const flags = constants.O_RDONLY | constants.O_NONBLOCK
+        // it may move at any moment, from here to there: what is open stays open
+        const fd = openedIfThere(freshPathOf(id), flags)
+        const path = fd === undefined ? pathOf(id) : freshPathOf(id)
+        return { path, source: createReadStream(path, { flags, fd } as object) }
       })
     },
     staged: async () => {
@@ -136,6 +138,15 @@ export function directoryBlobs(directory: string): BlobStore {
       const names = await readdir(fresh, { withFileTypes: true }).catch(() => [])
       return names.filter(each => each.isFile() && isContentId(each.name)).map(({ name }) => name)
     },
+  }
+}
+
+function openedIfThere(path: string, flags: number): number | undefined {
+  try {
+    return openSync(path, flags)
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
   }
 }
 
