@@ -9,14 +9,17 @@
  * every 5 seconds, so mail flows again within seconds of the server's return. What happens is logged once, not per probe.
  */
 import { delayAfter, PROBE_DELAYS } from '../delivery/backoff.ts'
-import { type Event, kindOf } from '../delivery/outcome.ts'
+import { type Event, isAnswer, kindOf, verdictOf } from '../delivery/outcome.ts'
 import type { Log } from './log.ts'
 
 export interface Destination {
   /** How many connections may be open now. */
   readonly allowance: number
-  /** The server answered as it should. */
-  worked(): void
+  /**
+   * Takes notice of how a transaction ended. One message that makes the server hang up is that message's trouble, several in a row are
+   * the server's.
+   */
+  heard(end: Event): void
   /** The server cannot be used at the moment. */
   failed(event: Event): void
   /** Tries now whether a server that is down is back. */
@@ -32,6 +35,9 @@ export interface DestinationStatus {
   readonly reason?: string
 }
 
+/** Messages in a row without an answer after which the server counts as down. */
+const MAX_DROPS = 3
+
 /**
  * @param name `host:port`, for the log
  * @param connections the usual allowance
@@ -40,6 +46,7 @@ export interface DestinationStatus {
 export function openDestination(name: string, connections: number, log: Log, onProbe: () => void): Destination {
   let state: DestinationStatus['state'] = 'up'
   let failures = 0
+  let drops = 0
   let since = 0
   let reason = ''
   let kind = ''
@@ -52,31 +59,39 @@ export function openDestination(name: string, connections: number, log: Log, onP
     onProbe()
   }
 
+  const worked = (): void => {
+    if (state === 'up') return
+    log.line('server-up', { relay: name, after: Math.round(performance.now() - since) / 1000 })
+    state = 'up'
+    failures = 0
+    kind = ''
+    clearTimeout(timer)
+    onProbe()
+  }
+
+  const failed = (event: Event): void => {
+    if (state === 'down') return
+    if (state === 'up') since = performance.now()
+    failures += 1
+    reason = `${event.stage} ${event.code ?? ''} ${event.text}`
+    if (kindOf(event) !== kind) {
+      kind = kindOf(event)
+      log.line('server-down', { relay: name, stage: event.stage, code: event.code, text: event.text })
+    }
+    state = 'down'
+    timer = setTimeout(probe, delayAfter(PROBE_DELAYS, failures) * 1000)
+  }
+
   return {
     get allowance() {
       return { up: connections, down: 0, probing: 1 }[state]
     },
-    worked() {
-      if (state === 'up') return
-      log.line('server-up', { relay: name, after: Math.round(performance.now() - since) / 1000 })
-      state = 'up'
-      failures = 0
-      kind = ''
-      clearTimeout(timer)
-      onProbe()
+    heard(end) {
+      drops = end.code === undefined && end.stage !== 'local' ? drops + 1 : 0
+      if (verdictOf(end) === 'defer-server' || drops >= MAX_DROPS) failed(end)
+      else if (isAnswer(end)) worked()
     },
-    failed(event) {
-      if (state === 'down') return
-      if (state === 'up') since = performance.now()
-      failures += 1
-      reason = `${event.stage} ${event.code ?? ''} ${event.text}`
-      if (kindOf(event) !== kind) {
-        kind = kindOf(event)
-        log.line('server-down', { relay: name, stage: event.stage, code: event.code, text: event.text })
-      }
-      state = 'down'
-      timer = setTimeout(probe, delayAfter(PROBE_DELAYS, failures) * 1000)
-    },
+    failed,
     probe,
     get status() {
       if (state === 'up') return { state }

@@ -70,6 +70,11 @@ export function verdictOf(event: Event): Verdict {
   }
 }
 
+/** True if the server does its work, whatever it thinks of the message. */
+export function isAnswer(end: Event): boolean {
+  return end.code !== undefined && verdictOf(end) !== 'defer-server'
+}
+
 /**
  * True if a recipient was refused only because the transaction has too many of them: 452, or 552 of old servers
  * (RFC 5321 section 4.5.3.1.10); an enhanced status code that says something else counts for more.
