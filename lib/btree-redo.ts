@@ -15,7 +15,7 @@ import { attributesOf } from './object-reader.ts'
 import { ObjectWriter } from './object-writer.ts'
 import { type Cell, cellOf, type Jar, newGhost, type Oid, type Persistent } from './persistent.ts'
 import { asItStands, type Reference, referencesOf, unpickle } from './pickle.ts'
-import { isGone, type RecordBody, type StoredRecord } from './record.ts'
+import { GONE, isGone, type RecordBody, type StoredRecord } from './record.ts'
 import { classNamed } from './registry.ts'
 import type { Change } from './storage/storage.ts'
 
@@ -55,20 +55,23 @@ function stepsOf(tree: Oid, changes: readonly Change[], nodes: Nodes): Step[] | 
   const before: Entry[] = []
   const after: Entry[] = []
   for (const { oid, serial, record } of changes) {
-    const old = serial === 0 ? undefined : nodes.seen(oid, serial)
-    if (serial !== 0 && old === undefined) return undefined
-    if (record.className === 'BTreeLeaf') {
-      if (old !== undefined) before.push(...entriesOf(old))
-      after.push(...entriesOf(record))
-    } else if (oid === tree) {
+    const old = serial === 0 ? GONE : nodes.seen(oid, serial)
+    if (old === undefined) return undefined
+    if (oid === tree) {
       // the attributes of a class that extends BTree
-      if (old === undefined || !isDeepStrictEqual(withoutTop(old), withoutTop(record))) return undefined
-    } else if (record.className !== 'BTreeBranch') return undefined
+      if (isGone(old) || isGone(record) || !isDeepStrictEqual(withoutTop(old), withoutTop(record))) return undefined
+      continue
+    }
+    before.push(...entriesOf(old))
+    after.push(...entriesOf(record))
   }
   return differences(sorted(before), sorted(after))
 }
 
-function entriesOf({ state }: RecordBody): Entry[] {
+/** @throws {Error} for what is no node */
+function entriesOf({ className, state }: RecordBody): Entry[] {
+  if (className === GONE.className || className === 'BTreeBranch') return []
+  if (className !== 'BTreeLeaf') throw new Error(`${className} is no node`)
   const { keys, values } = unpickle(state, asItStands) as { keys: Key[]; values: unknown[] }
   return keys.map((key, i) => [key, values[i]])
 }

@@ -13,7 +13,7 @@ import type { Storage, TransactionEntry } from './storage/storage.ts'
 export type Moment = Tid | Date
 
 /** A transaction in the log. */
-export interface LogEntry extends TransactionEntry {
+export interface LogEntry extends Omit<TransactionEntry, 'within'> {
   readonly time: Date
 }
 
@@ -33,7 +33,9 @@ export interface Revision {
 
 export const timeOf = (tid: Tid): Date => new Date(Math.floor(tid / 1000))
 
-export const logEntry = (entry: TransactionEntry): LogEntry => ({ ...entry, time: timeOf(entry.tid) })
+export function logEntry({ within, ...entry }: TransactionEntry): LogEntry {
+  return { ...entry, time: timeOf(entry.tid) }
+}
 
 /**
  * The last transaction that a view of the past shows.

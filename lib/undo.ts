@@ -2,7 +2,7 @@
  * Undo: a new transaction that puts the objects of earlier ones back to what they were before (ZODB: undo, undoMultiple).
  *
  * Several are undone newest first, as one. An object that was changed since is merged if its class knows how, as in a conflict; otherwise
- * nothing is undone (UNDO_CONFLICT). Undoing the creation of an object takes it back; that is refused while something
+ * nothing is undone (UNDO_CONFLICT). A BTree is undone entry by entry (lib/undo-trees.ts). Undoing the creation of an object takes it back; that is refused while something
  * refers to it (DANGLING_REFERENCE), and so is bringing back an object that refers to one that is no longer there. Nothing is put back into a
  * container that has been taken out of the tree since. An undo can be undone.
  */
@@ -10,11 +10,10 @@ import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
 import { type Oid, ROOT_OID, type Tid } from './persistent.ts'
 import { asItStands, Reference, referencesOf, unpickle } from './pickle.ts'
-import { GONE, isGone, type RecordBody, type StoredRecord } from './record.ts'
+import { isGone, type RecordBody } from './record.ts'
 import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
-
-/** What each object is to become. */
-type Plan = Map<Oid, RecordBody>
+import { TreeUndo } from './undo-trees.ts'
+import { latest, type Plan, sameRecord, turnOf, undoConflict } from './undo-turn.ts'
 
 interface Undoing extends Pick<Commit, 'user' | 'note'> {
   /** Who wants no more; looked at last before the decision. */
@@ -69,8 +68,11 @@ function planned(storage: Storage, entries: TransactionEntry[], since: Transacti
   const snapshot = storage.snapshot()
   try {
     const plan: Plan = new Map()
-    for (const { tid, oids } of entries)
-      for (const oid of oids) plan.set(oid, before(snapshot, oid, tid, plan.get(oid)))
+    const trees = new TreeUndo(snapshot, plan, since, () => storage.newOid())
+    for (const entry of entries) {
+      const done = trees.undo(entry)
+      for (const oid of entry.oids) if (!done.has(oid)) plan.set(oid, before(snapshot, oid, entry.tid, plan.get(oid)))
+    }
     const root = plan.get(ROOT_OID)
     if (root !== undefined && isGone(root))
       throw undoConflict(ROOT_OID, entries.at(-1)!.tid, 'it is the root, without which there is no database')
@@ -81,6 +83,7 @@ function planned(storage: Storage, entries: TransactionEntry[], since: Transacti
       serial: latest(snapshot, oid)?.serial ?? 0,
       record,
       references: isGone(record) ? [] : referencesOf(record.state),
+      within: trees.within.get(oid),
     }))
   } finally {
     snapshot.release()
@@ -89,16 +92,8 @@ function planned(storage: Storage, entries: TransactionEntry[], since: Transacti
 
 /** What `oid` was before `tid`, merged with what it has become since. */
 function before(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: RecordBody | undefined): RecordBody {
-  const revisions = snapshot.revisions(oid)[Symbol.iterator]()
-  const first = revisions.next().value as StoredRecord | undefined
-  let undone = first
-  while (undone !== undefined && undone.serial > tid) undone = revisions.next().value as StoredRecord | undefined
-  if (first === undefined || undone?.serial !== tid) throw undoConflict(oid, tid, 'its history has been packed')
-  const earlier = revisions.next().value as StoredRecord | undefined
-  if (earlier === undefined && undone.previous !== 0) throw undoConflict(oid, tid, 'its history has been packed')
-  const now = planned ?? first
-  const target = earlier ?? GONE
-  if (same(now, undone)) return target
+  const { now, undone, target } = turnOf(snapshot, oid, tid, planned)
+  if (sameRecord(now, undone)) return target
   const change: Change = { oid, serial: tid, record: target, references: [] }
   const merged = isGone(now) || isGone(target) ? undefined : mergeRecords(change, now, undone)
   if (merged === undefined) throw undoConflict(oid, tid, `${now.className || 'it'} was changed since`)
@@ -173,19 +168,4 @@ async function entryOf(storage: Storage, tid: Tid): Promise<TransactionEntry> {
   const entry = Number.isSafeInteger(tid) && tid > 0 ? await storage.transaction(tid) : undefined
   if (entry !== undefined) return entry
   throw new ObjectError('NOT_FOUND', `there is no transaction ${tid} in ${storage.location}; undoLog lists them`)
-}
-
-function latest(snapshot: StorageSnapshot, oid: Oid): StoredRecord | undefined {
-  const [record] = snapshot.revisions(oid)
-  return record
-}
-
-const same = (a: RecordBody, b: RecordBody): boolean =>
-  a.className === b.className && a.version === b.version && Buffer.compare(a.state, b.state) === 0
-
-function undoConflict(oid: Oid, tid: Tid, why: string): ObjectError {
-  return new ObjectError(
-    'UNDO_CONFLICT',
-    `transaction ${tid} cannot be undone: object ${oid}: ${why}; nothing was undone. Undo the later transactions too, or change the object by hand`,
-  )
 }

@@ -24,6 +24,7 @@ import { Packing } from './packing.ts'
 import { PLACES, RecentRecords } from './recent-records.ts'
 import { copyRecords, countRecords, records } from './record-scan.ts'
 import type {
+  Change,
   Commit,
   Committed,
   PackOptions,
@@ -34,6 +35,7 @@ import type {
   StorageSnapshot,
   TransactionEntry,
   TransactionRange,
+  Within,
 } from './storage.ts'
 import { Suspicion } from './suspicion.ts'
 import { assertWhole, newestTransaction, transaction, transactions } from './transaction-log.ts'
@@ -206,6 +208,7 @@ export class LevelStorage implements Storage {
       extension: commit.extension,
       oids: changes.map(({ oid }) => oid),
       classes: [...classes].sort(),
+      within: partsOf(changes),
     }
     // the last that may refuse the transaction; from here on it is accepted
     const row = encodeTransaction(entry)
@@ -352,6 +355,19 @@ export class LevelStorage implements Storage {
       throw damagedTable(this.location, this.damage)
     if (this.closed) throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
   }
+}
+
+/** The changed parts of structures. */
+function partsOf(changes: readonly Change[]): Within | undefined {
+  let parts: Map<Oid, Oid[]> | undefined
+  for (const { oid, within } of changes) {
+    if (within === undefined) continue
+    parts ??= new Map()
+    const known = parts.get(within)
+    if (known === undefined) parts.set(within, [oid])
+    else known.push(oid)
+  }
+  return parts
 }
 
 /** What is durable is so, whatever a listener makes of it. */

@@ -75,7 +75,12 @@ export interface TransactionEntry extends TransactionRecord {
   readonly oids: readonly Oid[]
   /** The classes of these objects, each once. */
   readonly classes: readonly string[]
+  /** Those of the objects that are parts of a structure, by the structure. */
+  readonly within?: Within | undefined
 }
+
+/** Objects by the structure that they are a part of: the nodes of a BTree, and the tree itself, by the tree. */
+export type Within = ReadonlyMap<Oid, readonly Oid[]>
 
 export interface Commit extends TransactionRecord {
   readonly changes: readonly Change[]

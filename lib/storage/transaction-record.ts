@@ -5,16 +5,17 @@
  *   0       4      CRC-32, big endian: as in a record (lib/record.ts, `seal`), of the tid and everything from offset 4
  *   4       8      tid of the transaction before, big endian; 0 if there was none
  *   12      8      the oid that is given next, big endian
- *   20             a state (lib/pickle.ts): `user`, `note`, `extension`, `oids`, `classes`; those that are empty are left out
+ *   20             a state (lib/pickle.ts): `user`, `note`, `extension`, `oids`, `classes`, `within`; those that are empty are left out
  *
- * The transactions are a chain, so a missing one is noticed. `classes` are the names of the classes of the objects, each once, in order.
+ * The transactions are a chain, so a missing one is noticed. `classes` are the names of the classes of the objects, each once, in order; `within`
+ * is a Map that has under the oid of a structure (a BTree) those of the oids that are parts of it.
  */
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { pickle, unpickle } from '../pickle.ts'
 import { isPlain } from '../pickle-values.ts'
 import { isSealed, readUInt64, seal, writeUInt64 } from '../record.ts'
-import type { TransactionEntry } from './storage.ts'
+import type { TransactionEntry, Within } from './storage.ts'
 
 /** Where the counters stood after a transaction. */
 export interface Counters {
@@ -29,13 +30,14 @@ const HEADER = 20
 
 /** @throws {ObjectError} INVALID_VALUE for what cannot be stored of user, note and extension */
 export function encodeTransaction(entry: StoredTransaction): Buffer {
-  const { tid, previous, nextOid, user, note, extension, oids, classes } = entry
+  const { tid, previous, nextOid, user, note, extension, oids, classes, within } = entry
   const state: Record<string, unknown> = {}
   if (user !== '') state.user = text('user', user)
   if (note !== '') state.note = text('note', note)
   if (Object.keys(extension).length > 0) state.extension = { ...extension }
   if (oids.length > 0) state.oids = oids
   if (classes.length > 0) state.classes = classes
+  if (within !== undefined) state.within = within
   const bytes = pickle(state, refuse, 'a transaction', HEADER)
   writeUInt64(bytes, previous, 4)
   writeUInt64(bytes, nextOid, 12)
@@ -78,15 +80,21 @@ export function decodeTransaction(key: Buffer, bytes: Buffer): StoredTransaction
   } catch (error) {
     throw corrupt(counters.tid, messageOf(error))
   }
-  const { user = '', note = '', extension = {}, oids = [], classes = [] } = found
+  const { user = '', note = '', extension = {}, oids = [], classes = [], within } = found
   if (
     !(typeof user === 'string' && typeof note === 'string' && isPlain(extension)) ||
-    !(Array.isArray(oids) && oids.every(isNumber)) ||
-    !(Array.isArray(classes) && classes.every(each => typeof each === 'string'))
+    !areNumbers(oids) ||
+    !(Array.isArray(classes) && classes.every(each => typeof each === 'string')) ||
+    !(within === undefined || isWithin(within))
   )
     throw corrupt(counters.tid, 'it is none')
-  return { ...counters, user, note, extension, oids, classes }
+  return { ...counters, user, note, extension, oids, classes, ...(within !== undefined && { within }) }
 }
+
+const isWithin = (value: unknown): value is Within =>
+  value instanceof Map && areNumbers([...value.keys()]) && [...value.values()].every(areNumbers)
+
+const areNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every(isNumber)
 
 const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 

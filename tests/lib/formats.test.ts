@@ -122,6 +122,7 @@ t.test('transactions', async t => {
     extension: { a: [1], map: new Map([[1, 2]]) },
     oids: [1, 7],
     classes: ['A'],
+    within: new Map([[1, [1, 7]]]),
   }
   const sound = encodeTransaction(entry)
   const key = transactionKey(9)
@@ -145,8 +146,9 @@ t.test('transactions', async t => {
         const found = corruptOr(() => decodeTransaction(key, seal(body)))
         if (found === undefined) return
         read += 1
-        const { previous, nextOid, user, note, extension, oids, classes } = found
-        assert.ok(previous < 9 && [previous, nextOid, ...oids].every(each => Number.isSafeInteger(each) && each >= 0))
+        const { previous, nextOid, user, note, extension, oids, classes, within = [] } = found
+        const numbers = [previous, nextOid, ...oids, ...[...within].flat(2)]
+        assert.ok(previous < 9 && numbers.every(each => Number.isSafeInteger(each) && each >= 0))
         assert.ok([user, note, ...classes].every(each => typeof each === 'string'))
         assert.equal(Object.getPrototypeOf(extension) ?? Object.prototype, Object.prototype)
       }),

@@ -141,6 +141,90 @@ t.test('undoing the creation of an object is refused while something refers to i
   await db.close()
 })
 
+t.test('undo leaves what came into the leaf beside one that had been emptied', async t => {
+  const db = await openTestDatabase()
+  const keys = Array.from({ length: 1000 }, (_, i) => i)
+  await commit(db, root => keys.forEach(key => void root.tree.set(key, key)))
+  const hole = keys.slice(300, 400)
+  const emptied = await commit(db, root => hole.forEach(key => void root.tree.delete(key)))
+  await commit(db, root => void root.tree.set(350.5, 'since'))
+  const again = await db.undo(emptied)
+  const all = [...keys, 350.5].sort((a, b) => a - b)
+  t.same(await read(db, root => [...root.tree.keys()]), all)
+  t.same(await read(db, root => [root.tree.get(350.5), root.tree.size]), ['since', 1001])
+  await commit(db, root => void root.tree.set(350, 'taken'))
+  t.equal(await codeOf(() => db.undo(again)), 'UNDO_CONFLICT')
+  t.match(await db.verify(), { ok: true })
+  await db.close()
+})
+
+t.test('property: undo takes back what was done to the entries of a tree, unless they were changed since', async t => {
+  type Entries = ReadonlyMap<number, number>
+  const edit = fc.record({
+    from: fc.nat(400),
+    count: fc.constantFrom(1, 1, 2, 40, 150),
+    step: fc.constantFrom(1, 0.5, 3),
+    value: fc.constantFrom(undefined, 1, 2, 3),
+  })
+  const action = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ edits: fc.array(edit, { minLength: 1, maxLength: 3 }) }) },
+    { weight: 2, arbitrary: fc.record({ picks: fc.array(fc.nat(30), { minLength: 1, maxLength: 2 }) }) },
+  )
+  const outcomes = { undone: 0, refused: 0 }
+  await fc.assert(
+    fc.asyncProperty(fc.nat(300), fc.array(action, { maxLength: 25, size: 'max' }), async (size, actions) => {
+      const db = await openTestDatabase()
+      let entries: Entries = new Map(Array.from({ length: size }, (_, i) => [i, 0]))
+      await commit(db, root => entries.forEach((value, key) => void root.tree.set(key, value)))
+      const done: { tid: Tid; before: Entries; after: Entries }[] = []
+      for (const each of actions) {
+        const { lastTid } = db.storage
+        const after = new Map(entries)
+        const put = (key: number, value: number | undefined) =>
+          value === undefined ? after.delete(key) : after.set(key, value)
+        if ('edits' in each) {
+          const pairs = each.edits.flatMap(({ from, count, step, value }) =>
+            Array.from({ length: count }, (_, i) => [from + i * step, value] as const),
+          )
+          for (const [key, value] of pairs) put(key, value)
+          await db.transact(({ tree }) => {
+            for (const [key, value] of pairs) value === undefined ? tree.delete(key) : tree.set(key, value)
+          })
+        } else {
+          const chosen = new Set(each.picks.flatMap(pick => done[pick % done.length] ?? []))
+          if (chosen.size === 0) continue
+          let changedSince = false
+          for (const change of [...chosen].sort((a, b) => b.tid - a.tid))
+            for (const key of new Set([...change.before.keys(), ...change.after.keys()])) {
+              if (change.before.get(key) === change.after.get(key)) continue
+              if (after.get(key) !== change.after.get(key)) changedSince = true
+              put(key, change.before.get(key))
+            }
+          const code = await codeOf(() => db.undo(Array.from(chosen, ({ tid }) => tid)))
+          assert.equal(code, changedSince ? 'UNDO_CONFLICT' : undefined)
+          outcomes[changedSince ? 'refused' : 'undone'] += 1
+          if (changedSince) continue
+        }
+        const { lastTid: tid } = db.storage
+        if (tid !== lastTid) done.push({ tid, before: entries, after })
+        entries = after
+        const sorted = [...entries].sort(([a], [b]) => a - b)
+        await db.transact(({ tree }) => {
+          assert.deepEqual([...tree], sorted)
+          assert.deepEqual(
+            [tree.size, ...sorted.map(([key]) => tree.get(key))],
+            [sorted.length, ...sorted.map(([, v]) => v)],
+          )
+        })
+      }
+      assert.deepEqual((await db.verify()).problems, [])
+      await db.close()
+    }),
+    { numRuns: 60 },
+  )
+  t.ok(outcomes.undone > 50 && outcomes.refused > 50, JSON.stringify(outcomes))
+})
+
 t.test('a transaction that refers to an object taken back meanwhile is refused', async t => {
   const db = await openTestDatabase()
   const created = await commit(db, root => void root.tree.set('k', new Item('x')))

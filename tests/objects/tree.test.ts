@@ -236,6 +236,31 @@ t.test('different additions to a folder, and changing or renaming what is around
   await db.close()
 })
 
+t.test(
+  'additions and deletions of different children are undone in any order, of the first and the last child too',
+  async t => {
+    const db = await openDatabase(newLevel())
+    const { lastTid } = db.storage
+    await db.transact(app => app.create('/f', new Folder()))
+    for (const id of ['a', 'b']) await db.transact(app => app.create(`/f/${id}`, new Folder()))
+    for (const id of ['a', 'b']) await db.transact(app => app.traverse('/f', Folder).delete(id))
+    const tids = (await db.undoLog()).filter(({ tid }) => tid > lastTid).map(({ tid }) => tid)
+    const [deletedB, deletedA, addedB, addedA] = tids as [number, number, number, number]
+    const ids = () => db.transact(app => app.traverse('/f', Folder).ids())
+    t.equal(await codeOf(() => db.undo(addedA)), 'UNDO_CONFLICT')
+    await db.undo(deletedA)
+    t.same(await ids(), ['a'])
+    await db.undo(deletedB)
+    t.same(await ids(), ['a', 'b'])
+    await db.undo(addedA)
+    t.same(await ids(), ['b'])
+    await db.undo(addedB)
+    t.same(await ids(), [])
+    t.match(await db.verify(), { ok: true })
+    await db.close()
+  },
+)
+
 t.test('an undo puts nothing back into a folder that has gone since, unless it brings that back, too', async t => {
   const works: [string, (app: Application) => unknown][] = [
     ['moved', app => app.traverse('/p/in', Folder).move('x', app.traverse('/q', Folder))],
