@@ -2,7 +2,7 @@
 import type { MaildropConfig } from '../config.ts'
 import { askDaemon, controlPath } from '../daemon/control-socket.ts'
 import type { Daemon } from '../daemon/daemon.ts'
-import type { DestinationStatus } from '../daemon/destination.ts'
+import { type DestinationStatus, silenceText } from '../daemon/destination.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
 import type { ServeStatus } from '../daemon/serve.ts'
 import { formatDuration } from '../duration.ts'
@@ -28,15 +28,18 @@ export async function askStatus({ pidFile }: Place): Promise<ServeStatus | { rea
   }
 }
 
-/** A sentence for each server that cannot be used: since when, and why. */
+/** A sentence for each server that cannot be used, or does not answer: since when, and why. */
 export function troublesOf(daemon: Pick<Daemon['status'], 'relay' | 'destination' | 'relays'>): string[] {
   return [daemon, ...daemon.relays].flatMap(({ relay, destination }) => {
-    const down = downFor(destination)
-    return down === undefined ? [] : [`${relay} is ${down}`]
+    const trouble = troubleOf(destination)
+    return trouble === undefined ? [] : [`${relay} is ${trouble}`]
   })
 }
 
-/** `down for 5m: connect ECONNREFUSED …`; undefined if the server can be used. */
-export function downFor({ state, seconds = 0, reason = '' }: DestinationStatus): string | undefined {
-  return state === 'up' ? undefined : `down for ${formatDuration(seconds)}: ${reason}`
+/** `down for 5m: connect ECONNREFUSED …`, `silent: no greeting for 42s`; undefined if the server can be used. */
+export function troubleOf(destination: DestinationStatus): string | undefined {
+  const { state, seconds = 0, reason = '' } = destination
+  if (state !== 'up') return `down for ${formatDuration(seconds)}: ${reason}`
+  const silence = silenceText(destination)
+  return silence && `silent: ${silence}`
 }

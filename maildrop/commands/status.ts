@@ -7,7 +7,7 @@ import { readPidFile } from '../daemon/pid-file.ts'
 import type { ServeStatus } from '../daemon/serve.ts'
 import { formatDuration } from '../duration.ts'
 import { countSpools } from '../spool/listing.ts'
-import { askStatus, downFor } from './daemon-status.ts'
+import { askStatus, troubleOf } from './daemon-status.ts'
 import { type Facts, isBroken } from './facts.ts'
 import { printable, say } from './output.ts'
 
@@ -69,7 +69,7 @@ function describe(daemon: ServeStatus | { readonly problem: string }): void {
   // a daemon of before an upgrade says nothing of them
   for (const problem of problems ?? []) say(`  problem   ${printable(problem)}`)
   for (const { relay, destination } of [daemon, ...daemon.relays]) {
-    say(`  delivers  to ${relay}, which is ${printable(downFor(destination) ?? 'up')}`)
+    say(`  delivers  to ${relay}, which is ${printable(troubleOf(destination) ?? 'up')}`)
   }
   if (rate !== undefined) {
     const wait = rate.wait > 0 ? `; the next one in ${formatDuration(rate.wait)}` : ''

@@ -4,6 +4,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import type { MaildropConfig } from '../config.ts'
+import type { Silence } from '../delivery/dialogue.ts'
 import { openRelay, relayName } from '../delivery/relay.ts'
 import { type Session, SessionError } from '../delivery/session.ts'
 import type { Destination } from './destination.ts'
@@ -11,6 +12,8 @@ import type { Log } from './log.ts'
 
 export interface Connections {
   readonly open: number
+  /** What the server has owed for the longest time, also over those that are being opened; undefined if nothing. */
+  readonly silence: Silence | undefined
   /** How many there may be now, of so many that the destination allows. */
   limit(allowance: number): number
   /** Opens one; undefined if the server takes no more, or cannot be used. */
@@ -45,6 +48,9 @@ export function openConnections(config: MaildropConfig, log: Log, destination: D
   return {
     get open() {
       return sessions.size
+    },
+    get silence() {
+      return relay.silence
     },
     limit(allowance) {
       const crowded = sessions.size > 0 && performance.now() < crowdedUntil

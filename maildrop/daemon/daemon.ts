@@ -279,12 +279,12 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
   return {
     get status() {
       const { sources, lanes } = current
-      const [{ relay, destination }, ...further] = lanes
+      const [usual, ...further] = lanes
       const working = Array.from(alive, ({ lanes }) => lanes).flat()
       return {
-        relay,
-        destination: destination.status,
-        relays: further.map(({ relay, destination }) => ({ relay, destination: destination.status })),
+        relay: usual.relay,
+        destination: destinationStatus(usual),
+        relays: further.map(lane => ({ relay: lane.relay, destination: destinationStatus(lane) })),
         connections: {
           open: sum(working, lane => lane.workers.open),
           busy: sum(working, lane => lane.workers.busy),
@@ -349,6 +349,11 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       log.line('stop', { pid: process.pid })
     },
   }
+}
+
+function destinationStatus({ destination: { status }, workers: { silence } }: Lane): DestinationStatus {
+  if (status.state !== 'up' || silence === undefined) return status
+  return { ...status, silence: { text: silence.text, seconds: Math.round((performance.now() - silence.since) / 1000) } }
 }
 
 function sum<T>(items: Iterable<T>, of: (item: T) => number): number {

@@ -10,6 +10,7 @@
  */
 import { delayAfter, PROBE_DELAYS } from '../delivery/backoff.ts'
 import { type Event, isAnswer, kindOf, verdictOf } from '../delivery/outcome.ts'
+import { formatDuration } from '../duration.ts'
 import type { Log } from './log.ts'
 
 export interface Destination {
@@ -33,10 +34,21 @@ export interface DestinationStatus {
   /** Seconds for which it could not be used, and why; only if it is not up. */
   readonly seconds?: number
   readonly reason?: string
+  /** Only if it is up: what a connection is waiting for, and for how many seconds; of several the one that waits longest. */
+  readonly silence?: { readonly text: string; readonly seconds: number }
 }
 
 /** Messages in a row without an answer after which the server counts as down. */
 const MAX_DROPS = 3
+
+/** `no greeting for 42s`; undefined if the server owes nothing, or not for so many seconds. */
+export function silenceText({ silence }: DestinationStatus, least = SLOW): string | undefined {
+  if (silence === undefined || silence.seconds < least) return undefined
+  return `${silence.text} for ${formatDuration(silence.seconds)}`
+}
+
+/** Seconds for which a server may take its time without anybody being told. */
+const SLOW = 3
 
 /**
  * @param name `host:port`, for the log

@@ -14,6 +14,7 @@ import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
 import { type Daemon, startDaemon, TIMING } from './daemon.ts'
+import { silenceText } from './destination.ts'
 import { type Log, observed, openLog } from './log.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
 import { keepPidFile, releasePidFile } from './pid-file.ts'
@@ -104,11 +105,10 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   supervisor.ready({ progress: () => running.turns, status: () => describe(running.status) })
   const watching = setInterval(() => {
     control.look()
-    const { backlog, rate, destination, relays } = running.status
+    const { backlog, rate } = running.status
     const { stallAlarm, waitInterval } = current()
-    const reason = [destination, ...relays.map(relay => relay.destination)].find(({ state }) => state !== 'up')?.reason
     // What may not be sent yet does not stall.
-    stall.look(rate?.wait ? 0 : backlog, Math.max(stallAlarm, 2 * waitInterval), reason)
+    stall.look(rate?.wait ? 0 : backlog, Math.max(stallAlarm, 2 * waitInterval), () => knownReason(running.status))
   }, LOOK)
   ready()
   await signal
@@ -123,6 +123,15 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
 
 /** Milliseconds between two looks whether mail moves. */
 const LOOK = 1000
+
+/** Why nothing moves: a server that cannot be used, one that owes something, a spool. */
+function knownReason({ relay, destination, relays, troubles }: Daemon['status']): string | undefined {
+  const all = [{ relay, destination }, ...relays]
+  const down = all.find(({ destination: { state } }) => state !== 'up')
+  if (down !== undefined) return down.destination.reason
+  const silent = all.find(({ destination: { silence } }) => silence !== undefined)
+  return silent === undefined ? troubles[0]?.text : `${silent.relay}: ${silenceText(silent.destination, 0)}`
+}
 
 /** What `maildropctl status` is told. */
 export type ServeStatus = ReturnType<typeof statusOf>
@@ -154,7 +163,9 @@ function describe({ relay, destination, backlog, troubles: [trouble] }: Daemon['
   if (trouble !== undefined) return `cannot use ${trouble.spool}`.replace(/\p{Cc}/gu, '?')
   const waiting = backlog === 0 ? 'nothing waits' : `${backlog} waiting`
   const reason = destination.reason?.replace(/\p{Cc}/gu, '?')
-  return destination.state === 'up' ? `delivers to ${relay}; ${waiting}` : `cannot use ${relay}: ${reason}; ${waiting}`
+  if (destination.state !== 'up') return `cannot use ${relay}: ${reason}; ${waiting}`
+  const silence = silenceText(destination)
+  return `delivers to ${relay}${silence === undefined ? '' : `, which is silent (${silence})`}; ${waiting}`
 }
 
 function endingSignal(): Promise<void> {

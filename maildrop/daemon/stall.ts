@@ -11,9 +11,9 @@ export interface Stall {
    * To be called every second or so.
    * @param waiting messages that are due
    * @param limit seconds
-   * @param why what is known to be wrong
+   * @param why asked what is known to be wrong
    */
-  look(waiting: number, limit: number, why: string | undefined): void
+  look(waiting: number, limit: number, why: () => string | undefined): void
   /** Seconds for which nothing has moved, while there is an alarm; 0 if there is none. */
   readonly seconds: number
 }
@@ -38,7 +38,7 @@ export function openStall(log: () => Log, now: () => number = () => performance.
       if (waiting === 0) moved()
       else if (!alarmed && now() - since >= limit * 1000) {
         alarmed = true
-        log().line('stall', { waiting, after: seconds(), text: why })
+        log().line('stall', { waiting, after: seconds(), text: why() })
       }
     },
     get seconds() {

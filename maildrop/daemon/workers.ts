@@ -5,6 +5,7 @@
  *     supply ──▶ worker ──▶ attempt ──▶ pipeline     (the next message, taken beside the one that is sent)
  *     (spools)      └──▶ connections ──▶ destination (the circuit breaker)
  */
+import type { Silence } from '../delivery/dialogue.ts'
 import { messageOf } from '../errors.ts'
 import { openConnections } from './connections.ts'
 import type { Crew } from './crew.ts'
@@ -22,6 +23,8 @@ export interface Workers {
   /** Connections that are open, and messages that are being looked at or sent. */
   readonly open: number
   readonly busy: number
+  /** What the server owes for the longest time; undefined if nothing. */
+  readonly silence: Silence | undefined
   /**
    * Ends: messages in transfer get `grace` milliseconds to finish and are given back then; without one, all the time they
    * take. May be called again with less.
@@ -120,6 +123,9 @@ export function startWorkers(
     },
     get busy() {
       return crew.busy
+    },
+    get silence() {
+      return connections.silence
     },
     async stop(grace) {
       ending = true

@@ -19,6 +19,8 @@ export interface Dialogue {
   readonly extensions: string
   /** Steps that have not ended. */
   readonly going: number
+  /** What the server owes at the moment; undefined if nothing. */
+  readonly silence: Silence | undefined
   /** True if it was ended because there was no answer to an envelope that went behind a message. */
   readonly unheard: boolean
   /**
@@ -38,6 +40,12 @@ export interface Dialogue {
   end(why: unknown): void
 }
 
+/** What has not come of the server, such as `no greeting`, and since when, in milliseconds of performance.now(). */
+export interface Silence {
+  readonly text: string
+  readonly since: number
+}
+
 export type Done<T> = (error?: Error | null, value?: T) => void
 
 /** What nodemailer logs, as far as it is of interest. */
@@ -52,6 +60,11 @@ const GREETING = 'greeting'
 export const HANDSHAKE = 'handshake'
 /** The answer to the final dot. */
 export const MESSAGE = 'message'
+const LACKS: Readonly<Record<string, string>> = {
+  [GREETING]: 'no greeting',
+  [HANDSHAKE]: 'no TLS handshake',
+  [MESSAGE]: 'no answer to the message',
+}
 const VERBS = new Set(['EHLO', 'HELO', 'STARTTLS', 'AUTH', 'MAIL', 'RCPT', 'DATA', 'RSET', 'QUIT'])
 
 export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadlines): Dialogue {
@@ -71,15 +84,18 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
   }
   let isBehind = false
   let isUnheard = false
+  let since = 0
   const stage = openAlarm()
   const whole = openAlarm()
   const arm = (limit: number, text: string): void => {
+    since = performance.now()
     if (!connection.destroyed) stage.set(limit, () => end(`${text} within ${seconds(limit)}`))
   }
   const armWhole = (limit: number, what: string): void => {
     if (!connection.destroyed) whole.set(limit, () => end(`${what} took more than ${seconds(limit)}`))
   }
   const armBehind = (next: string): void => {
+    since = performance.now()
     if (connection.destroyed) return
     stage.set(deadlines.behind, () => {
       isUnheard = true
@@ -93,11 +109,13 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     else if (isBehind && next !== MESSAGE) armBehind(next)
     else arm(next === 'DATA' ? deadlines.data : deadlines.command, `no complete answer to ${next}`)
   }
-  const awaitConnection = (): void =>
+  const awaitConnection = (): void => {
+    since = performance.now()
     stage.set(deadlines.connect, () => {
       if (connection.stage !== 'connected') end(`no connection within ${seconds(deadlines.connect)}`)
       else arm(deadlines.greeting, 'no complete greeting')
     })
+  }
 
   const asked = (command: string): void => {
     const verb = command === '.' ? MESSAGE : verbOf(command)
@@ -153,6 +171,12 @@ export function openDialogue(options: SMTPConnectionOptions, deadlines: Deadline
     },
     get going() {
       return steps.size
+    },
+    get silence() {
+      const [next] = unanswered
+      if (steps.size === 0 || next === undefined || connection.destroyed) return undefined
+      const isConnecting = next === GREETING && connection.stage !== 'connected'
+      return { text: isConnecting ? 'no connection' : (LACKS[next] ?? `no answer to ${next}`), since }
     },
     get unheard() {
       return isUnheard

@@ -19,15 +19,18 @@ export interface OpeningOptions {
   readonly signal: AbortSignal | undefined
   /** Where the password comes from; to be kept from one connection to the next. */
   readonly passwords: Passwords | undefined
+  /** Is given the dialogue before it connects. */
+  readonly watch?: ((dialogue: Dialogue) => void) | undefined
 }
 
 /** @throws {SessionError} */
 export async function openingDialogue(
   smtp: SmtpConfig,
-  { deadlines, signal, passwords }: OpeningOptions,
+  { deadlines, signal, passwords, watch }: OpeningOptions,
 ): Promise<Dialogue> {
   const dialogue = openDialogue({ host: smtp.host, port: smtp.port, ...tlsOptions(smtp) }, deadlines)
   const { connection } = dialogue
+  watch?.(dialogue)
   const cancel = (): void => dialogue.end(signal?.reason)
   const until = performance.now() + deadlines.opening
   let isConnected = false

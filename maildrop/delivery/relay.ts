@@ -3,6 +3,7 @@
  */
 import { openCapture } from '../capture/session.ts'
 import type { MaildropConfig } from '../config.ts'
+import type { Dialogue, Silence } from './dialogue.ts'
 import { openPasswords } from './password.ts'
 import { openSession, type Session } from './session.ts'
 
@@ -18,10 +19,25 @@ export interface Relay {
    * @throws {SessionError}
    */
   open(signal?: AbortSignal): Promise<Session>
+  /** What the server has owed for the longest time, over all connections; undefined if nothing. */
+  readonly silence: Silence | undefined
 }
 
 export function openRelay({ smtp, capture }: MaildropConfig): Relay {
-  if (capture !== undefined) return { open: () => openCapture(capture) }
+  if (capture !== undefined) return { open: () => openCapture(capture), silence: undefined }
   const passwords = smtp.login && openPasswords(smtp.login.password)
-  return { open: signal => openSession(smtp, { signal, passwords }) }
+  const dialogues = new Set<Dialogue>()
+  const watch = (dialogue: Dialogue): void => {
+    dialogues.add(dialogue)
+    dialogue.connection.once('end', () => dialogues.delete(dialogue))
+  }
+  return {
+    open: signal => openSession(smtp, { signal, passwords, watch }),
+    get silence() {
+      let longest: Silence | undefined
+      for (const { silence } of dialogues)
+        if (silence !== undefined && silence.since < (longest?.since ?? Number.POSITIVE_INFINITY)) longest = silence
+      return longest
+    },
+  }
 }

@@ -14,6 +14,7 @@ import type { SmtpConfig } from '../smtp-config.ts'
 import type { Envelope } from '../spool/format.ts'
 import { abilitiesOf } from './abilities.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
+import type { Dialogue } from './dialogue.ts'
 import { openSigner } from './dkim.ts'
 import { eventOf } from './failure.ts'
 import { fitAsItIs, fit as fitted } from './fit.ts'
@@ -54,6 +55,8 @@ export interface SessionOptions {
   readonly deadlines?: Deadlines
   /** Where the password comes from; to be kept from one session to the next. */
   readonly passwords?: Passwords | undefined
+  /** Is given the dialogue before it connects. */
+  readonly watch?: ((dialogue: Dialogue) => void) | undefined
 }
 
 /**
@@ -61,9 +64,9 @@ export interface SessionOptions {
  * @throws {SessionError}
  */
 export async function openSession(smtp: SmtpConfig, options: SessionOptions = {}): Promise<Session> {
-  const { signal, deadlines = DEADLINES, passwords } = options
+  const { signal, deadlines = DEADLINES, passwords, watch } = options
   const signer = smtp.dkim && openSigner(smtp.dkim)
-  const dialogue = await openingDialogue(smtp, { deadlines, signal, passwords })
+  const dialogue = await openingDialogue(smtp, { deadlines, signal, passwords, watch })
   const { connection } = dialogue
   const abilities = abilitiesOf(dialogue.extensions)
   let usable = true

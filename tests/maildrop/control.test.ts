@@ -255,6 +255,24 @@ t.test('status tells what the daemon says of itself: a server that is down, and 
   })
 })
 
+t.test('of a server that can be reached and does not greet, status, queue and the stall alarm say so', async t => {
+  const { server, run, submit, log, configure } = await configured(t, { greeting: () => new Promise(() => undefined) })
+  configure(server.port, { MAILDROP_STALL_ALARM: '4s' })
+  await run('start')
+  t.match(JSON.parse((await run('status', '--json')).stdout).daemon.destination, { state: 'up', silence: undefined })
+  await submit('ann@example.org')
+  await waitFor('the alarm', () => log().includes(' stall '))
+  t.match(log(), new RegExp(` stall waiting=1 after=\\d+ text="127.0.0.1:${server.port}: no greeting for \\d+s"`))
+  await waitFor('the status', async () =>
+    /, which is silent: no greeting for \d+s$/m.test((await run('status')).stdout),
+  )
+  t.match((await run('queue')).stdout, / is silent: no greeting for \d+s$/m)
+  t.match(JSON.parse((await run('status', '--json')).stdout).daemon.destination, {
+    state: 'up',
+    silence: { text: 'no greeting', seconds: Number },
+  })
+})
+
 t.test('drain delivers what can be delivered and says whether anything is left, with and without a daemon', async t => {
   for (const daemon of [true, false]) {
     const { server, run, submit, pidFile, spool } = await configured(t, {

@@ -159,7 +159,7 @@ t.test('the alarm is raised once, when mail is due and nothing moves, and ends w
   )
   const after = (seconds: number, waiting: number): void => {
     now += seconds * 1000
-    stall.look(waiting, 60, 'connect ECONNREFUSED')
+    stall.look(waiting, 60, () => 'connect ECONNREFUSED')
   }
   after(1000, 0)
   after(59, 1)
