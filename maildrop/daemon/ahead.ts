@@ -9,7 +9,8 @@
  */
 import type { Parcel } from '../delivery/parcel.ts'
 import type { Session } from '../delivery/session.ts'
-import type { Job, Load } from './job.ts'
+import type { Job } from './job.ts'
+import type { Load } from './transaction.ts'
 
 /** A claimed message, ready for a session if there is something to be sent. */
 export interface Taken<Source> {

@@ -8,9 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isAnswer } from '../delivery/outcome.ts'
 import type { Session } from '../delivery/session.ts'
 import type { Crew } from './crew.ts'
-import { closeJob, type FinishedJob, finishJob, giveBack, type Job, type Load, loadJob, settleJob } from './job.ts'
+import { closeJob, giveBack, type Job } from './job.ts'
 import { type Pipeline, wasStale } from './pipeline.ts'
+import { type FinishedJob, finishJob, settleJob } from './settling.ts'
 import type { Source } from './supply.ts'
+import { type Load, loadJob } from './transaction.ts'
 
 /** The session to go on with, if there is one; or that the server cannot be reached. */
 export type After = Session | undefined | 'unreachable'

@@ -9,8 +9,9 @@ import { openAlarm } from '../delivery/alarm.ts'
 import type { Parcel, Report } from '../delivery/parcel.ts'
 import type { Session } from '../delivery/session.ts'
 import { openAhead, type Taken } from './ahead.ts'
-import { type Attempt, closeJob, giveBack, type Job, type JobContext, type Load, loadJob, sendLoad } from './job.ts'
+import { closeJob, giveBack, type Job, type JobContext } from './job.ts'
 import type { Source, Supply } from './supply.ts'
+import { type Attempt, type Load, loadJob, sendLoad } from './transaction.ts'
 
 /** Those of all workers for one server. */
 export interface Pipelines {
