@@ -350,15 +350,14 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.savepoints.clear()
   }
 
-  private savepoint(): Savepoint {
+  private savepoint(): Savepoint & { assertKnown(): void } {
     this.flush(true)
     const own = this.savepoints.begin()
     for (const cell of this.touched) this.savepoints.remember(cell)
-    return { rollback: () => this.rollback(own) }
+    return { assertKnown: () => this.savepoints.assertKnown(own), rollback: () => this.rollback(own) }
   }
 
   private rollback(to: Undo<Draft>): void {
-    this.savepoints.assertKnown(to)
     const cells = new Set([...this.changed, ...this.touched])
     for (const cell of this.added) cell.complete()
     const inner = this.savepoints.undoTo(to, (cell, before) => {
@@ -368,15 +367,21 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     })
     for (const cell of this.added) if (cell.draft === undefined) cells.add(cell)
     this.revert(cells)
+    let lost: Cell | undefined
     for (const [cell, values] of inner) {
       const stored = cell.jar !== this || cell.state !== undefined ? undefined : this.stored(cell)
       if (stored === undefined) continue
       this.settle(cell, stored)
-      graft(values, cell.complete())
+      if (!graft(values, cell.complete())) lost = cell
       cell.watched = false
       this.touched.add(cell)
       to.inner.set(cell, values)
     }
+    if (lost !== undefined)
+      throw new ObjectError(
+        'TRANSACTION_FAILED',
+        `a value inside ${placeOf(lost)} cannot go back to the savepoint: properties of it were made read-only or permanent since, and it can still be changed; abort the transaction, and freeze such values as a whole`,
+      )
   }
 
   /** Puts objects back to what the overlay or the database has of them; those new to both become free again. */

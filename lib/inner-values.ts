@@ -23,37 +23,66 @@ export function innerValues(state: State): object[] {
 }
 
 /**
- * Puts inner values into a state that was decoded anew, in the places of its own, with the content of those. One that cannot take it (what
- * is frozen) is its object's no more.
+ * Puts inner values into a state that was decoded anew, in the places of its own, with the content of those. One that cannot take its content
+ * is its object's no more.
  * @param kept the inner values of the same state, decoded earlier or never encoded
+ * @returns false if one of those can still be changed, which would be lost in silence
  */
-export function graft(kept: readonly object[], state: State): void {
+export function graft(kept: readonly object[], state: State): boolean {
   const fresh = innerValues(state)
-  if (fresh.length !== kept.length) return
-  const twins = new Map<unknown, object>()
-  for (const [i, value] of fresh.entries()) if (emptied(kept[i]!, value)) twins.set(value, kept[i]!)
+  if (fresh.length !== kept.length) return true
+  const twins = new Map<unknown, object>(fresh.map((value, i) => [value, kept[i]!]))
   const own = (value: unknown): unknown => twins.get(value) ?? value
+  const lost = dropUnfit(twins, own)
+  for (const [value, twin] of twins) empty(twin, value as object)
   for (const value of fresh) refill(twins.get(value) ?? value, value, own)
   for (const key in state) state[key] = own(state[key])
+  return lost.every(isFixed)
 }
+
+/** Takes those out that cannot take the content that they should; where one is fixed in another, that one cannot either. */
+function dropUnfit(twins: Map<unknown, object>, own: (value: unknown) => unknown): object[] {
+  const lost: object[] = []
+  for (let before = -1; before < lost.length; ) {
+    before = lost.length
+    for (const [fresh, twin] of twins) {
+      if (canTake(twin, fresh as object, own)) continue
+      twins.delete(fresh)
+      lost.push(twin)
+    }
+  }
+  return lost
+}
+
+/** Whether nothing in it can be changed. */
+const isFixed = (value: object): boolean => (isBinary(value) ? value.byteLength === 0 : Object.isFrozen(value))
 
 const isBinary = (value: object): value is ArrayBufferView | ArrayBuffer =>
   ArrayBuffer.isView(value) || value instanceof ArrayBuffer
 
-/** Makes `kept` ready to take the content of `fresh`. @returns whether it can; if not, it is left as it is */
-function emptied(kept: object, fresh: object): boolean {
-  const prototype = Object.getPrototypeOf(fresh)
-  const alike = Object.getPrototypeOf(kept) === prototype
+const isHolder = (value: object): boolean => Array.isArray(value) || isPlain(value)
+
+function canTake(kept: object, fresh: object, own: (value: unknown) => unknown): boolean {
+  const alike = Object.getPrototypeOf(kept) === Object.getPrototypeOf(fresh)
   if (isBinary(fresh)) return alike && (kept as ArrayBuffer).byteLength === fresh.byteLength
-  if (!Array.isArray(fresh) && !isPlain(fresh)) return alike
-  if (!(alike || (isPlain(kept) && isPlain(fresh))) || !Object.isExtensible(kept)) return false
-  const properties = Object.entries(Object.getOwnPropertyDescriptors(kept))
-  if (!properties.every(([key, each]) => each.configurable || (isLength(kept, key) && each.writable))) return false
-  for (const key of Reflect.ownKeys(kept)) Reflect.deleteProperty(kept, key)
-  return Reflect.setPrototypeOf(kept, prototype)
+  if (!isHolder(fresh)) return alike
+  if (!alike && !(isPlain(kept) && isPlain(fresh) && Object.isExtensible(kept))) return false
+  if (!Object.isExtensible(kept) && !Object.keys(fresh).every(key => Object.hasOwn(kept, key))) return false
+  return Reflect.ownKeys(kept).every(key => {
+    const { configurable, writable, value } = Object.getOwnPropertyDescriptor(kept, key)!
+    if (configurable || (writable && Object.hasOwn(fresh, key))) return true
+    return Object.hasOwn(fresh, key) && writable === false && Object.is(value, own(Reflect.get(fresh, key)))
+  })
 }
 
-const isLength = (holder: object, key: string): boolean => key === 'length' && Array.isArray(holder)
+/** Makes `kept` ready to take the content of `fresh`. */
+function empty(kept: object, fresh: object): void {
+  if (!isHolder(fresh)) return
+  // those of what cannot be extended would not come back
+  const stays = (key: string | symbol) => !Object.isExtensible(kept) && Object.hasOwn(fresh, key)
+  for (const key of Reflect.ownKeys(kept)) if (!stays(key)) Reflect.deleteProperty(kept, key)
+  if (Object.isExtensible(kept)) Reflect.setPrototypeOf(kept, Object.getPrototypeOf(fresh))
+}
 
 /** Gives `kept` the content of `fresh`. */
 function refill(kept: object, fresh: object, own: (value: unknown) => unknown): void {
@@ -68,10 +97,15 @@ function refill(kept: object, fresh: object, own: (value: unknown) => unknown): 
   } else if (kept instanceof Date) kept.setTime((fresh as Date).getTime())
   else if (isBinary(kept)) bytesOf(kept).set(bytesOf(fresh as ArrayBufferView))
   else {
-    if (Array.isArray(kept)) kept.length = (fresh as unknown[]).length
-    for (const [key, value] of Object.entries(fresh))
-      Reflect.defineProperty(kept, key, { value: own(value), writable: true, enumerable: true, configurable: true })
+    if (Array.isArray(kept)) Reflect.set(kept, 'length', (fresh as unknown[]).length)
+    for (const [key, value] of Object.entries(fresh)) put(kept, key, own(value))
   }
+}
+
+function put(holder: object, key: string, value: unknown): void {
+  const fixed = Object.getOwnPropertyDescriptor(holder, key)?.configurable === false
+  const free = { writable: true, enumerable: true, configurable: true }
+  Reflect.defineProperty(holder, key, fixed ? { value } : { value, ...free })
 }
 
 const bytesOf = (value: ArrayBufferView | ArrayBuffer): Uint8Array =>

@@ -39,7 +39,8 @@ export interface TransactionOwner {
   /** Stores what the connection changed, and the outbox rows. @returns nothing where there is nothing to store */
   store(tx: Transaction): Promise<void> | undefined
   discard(): void
-  savepoint(): Savepoint
+  /** `assertKnown` throws SAVEPOINT_INVALID if there is no going back to it. */
+  savepoint(): Savepoint & { assertKnown(): void }
   /** The transaction is over; `committed` tells how. */
   ended(tx: Transaction): void
 }
@@ -225,8 +226,9 @@ export class Transaction {
     return {
       rollback: () => {
         this.assertOpen('rollback')
-        objects.rollback()
+        objects.assertKnown()
         try {
+          objects.rollback()
           for (const manager of [...this.managers]) this.rollBack(manager, managers)
         } catch (error) {
           // some have gone back and some have not

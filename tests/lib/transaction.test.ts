@@ -393,6 +393,77 @@ t.test(
   },
 )
 
+t.test(
+  'an inner value that was frozen or sealed since a savepoint is still its own after the rollback, or that is refused',
+  async t => {
+    type Sample = Record<string, unknown> & { b: number[] }
+    const db = await openTestDatabase()
+    const outcomeOf = async (spoil: (kept: Sample) => void): Promise<string> => {
+      await db.transact(root => void (root.any = { a: 1, b: [1] }))
+      const connection = db.open()
+      const { root, transaction } = connection
+      const kept = root.any as Sample
+      const before = JSON.stringify(kept)
+      const savepoint = transaction.savepoint()
+      spoil(kept)
+      const code = await codeOf(() => savepoint.rollback())
+      if (code !== undefined) {
+        t.equal(await codeOf(() => transaction.commit()), 'TRANSACTION_FAILED')
+        await transaction.abort()
+        connection.close()
+        return code
+      }
+      t.equal(JSON.stringify(root.any), before)
+      if (root.any !== kept) {
+        t.throws(() => Object.assign(kept, { a: 8 }), TypeError, 'nothing is lost in silence')
+        connection.close()
+        return 'another'
+      }
+      kept.b.push(9)
+      if (Object.isExtensible(kept)) kept.z = 9
+      const after = JSON.stringify(kept)
+      await transaction.commit()
+      connection.close()
+      t.equal(JSON.stringify(await db.transact(({ any }) => any)), after)
+      return 'kept'
+    }
+    const define =
+      (attributes: PropertyDescriptor, key = 'a') =>
+      (kept: Sample) =>
+        void Object.defineProperty(kept, key, attributes)
+    for (const [outcome, spoils] of [
+      [
+        'kept',
+        [
+          Object.freeze,
+          Object.seal,
+          Object.preventExtensions,
+          define({ configurable: false }),
+          define({ configurable: false, value: 7 }),
+          define({ configurable: false, writable: false }),
+          define({ writable: false, value: 7 }),
+          define({ get: () => 5 }),
+          ({ b }: Sample) => Object.defineProperty(b, 0, { value: 7, configurable: false }),
+        ],
+      ],
+      ['another', [(kept: Sample) => Object.freeze(Object.assign(kept, { a: 2 }))]],
+      [
+        'TRANSACTION_FAILED',
+        [
+          define({ configurable: false, writable: false, value: 7 }),
+          define({ configurable: false, get: () => 5 }),
+          define({ value: 5, enumerable: true }, 'new'),
+          (kept: Sample) => Object.seal(Object.assign(kept, { new: 1 })),
+          ({ b }: Sample) => void Object.defineProperty(b, b.push(2), { value: 5 }),
+          ({ b }: Sample) => void Object.defineProperty(b, 'length', { value: 3, writable: false }),
+        ],
+      ],
+    ] as [string, ((kept: Sample) => unknown)[]][])
+      for (const spoil of spoils) t.equal(await outcomeOf(spoil), outcome, String(spoil))
+    await db.close()
+  },
+)
+
 function recorder(events: string[], name: string, extra: Partial<DataManager> = {}): DataManager {
   return {
     sortKey: name,
