@@ -10,9 +10,10 @@ import { mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promis
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { blobRow } from './blob.ts'
 import { committedContents, contentOf } from './blob-care.ts'
-import { messageOf, ObjectError } from './errors.ts'
+import { ObjectError } from './errors.ts'
 import type { Tid } from './persistent.ts'
 import { copyContent } from './storage/blob-store.ts'
+import { whyOf } from './storage/damage.ts'
 import { openDirectory } from './storage/directory.ts'
 import { LevelStorage } from './storage/level-storage.ts'
 import type { Storage } from './storage/storage.ts'
@@ -54,7 +55,11 @@ export async function backup(
   } catch (error) {
     await rm(partial, { recursive: true, force: true }).catch(() => undefined)
     if (error instanceof ObjectError) throw error
-    throw new ObjectError('DATABASE_FAILED', `the backup to ${target} failed: ${messageOf(error)}`, { cause: error })
+    throw new ObjectError(
+      'DATABASE_FAILED',
+      `${target} could not be written: ${whyOf(error)}; nothing of the copy is left. Mend the cause (free space, permissions), then try again`,
+      { cause: error },
+    )
   }
 }
 
@@ -93,7 +98,7 @@ async function copy(
   directory: string,
   progress: ((done: number) => void) | undefined,
 ): Promise<Omit<BackupResult, 'directory'>> {
-  const { level } = await openDirectory(directory, { create: true })
+  const { level } = await openDirectory(directory, { create: true }).catch(unwritten)
   let counts: { tid: Tid; records: number }
   try {
     counts = await storage.copyTo(level, progress)
@@ -101,12 +106,17 @@ async function copy(
     await level.close()
   }
   // opened as what it is: its chain is checked, and the witness knows it
-  const copied = await openStorage(directory)
+  const copied = await openStorage(directory).catch(unwritten)
   try {
     return { ...counts, blobs: await copyContents(storage, copied, directory) }
   } finally {
     await copied.close()
   }
+}
+
+/** What fails in the place of the copy has a name that nobody knows: it is passed on as what lies beneath. */
+function unwritten(error: unknown): never {
+  throw error instanceof ObjectError && error.code === 'DATABASE_FAILED' ? error.cause : error
 }
 
 /** Copies the contents that the copy's revisions have. @returns how many */
@@ -129,7 +139,7 @@ async function copyContents(storage: Storage, copied: Storage, directory: string
   } finally {
     snapshot.release()
   }
-  await copied.writeOutbox(rows, { sync: true })
+  await copied.writeOutbox(rows, { sync: true }).catch(unwritten)
   await verifyRows(copied, (_, message) => {
     throw new ObjectError('DATABASE_CORRUPT', `${storage.location} is damaged: ${message}; restore it from a backup`)
   })

@@ -37,7 +37,8 @@ export class Blob extends Persistent {
   /**
    * Replaces the content. It is on disk when this resolves, and there for others when the transaction has committed.
    * @param source bytes, text (as UTF-8), or a stream of them
-   * @throws {ObjectError} NOT_CONNECTED if the blob is in no tree yet; INVALID_ARGUMENT for what is neither; whatever the source throws, or writing
+   * @throws {ObjectError} NOT_CONNECTED if the blob is in no tree yet; INVALID_ARGUMENT for what is neither;
+   *   DATABASE_FAILED if it cannot be written; whatever the source throws
    */
   async write(source: BlobSource): Promise<void> {
     const connection = connectionOf(this)

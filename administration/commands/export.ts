@@ -1,6 +1,6 @@
 /** `export`: an object with all that is in it as a file, to be imported elsewhere. */
-import { createWriteStream, existsSync } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { ExportProgress } from '../../lib/index.ts'
@@ -81,10 +81,14 @@ class Counted {
   }
 }
 
-/** The file is there when it is whole, or not at all. */
-async function writeFile(file: string, pieces: AsyncIterable<Uint8Array>, force: boolean): Promise<void> {
-  if (existsSync(file) && !force)
-    throw new ObjectError('INVALID_ARGUMENT', `there is a file ${file} already; choose another name, or use --force`)
+/** The file is there when it is whole, or not at all. Where a link leads to one, that one is replaced. */
+async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>, force: boolean): Promise<void> {
+  const there = await stat(path).catch(() => undefined)
+  if (there !== undefined && !there.isFile())
+    throw new ObjectError('INVALID_ARGUMENT', `${path} is no file; choose another name, or use standard output`)
+  if (there !== undefined && !force)
+    throw new ObjectError('INVALID_ARGUMENT', `there is a file ${path} already; choose another name, or use --force`)
+  const file = there === undefined ? path : await realpath(path)
   const partial = `${file}.partial`
   try {
     await pipeline(pieces, createWriteStream(partial, { mode: 0o600, flush: true }))

@@ -41,9 +41,7 @@ export const command: TreeCommand<Args, Result> = {
     if (file !== undefined) return { file: resolve(file as string), temporary: false, path: path as string }
     if (process.stdin.isTTY)
       throw new ObjectError('INVALID_ARGUMENT', 'an export cannot be typed; name its file, or redirect it')
-    const copy = join(await mkdtemp(join(tmpdir(), 'objtree-import-')), 'stdin')
-    await pipeline(process.stdin, createWriteStream(copy, { mode: 0o600 }))
-    return { file: copy, temporary: true, path: path as string }
+    return { file: await copyOfInput(), temporary: true, path: path as string }
   },
   async run(context, { file, temporary, path }) {
     try {
@@ -64,6 +62,23 @@ export const command: TreeCommand<Args, Result> = {
     out.line(`imported ${cell(type)} ${cell(path)}${inside > 0 ? ` with ${count(inside, 'object')} in it` : ''}`)
     out.line(undoHint(tid))
   },
+}
+
+/** Standard input as a file, since it may be another process that imports it. */
+async function copyOfInput(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'objtree-import-'))
+  const file = join(directory, 'stdin')
+  try {
+    await pipeline(process.stdin, createWriteStream(file, { mode: 0o600 }))
+    return file
+  } catch (cause) {
+    await rm(directory, { recursive: true, force: true })
+    throw new ObjectError(
+      'INVALID_ARGUMENT',
+      `standard input cannot be kept in ${directory}: ${(cause as Error).message}; nothing was imported. Free some space, or name the file`,
+      { cause },
+    )
+  }
 }
 
 async function* pieces(file: string, { progress, signal }: Context): AsyncGenerator<Uint8Array> {

@@ -48,7 +48,10 @@ export function soundContent(value: unknown): BlobContent {
 const PIECE = 64 * 1024
 
 export interface BlobStore {
-  /** Writes a content, durably; text as UTF-8. Nobody else sees it yet. @throws {ObjectError} INVALID_ARGUMENT for what is neither bytes nor text */
+  /**
+   * Writes a content, durably; text as UTF-8. Nobody else sees it yet. If it fails, nothing is left.
+   * @throws {ObjectError} INVALID_ARGUMENT for what is neither bytes nor text; DATABASE_FAILED if it cannot be written; whatever the source throws
+   */
   stage(source: BlobSource): Promise<BlobContent>
   /** Makes staged contents permanent; the row that says so is durable. */
   keep(ids: readonly string[]): Promise<void>
@@ -91,26 +94,29 @@ export function directoryBlobs(directory: string): BlobStore {
   const freshPathOf = (id: string) => join(fresh, id)
   return {
     async stage(source) {
-      await mkdir(fresh, { recursive: true, mode: 0o700 })
+      const unwritten = (cause: unknown): never => {
+        throw notWritten(fresh, cause)
+      }
+      await mkdir(fresh, { recursive: true, mode: 0o700 }).catch(unwritten)
       const id = randomBytes(12).toString('hex')
       const path = join(fresh, id)
-      const file = await open(path, 'wx', 0o600)
+      const file = await open(path, 'wx', 0o600).catch(unwritten)
       const hash = createHash('sha256')
       let size = 0
       try {
         for await (const chunk of chunksOf(source)) {
           hash.update(chunk)
           size += chunk.length
-          await file.writeFile(chunk)
+          await file.writeFile(chunk).catch(unwritten)
         }
-        await file.sync()
+        await file.sync().catch(unwritten)
+        await file.close().catch(unwritten)
+        await sync(fresh).catch(unwritten)
       } catch (error) {
-        await file.close()
-        await rm(path, { force: true })
+        await file.close().catch(() => undefined)
+        await rm(path, { force: true }).catch(() => undefined) // removed at the next opening
         throw error
       }
-      await file.close()
-      await sync(fresh)
       return { id, size, sha256: hash.digest('hex') }
     },
     async keep(ids) {
@@ -250,6 +256,14 @@ function unread(path: string, cause: unknown): ObjectError {
   return new ObjectError(
     'DATABASE_FAILED',
     `the content of a blob (${path}) cannot be read: ${messageOf(cause)}; mend the cause (permissions, open files), then read it again`,
+    { cause },
+  )
+}
+
+function notWritten(directory: string, cause: unknown): ObjectError {
+  return new ObjectError(
+    'DATABASE_FAILED',
+    `the content of a blob cannot be written in ${directory}: ${messageOf(cause)}; nothing of it is kept. Mend the cause (free space, permissions), then write it again`,
     { cause },
   )
 }

@@ -21,7 +21,8 @@ export function lostCommits(location: string, expected: Tid, found: Tid): Object
   )
 }
 
-const whyOf = (cause: unknown): string =>
+/** What LevelDB says of a failure, or whoever else it was. */
+export const whyOf = (cause: unknown): string =>
   cause instanceof Error ? ((cause.cause as Error | undefined)?.message ?? cause.message) : String(cause)
 
 /** Marked `inDoubt`: what was to be written may be on disk nevertheless, which the next opening tells. */

@@ -300,8 +300,6 @@ export class LevelStorage implements Storage {
     const fixed = await this.state.fix(() => this.settled())
     try {
       return await copyRecords(this.level, fixed, level, progress)
-    } catch (error) {
-      throw error instanceof ObjectError ? error : failedWrite(this.location, error)
     } finally {
       this.state.unfix(fixed)
     }

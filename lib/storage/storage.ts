@@ -186,7 +186,7 @@ export interface Storage {
   readonly blobs: BlobStore
   /**
    * Copies one state, without the outbox, into an empty LevelDB, under a new id. Every record is checked on the way.
-   * @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED
+   * @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED; what writing into the other one throws
    */
   copyTo(level: Level, progress: ((records: number) => void) | undefined): Promise<{ tid: Tid; records: number }>
   /** The outbox rows whose keys begin with `prefix`, in the order of their keys; a damaged one has no value. */

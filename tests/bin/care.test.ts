@@ -1,6 +1,6 @@
 /** Looking after a database: export, import, pack, verify, backup, restore, upgrade, stats and watch. */
 import { existsSync } from 'node:fs'
-import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { freshPlace } from '../../lib/index.ts'
@@ -26,6 +26,12 @@ t.test('an export is imported as new objects, from a file and from standard inpu
   )
   const { bytes } = await json<{ bytes: number }>(['export', '/shop', '-o', 'shop.objtree', '--force'])
   t.equal((await readFile(join(cwd, 'shop.objtree'))).length, bytes)
+  await symlink('shop.objtree', join(cwd, 'link'))
+  await ok(['export', '/shop/page', '--output', 'link', '--force'])
+  t.ok((await readFile(join(cwd, 'shop.objtree'))).length < bytes, 'what a link leads to is replaced')
+  await ok(['export', '/shop', '--output', 'link', '--force'])
+  t.ok((await lstat(join(cwd, 'link'))).isSymbolicLink())
+  await fails(['export', '/shop', '--output', '.', '--force'], /is no file; choose another name/)
   t.match(
     await ok(['import', '/copy', 'shop.objtree']),
     /^imported Folder \/copy with 2 objects in it\ntake it back with: objtree undo \d+\n$/,

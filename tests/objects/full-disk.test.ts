@@ -1,10 +1,14 @@
 /** A disk that fills up (a limit on the size of files, which fails writes the same way): what was acknowledged stays, and its mail leaves once. */
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import type { Level } from '../../lib/index.ts'
-import { Blob, MaildropHost, openDatabase } from '../../objects/index.ts'
+import { Blob, exportTree, importTree, MaildropHost, openDatabase, restoreDatabase } from '../../objects/index.ts'
 import { LOADER, launchProgram, PROJECT } from '../support/children.ts'
+import { diskProblem, mountSmallDisk } from '../support/disk.ts'
 import { mailsIn } from '../support/maildrop.ts'
+import { needs } from '../support/peers.ts'
 import { directory } from '../support/program.ts'
 
 /** Runs the filler with files of at most so many KiB. */
@@ -90,4 +94,62 @@ for (const [what, failing] of [
     t.match(mailsIn(join(home, 'maildrop', 'spool')), [/Subject: large/])
     await again.close()
   })
+}
+
+const disks = needs(diskProblem())
+t.test('blobs, imports and copies that the disk has no room for fail, say where, and leave nothing', disks, async t => {
+  const home = await directory(t)
+  const disk = join(home, 'disk')
+  const other = await openDatabase(join(home, 'other'))
+  await other.transact(app => app.create('/blob', new Blob()).write(Buffer.alloc(2_000_000)))
+  const file = await other.transact(app => buffer(exportTree(app.traverse('/blob'))))
+  const { fill, free } = mountSmallDisk(t, disk)
+  const db = await openDatabase(join(disk, 'objects'))
+  const left = () => readdirSync(join(disk, 'objects/blobs'), { recursive: true })
+  const unwritten = { code: 'DATABASE_FAILED', message: /disk\/objects\/blobs\/new: ENOSPC.*nothing of it is kept/ }
+  await t.rejects(
+    db.transact(async app => {
+      app.title = 'with a blob'
+      await app.create('/blob', new Blob()).write(Buffer.alloc(2_000_000))
+    }),
+    unwritten,
+  )
+  await t.rejects(
+    db.transact(async app => {
+      app.title = 'with an import'
+      await importTree(app, 'blob', [file])
+    }),
+    unwritten,
+  )
+  await t.rejects(
+    db.transact(app => app.create('/blob', new Blob()).write(failing())),
+    /^the source failed$/,
+    'what the source throws is passed on',
+  )
+  t.same(left(), ['new'])
+  t.same(await db.transact(app => [app.title, app.ids()]), ['', []])
+  await other.backup(join(home, 'backup'))
+  for (const [place, copy] of [
+    ['backup', (place: string) => other.backup(place)],
+    ['restored', (place: string) => restoreDatabase(join(home, 'backup'), place)],
+  ] as const) {
+    const code = { code: 'DATABASE_FAILED', message: new RegExp(`/disk/${place} could not be written: ENOSPC`) }
+    await t.rejects(copy(join(disk, place)), code, 'no room for the content of a blob')
+    fill()
+    const message = new RegExp(`/disk/${place} could not be written: .*[Nn]o space left`)
+    await t.rejects(copy(join(disk, place)), { code: 'DATABASE_FAILED', message }, 'nor for anything')
+    free()
+  }
+  t.same(readdirSync(disk), ['objects'])
+  await other.close()
+  await db.transact(async app => {
+    await app.create('/blob', new Blob()).write('small')
+  })
+  t.match(await db.verify(), { ok: true })
+  await db.close()
+})
+
+async function* failing(): AsyncGenerator<Uint8Array> {
+  yield Buffer.alloc(1000)
+  throw new Error('the source failed')
 }
