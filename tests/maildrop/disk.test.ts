@@ -3,7 +3,7 @@
  * gets the error, nothing partial is ever seen, the daemon goes on with what it can, and with all of it when the trouble is over.
  */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
@@ -34,6 +34,19 @@ async function setUp(t: Test, env: Record<string, string> = {}, script: SmtpScri
 }
 
 const openFiles = (daemon: Child): number => readdirSync(`/proc/${daemon.pid}/fd`).length
+
+/** Whether a process holds a file of a directory open that has been deleted: its file system cannot become read-only then. */
+function holdsDeleted(daemon: Child, place: string): boolean {
+  const files = `/proc/${daemon.pid}/fd`
+  return readdirSync(files).some(fd => {
+    try {
+      const file = readlinkSync(join(files, fd))
+      return file.startsWith(place) && file.endsWith(' (deleted)')
+    } catch {
+      return false
+    }
+  })
+}
 
 async function stop(t: Test, daemon: Child, stderr: string | RegExp = ''): Promise<void> {
   daemon.process.kill('SIGTERM')
@@ -162,6 +175,7 @@ t.test(
     const daemon = await drop.daemon()
     await drop.submit(['first@example.org'])
     await drop.drained()
+    await waitFor('what was sent to be closed', () => !holdsDeleted(daemon, drop.spool))
     const before = openFiles(daemon)
     const expected = Array.from({ length: 30 }, (_, i) => `r${i}@example.org`)
     await whileFrozen(daemon, async () => {
