@@ -1,0 +1,22 @@
+/** The configuration that a command works with; what should be looked at in it is said. */
+import { loadConfig, type MaildropConfig } from '../config.ts'
+import type { Facts } from './facts.ts'
+import { warn } from './output.ts'
+
+/** @throws {MaildropError} CONFIG_UNREADABLE, CONFIG_INVALID */
+export function load(name: string, file: string | undefined): MaildropConfig {
+  const config = loadConfig({ file })
+  for (const text of config.warnings) warn(name, text)
+  return config
+}
+
+/** Also with a configuration that cannot be used, as long as a daemon runs with it. @throws {MaildropError} as `load` */
+export async function known(name: string, file: string | undefined): Promise<MaildropConfig | Facts> {
+  const { isBroken, loadOrAsk } = await import('./facts.ts')
+  const found = await loadOrAsk({ file })
+  const warnings = isBroken(found)
+    ? [`${found.problem}; until that is corrected, the daemon goes on as it was, and cannot be started again`]
+    : found.warnings
+  for (const text of warnings) warn(name, text)
+  return found
+}
