@@ -101,6 +101,8 @@ export interface TreeCommand<Args = object, Result = unknown> extends Described<
   readonly works?: 'tree'
   /** It only reads, so it can be tried with a damaged database too (`--salvage`). */
   readonly reads?: true
+  /** It may be used on what somebody else has made up: all files are looked through before the database is opened. */
+  readonly untrusted?: true
   run(context: Context, args: Args): Result | Promise<Result>
 }
 

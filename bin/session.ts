@@ -48,8 +48,9 @@ export async function carryOut(
   }
   if (command.works === 'directory') return await command.run(place, args)
   const socket = command.lasting === true
+  const untrusted = command.untrusted === true
   const db = await openHereOrAsk(directory, invocation, listener, () =>
-    openDatabase(directory, { create: false, salvage, socket }),
+    openDatabase(directory, { create: false, salvage, socket, untrusted }),
   )
   if ('result' in db) return db.result
   try {

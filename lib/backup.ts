@@ -146,8 +146,8 @@ async function copyContents(storage: Storage, copied: Storage, directory: string
   return count
 }
 
-async function openStorage(directory: string): Promise<Storage> {
-  const { level, witness } = await openDirectory(directory, { create: false })
+async function openStorage(directory: string, { untrusted = false } = {}): Promise<Storage> {
+  const { level, witness } = await openDirectory(directory, { create: false, untrusted })
   return LevelStorage.open(level, directory, { create: false, witness }).catch(async error => {
     await level.close()
     witness.close()
@@ -156,7 +156,8 @@ async function openStorage(directory: string): Promise<Storage> {
 }
 
 /**
- * Makes a database of a backup: the same copy the other way round, so it is checked again.
+ * Makes a database of a backup: the same copy the other way round, so it is checked again. Before that its files are looked through, since
+ * somebody may have made them up.
  * @param from the backup's directory
  * @param to must not exist, or be empty
  */
@@ -169,7 +170,7 @@ export async function restoreDatabase(from: string, to: string): Promise<BackupR
         'DATABASE_CORRUPT',
         `${source} is no whole backup: its file ${name} is missing; take another`,
       )
-  const storage = await openStorage(source)
+  const storage = await openStorage(source, { untrusted: true })
   try {
     return await backup(storage, to, undefined)
   } finally {

@@ -42,6 +42,11 @@ export interface OpenOptions<Root extends Persistent> extends CacheLimits {
    * Damaged parts are taken out of LevelDB's files before it reads them, so do it on a copy. Default false.
    */
   readonly salvage?: boolean
+  /**
+   * Opens what somebody else may have made up, checksums and all: every file is looked through before LevelDB sees it, which ends the process
+   * at what it does not expect. Takes as long as reading the files. `restoreDatabase` does it always. Default false.
+   */
+  readonly untrusted?: boolean
 }
 
 /** Options of `db.open`. */
@@ -332,11 +337,11 @@ export async function openDatabase<Root extends Persistent>(
   location: string | Level,
   options: OpenOptions<Root>,
 ): Promise<Database<Root>> {
-  const { create = true, salvage = false } = options
+  const { create = true, salvage = false, untrusted = false } = options
   const name = typeof location === 'string' ? resolve(location) : `(${location.constructor.name})`
   const { level, witness } =
     typeof location === 'string'
-      ? await openDirectory(name, { create, salvage })
+      ? await openDirectory(name, { create, salvage, untrusted })
       : { level: location, witness: undefined }
   try {
     const storage = await LevelStorage.open(level, name, { create, witness })

@@ -18,6 +18,8 @@ export interface OpenOptions extends CacheLimits {
   readonly socket?: boolean
   /** Opens a damaged database for reading what is left of it; see lib/database.ts. Default false. */
   readonly salvage?: boolean
+  /** Opens what somebody else may have made up; see lib/database.ts. No mail that it has waiting is published. Default false. */
+  readonly untrusted?: boolean
 }
 
 /**
@@ -34,8 +36,8 @@ export async function openDatabase(
   const configs = allowedConfigs(maildropConfigs)
   const database = await open(location, { root: () => new Application(), ...others })
   const { publisher } = createMailSystem(database, maildropConfig, configs)
-  // mail that a damaged database has waiting may have been published long ago
-  if (database.damage.length === 0) await publisher.recover()
+  // mail that a damaged database has waiting may have been published long ago, and what somebody made up may want to be anywhere
+  if (database.damage.length === 0 && options.untrusted !== true) await publisher.recover()
   if (socket && typeof location === 'string') {
     const { listen } = await import('../administration/listen.ts')
     await listen(database)

@@ -6,6 +6,7 @@ import { counting } from '../progress-total.ts'
 
 export const command: TreeCommand<object, VerifyResult> = {
   reads: true,
+  untrusted: true,
   examples: [['verify', 'exit code 1 if something is damaged']],
   async run(context) {
     return await context.db.verify({ progress: await counting(context, 'records') })

@@ -15,9 +15,10 @@ function fill(): void {
     }
 }
 
-export function crc32c(bytes: Uint8Array): number {
+/** @param before the checksum of what comes before these bytes */
+export function crc32c(bytes: Uint8Array, before = 0): number {
   if (T0[1] === 0) fill()
-  let crc = -1
+  let crc = ~before
   let at = 0
   for (const whole = bytes.length - 3; at < whole; at += 4) {
     crc ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
@@ -26,3 +27,6 @@ export function crc32c(bytes: Uint8Array): number {
   for (; at < bytes.length; at++) crc = (crc >>> 8) ^ T0[(crc ^ bytes[at]!) & 255]!
   return ~crc >>> 0
 }
+
+/** LevelDB's checksums are masked, since they may be taken of what contains checksums. */
+export const masked = (checksum: number): number => (((checksum >>> 15) | (checksum << 17)) + 0xa282ead8) >>> 0

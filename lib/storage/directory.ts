@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import type * as LevelModule from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
 import { damagedTable, RECOVERY } from './damage.ts'
+import { assertUnforged } from './distrust.ts'
 import { finishExchange } from './exchange.ts'
 import type { Level } from './level.ts'
 import { lockHolder } from './lock-holder.ts'
@@ -26,11 +27,12 @@ const levelDirectory = () => (createRequire(import.meta.url)('level') as typeof 
  * @param options.create whether to make a directory and a database where there is none
  * @param options.salvage whether to open it although a table file is damaged: one without the damaged parts takes its place. If LevelDB's own
  *   list of its files is damaged, LevelDB makes a new one of what it finds. Both change the directory.
+ * @param options.untrusted whether somebody else may have made it up; then all of it is looked through first
  * @throws {ObjectError} NOT_FOUND, DATABASE_LOCKED, DATABASE_CORRUPT, DATABASE_FAILED
  */
 export async function openDirectory(
   directory: string,
-  { create, salvage = false }: { create: boolean; salvage?: boolean },
+  { create, salvage = false, untrusted = false }: { create: boolean; salvage?: boolean; untrusted?: boolean },
 ): Promise<{ level: Level; witness: Witness }> {
   try {
     finishExchange(directory)
@@ -51,6 +53,7 @@ export async function openDirectory(
       'DATABASE_LOCKED',
       `the database ${directory} is in use: this process has it open already; share the Database object, or close it first`,
     )
+  if (untrusted && !salvage && existsSync(join(directory, 'CURRENT'))) await assertUnforged(directory)
   const witness = lookAt(directory)
   openHere.add(real)
   try {

@@ -3,17 +3,17 @@
  * written whole, never change, and their numbers belong to them.
  *
  * CURRENT names the manifest, a log of version edits (LevelDB's log_format.md and version_edit.cc): blocks of 32 KiB; records of
- * checksum (4), length (2), type (1: whole, 2 first, 3 middle, 4 last part), content. Only what is needed of the edits is understood.
+ * checksum (4), length (2), type (1: whole, 2 first, 3 middle, 4 last part), content. Nothing is checked here: LevelDB itself does, and what
+ * one does not trust manifest-check.ts looks through before.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { KEY_TRAILER, Reader, Unsound } from './table-block.ts'
 
 const BLOCK = 32 * 1024
 const HEADER = 7
 /** LevelDB has so many levels. */
 export const LEVELS = 7
-/** A key ends with the number of its write and its kind. */
-const TRAILER = 8
 
 /** @returns the names of the table files; undefined if the manifest cannot be understood */
 export function liveTables(directory: string): Set<string> | undefined {
@@ -53,7 +53,7 @@ export function listedTables(directory: string): Listed | undefined {
 /** What the bytes of a manifest say. Throws if they cannot be understood. */
 export function tablesIn(manifest: Buffer): Listed {
   const version: Version = { live: new Map(), dropped: new Set(), mergedTo: new Array(LEVELS).fill(undefined) }
-  for (const edit of records(manifest)) applyEdit(edit, version)
+  for (const edit of records(manifest)) applyEdit(readEdit(edit), version)
   const live = new Set<string>()
   const levels: Table[][] = Array.from({ length: LEVELS }, () => [])
   for (const { number, level, bytes, first, last } of version.live.values()) {
@@ -68,7 +68,7 @@ export function tablesIn(manifest: Buffer): Listed {
     levels,
     mergedTo,
     get dropped() {
-      return new Set(Array.from(dropped, nameOf))
+      return new Set(Array.from(dropped, number => nameOf(number)))
     },
   }
 }
@@ -80,7 +80,8 @@ interface Version {
   readonly mergedTo: (Buffer | undefined)[]
 }
 
-interface Entry {
+/** A table that an edit adds. */
+export interface Entry {
   readonly number: number
   readonly level: number
   readonly bytes: number
@@ -88,15 +89,16 @@ interface Entry {
   readonly last: Text
 }
 
-interface Text {
+export interface Text {
   readonly source: Buffer
   readonly from: number
   readonly to: number
 }
 
-const nameOf = (number: number): string => `${String(number).padStart(6, '0')}.ldb`
+export const nameOf = (number: number, extension = 'ldb'): string => `${String(number).padStart(6, '0')}.${extension}`
 
-const keyAt = ({ source, from, to }: Text): Buffer => source.subarray(from, Math.max(from, to - TRAILER))
+export const bytesOf = ({ source, from, to }: Text): Buffer => source.subarray(from, to)
+const keyAt = ({ source, from, to }: Text): Buffer => source.subarray(from, Math.max(from, to - KEY_TRAILER))
 
 /** The complete records of a log. */
 function* records(log: Buffer): Generator<Buffer> {
@@ -120,75 +122,79 @@ function* records(log: Buffer): Generator<Buffer> {
   }
 }
 
-/** Reads what an edit consists of, one after the other. */
-class EditReader {
-  at = 0
-  private readonly edit: Buffer
-
-  constructor(edit: Buffer) {
-    this.edit = edit
-  }
-
-  get ended(): boolean {
-    return this.at >= this.edit.length
-  }
-
-  number(): number {
-    let value = 0
-    for (let scale = 1; ; scale *= 128) {
-      const byte = this.edit[this.at++]
-      if (byte === undefined) throw new Error('the edit ends within a number')
-      value += (byte & 127) * scale
-      if (byte < 128) return value
-    }
-  }
-
-  level(): number {
-    const value = this.number()
-    if (value >= LEVELS) throw new Error(`unknown edit: a table of level ${value}`)
-    return value
-  }
-
-  text(): Text {
-    const length = this.number()
-    const from = this.at
-    this.at += length
-    return { source: this.edit, from, to: this.at }
-  }
+/** What a version edit says. */
+export interface Edit {
+  comparator?: string
+  /** Logs before that one are in tables. */
+  log?: number
+  logBefore?: number
+  nextFile?: number
+  lastWrite?: number
+  readonly pointers: { readonly level: number; readonly key: Text }[]
+  readonly dropped: { readonly level: number; readonly number: number }[]
+  readonly added: Entry[]
 }
 
-function applyEdit(edit: Buffer, { live, dropped, mergedTo }: Version): void {
-  const reader = new EditReader(edit)
+/** @throws {Unsound} if it cannot be understood */
+export function readEdit(bytes: Buffer): Edit {
+  const reader = new Reader(bytes)
+  const text = (): Text => {
+    const length = reader.number()
+    reader.take(length)
+    return { source: bytes, from: reader.position - length, to: reader.position }
+  }
+  const level = (): number => {
+    const value = reader.number()
+    if (value >= LEVELS) throw new Unsound(`expected a level below ${LEVELS}, found ${value}`)
+    return value
+  }
+  const edit: Edit = { pointers: [], dropped: [], added: [] }
   while (!reader.ended) {
     const tag = reader.number()
     switch (tag) {
       case 1:
-        reader.text()
+        edit.comparator = bytesOf(text()).toString('latin1')
         break
       case 2:
+        edit.log = reader.number()
+        break
       case 3:
+        edit.nextFile = reader.number()
+        break
       case 4:
-      case 9:
-        reader.number()
+        edit.lastWrite = reader.number()
         break
       case 5:
-        mergedTo[reader.level()] = keyAt(reader.text())
+        edit.pointers.push({ level: level(), key: text() })
         break
-      case 6: {
-        reader.number()
-        const number = reader.number()
-        live.delete(number)
-        dropped.add(number)
+      case 6:
+        edit.dropped.push({ level: level(), number: reader.number() })
         break
-      }
-      case 7: {
-        const level = reader.level()
-        const number = reader.number()
-        live.set(number, { level, number, bytes: reader.number(), first: reader.text(), last: reader.text() })
+      case 7:
+        edit.added.push({
+          level: level(),
+          number: reader.number(),
+          bytes: reader.number(),
+          first: text(),
+          last: text(),
+        })
         break
-      }
+      case 9:
+        edit.logBefore = reader.number()
+        break
       default:
-        throw new Error(`unknown edit ${tag}`)
+        throw new Unsound(`expected an edit of kind 1 to 7 or 9, found ${tag}`)
     }
   }
+  return edit
+}
+
+/** LevelDB drops first, and then adds. */
+function applyEdit({ pointers, dropped, added }: Edit, version: Version): void {
+  for (const { level, key } of pointers) version.mergedTo[level] = keyAt(key)
+  for (const { number } of dropped) {
+    version.live.delete(number)
+    version.dropped.add(number)
+  }
+  for (const entry of added) version.live.set(entry.number, entry)
 }

@@ -6,7 +6,8 @@
 import { closeSync, fstatSync, openSync, read, readSync, statSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
-import { type Damage, damageIn, type Part } from './table-file.ts'
+import { aside, atOnce } from './looking.ts'
+import { lookInto } from './table-file.ts'
 
 const readAt = promisify(read)
 const CHUNK = 128 * 1024
@@ -70,7 +71,9 @@ export class TableChecks {
   compare(name: string): boolean {
     const { file, size, expected } = this.held.get(name)!
     try {
-      return expected === undefined ? damageOf(file, size) === undefined : checksumOf(file) === expected
+      return expected === undefined
+        ? atOnce(file, lookInto(size, false)).damage === undefined
+        : checksumOf(file) === expected
     } catch {
       // what cannot be read is not as it was
       return false
@@ -138,28 +141,10 @@ function openIfThere(path: string): number | undefined {
 
 export const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined
 
-/** What is damaged in a table, by its own checksums. */
-export function damageOf(file: number, size: number): Damage | undefined {
-  const looking = damageIn(size)
-  let step = looking.next()
-  while (!step.done) {
-    const bytes = Buffer.allocUnsafe(step.value.size)
-    step = looking.next(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, step.value.offset)))
-  }
-  return step.value
-}
-
-/** @returns whether a table is sound by its own checksums; undefined if `ended` turns true meanwhile */
+/** @returns whether a table is sound by what is in it; undefined if `ended` turns true meanwhile */
 async function soundAside(file: number, size: number, ended: () => boolean): Promise<boolean | undefined> {
-  const looking = damageIn(size)
-  let step = looking.next()
-  while (!step.done) {
-    const { offset, size: length }: Part = step.value
-    const { buffer, bytesRead } = await readAt(file, Buffer.allocUnsafe(length), 0, length, offset)
-    if (ended()) return undefined
-    step = looking.next(buffer.subarray(0, bytesRead))
-  }
-  return step.value === undefined
+  const looked = await aside(file, lookInto(size, false), ended)
+  return looked && looked.damage === undefined
 }
 
 async function sameAside(file: number, expected: number, ended: () => boolean): Promise<boolean | undefined> {

@@ -1,24 +1,21 @@
 /**
- * LevelDB's table files (its doc/table_format.md): whether one is as it was written, told by the checksums that it has itself. LevelDB does not
- * look at them, and ends the process at what it takes for a key. A table whose checksum we have is not looked at like this.
+ * LevelDB's table files (its doc/table_format.md): whether one is as it was written, told by the checksums that it has itself, and, where nobody vouches
+ * for those, by the order of its keys. LevelDB does not look at them, and ends the process at what it takes for a key. A table whose checksum we have is not looked at like this.
  *
  *     data blocks, each with a type (0 as it is, 1 Snappy) and the masked CRC-32C of both (4 bytes)
  *     a block of filters, a block that names it, a block that lists the data blocks: with types and checksums, too
  *     footer, 48 bytes: where the last two of them are, and a number that all tables end with
  *
- * Within a block: entries (length shared with the key before, length of the rest of the key, length of the value, rest, value), offsets of
- * some entries (4 bytes each), their number (4).
+ * table-block.ts tells what is within a block.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
-import { crc32c } from './crc32c.ts'
+import { messageOf } from '../errors.ts'
+import { crc32c, masked } from './crc32c.ts'
+import type { Looking, Part } from './looking.ts'
 import { unsnapped } from './snappy.ts'
+import { compareKeys, eachEntry, KEY_TRAILER, type Keys, keysOf, Reader, shown, Unsound } from './table-block.ts'
 
-/** A part of the file; of a block without its type and checksum. */
-export interface Part {
-  readonly offset: number
-  readonly size: number
-}
-
+/** Of a block without its type and checksum. */
 interface Entry extends Part {
   /** No key of the block comes after it. */
   readonly key: Buffer
@@ -32,113 +29,146 @@ export interface Damage {
   readonly sound: readonly Entry[]
   /** How many blocks are not. */
   readonly lost: number
+  /** What was found first: where, what was expected, and what there is. */
+  readonly problem: string
+}
+
+export interface Looked {
+  /** Undefined if all of it is as it was. */
+  readonly damage: Damage | undefined
+  /** Of the blocks that are sound, if they were asked for. */
+  readonly keys: Keys | undefined
 }
 
 const FOOTER = 48
 const TRAILER = 5
 const MAGIC = 0xdb4775248b80fb57n
+/** Bytes of a list of blocks: LevelDB ends a table of ours after 2 MiB and a record, and its list has 50 KiB. */
+const MOST_LISTED = 4 * 1024 * 1024
+/** Bytes of a block: it has 4 KiB and a record. */
+const MOST_IN_BLOCK = 1024 * 1024 * 1024
 
 /**
- * Looks through a table: asks for parts of the file, and is to be given them. Large ones are read one at a time.
- * @returns undefined if all of it is as it was
+ * Looks through a table. Its blocks are read one at a time.
+ * @param inOrder whether to look at the keys, too: LevelDB writes none in disorder, and what it has compressed takes ten times as long
  */
-export function* damageIn(size: number): Generator<Part, Damage | undefined, Buffer> {
-  const unlisted: Damage = { list: true, sound: [], lost: 0 }
-  let blocks: Entry[]
-  let lost = 0
-  let end = 0
-  try {
-    if (size < FOOTER) return unlisted
-    const footer = yield { offset: size - FOOTER, size: FOOTER }
-    if (footer.readBigUInt64LE(FOOTER - 8) !== MAGIC) return unlisted
-    const handles = new Reader(footer)
-    const named = handles.part()
-    const list = handles.part()
-    const listed = contentOf(yield* withTrailer(list, size))
-    if (listed === undefined) return unlisted
-    blocks = entriesOf(listed).map(([key, value]) => ({ ...new Reader(value).part(), key }))
-    const names = contentOf(yield* withTrailer(named, size))
-    const others = names === undefined ? [] : entriesOf(names).map(([, value]) => new Reader(value).part())
-    if (names === undefined) lost += 1
-    for (const other of others) if (contentOf(yield* withTrailer(other, size)) === undefined) lost += 1
-  } catch {
-    // it ends within a number, or leads out of the file
-    return unlisted
-  }
+export function* lookInto(size: number, inOrder: boolean): Looking<Looked> {
+  let blocks: readonly Entry[]
   const sound: Entry[] = []
-  for (const block of blocks) {
-    if (block.offset < end || block.offset + block.size + TRAILER > size) return unlisted
-    end = block.offset + block.size + TRAILER
-    if (isSound(yield* withTrailer(block, size))) sound.push(block)
-    else lost += 1
-  }
-  return lost === 0 ? undefined : { list: false, sound, lost }
-}
-
-function* withTrailer({ offset, size }: Part, length: number): Generator<Part, Buffer, Buffer> {
-  if (offset + size + TRAILER > length) throw new RangeError('a block leads out of the file')
-  return yield { offset, size: size + TRAILER }
-}
-
-/** LevelDB's checksums are masked, since they may be taken of what contains checksums. */
-const masked = (checksum: number): number => (((checksum >>> 15) | (checksum << 17)) + 0xa282ead8) >>> 0
-
-function isSound(block: Buffer): boolean {
-  const end = block.length - 4
-  return end > 0 && masked(crc32c(block.subarray(0, end))) === block.readUInt32LE(end)
-}
-
-function contentOf(block: Buffer): Buffer | undefined {
-  if (!isSound(block)) return undefined
-  const content = block.subarray(0, -TRAILER)
-  return block.at(-TRAILER) === 1 ? unsnapped(content) : content
-}
-
-class Reader {
-  private at = 0
-  private readonly bytes: Buffer
-
-  constructor(bytes: Buffer) {
-    this.bytes = bytes
-  }
-
-  get position(): number {
-    return this.at
-  }
-
-  number(): number {
-    let value = 0
-    for (let scale = 1; scale <= 2 ** 49; scale *= 128) {
-      const byte = this.bytes[this.at++]
-      if (byte === undefined) break
-      value += (byte & 127) * scale
-      if (byte < 128) return value
+  let lost = 0
+  let problem: string | undefined
+  let keys: Keys | undefined
+  try {
+    const [named, list] = yield* partsOf(size)
+    blocks = listOf(yield* contentOf(list, size, 'the list of blocks', MOST_LISTED), size)
+    try {
+      yield* lookIntoNamed(named, size)
+    } catch (error) {
+      lost += 1
+      problem = messageOf(error)
     }
-    throw new RangeError('the block ends within a number')
+  } catch (error) {
+    return { damage: { list: true, sound, lost: 0, problem: messageOf(error) }, keys: undefined }
   }
-
-  part(): Part {
-    return { offset: this.number(), size: this.number() }
+  for (const [i, block] of blocks.entries()) {
+    try {
+      const bytes = yield* sealedAt(block, size, 'a block', MOST_IN_BLOCK)
+      if (inOrder) {
+        const found = within(block, () => keysOf(plain(bytes), blocks[i - 1]?.key, block.key))
+        const before: Keys = keys ?? found
+        keys = { ...found, first: before.first, lastWrite: Math.max(before.lastWrite, found.lastWrite) }
+      }
+      sound.push(block)
+    } catch (error) {
+      lost += 1
+      problem ??= messageOf(error)
+    }
   }
-
-  take(length: number): Buffer {
-    this.at += length
-    if (this.at > this.bytes.length) throw new RangeError('the block ends within an entry')
-    return this.bytes.subarray(this.at - length, this.at)
-  }
+  return { damage: problem === undefined ? undefined : { list: false, sound, lost, problem }, keys }
 }
 
-function entriesOf(block: Buffer): [key: Buffer, value: Buffer][] {
-  const end = block.length - 4 - 4 * block.readUInt32LE(block.length - 4)
-  const reader = new Reader(block)
-  const found: [Buffer, Buffer][] = []
-  let key: Buffer = Buffer.alloc(0)
-  while (reader.position < end) {
-    const [shared, rest, length] = [reader.number(), reader.number(), reader.number()]
-    key = Buffer.concat([key.subarray(0, shared), reader.take(rest)])
-    found.push([key, reader.take(length)])
+/** Where the block that names the filters is, and the one that lists the others. @throws {Unsound} */
+function* partsOf(size: number): Looking<[named: Part, list: Part]> {
+  const footer = yield { offset: Math.max(0, size - FOOTER), size: FOOTER }
+  if (footer.length < FOOTER || footer.readBigUInt64LE(FOOTER - 8) !== MAGIC)
+    throw new Unsound(`it does not end as a table does, after ${size} bytes`)
+  const handles = new Reader(footer)
+  return [partAt(handles), partAt(handles)]
+}
+
+const partAt = (reader: Reader): Part => ({ offset: reader.number(), size: reader.number() })
+
+/** What a list of blocks says. @throws {Unsound} if LevelDB would not find a key by it */
+function listOf(list: Buffer, size: number): readonly Entry[] {
+  const entries: Entry[] = []
+  let end = 0
+  eachEntry(list, (key, value) => {
+    writeOfListed(key)
+    const before = entries.at(-1)
+    if (before !== undefined && compareKeys(before.key, key) >= 0)
+      throw new Unsound(`the list of blocks has ${shown(key)} after ${shown(before.key)}`)
+    const { offset, size: length } = partAt(new Reader(value))
+    if (offset < end || offset + length + TRAILER > size)
+      throw new Unsound(
+        `the list of blocks has one of ${length} bytes at ${offset}, expected between ${end} and ${size}`,
+      )
+    end = offset + length + TRAILER
+    entries.push({ key, offset, size: length })
+  })
+  return entries
+}
+
+/** The keys there have no writes of their own. */
+function writeOfListed(key: Buffer): void {
+  if (key.length < KEY_TRAILER) throw new Unsound(`the list of blocks has a key ${shown(key)}, which is too short`)
+}
+
+/** The filters, which LevelDB looks for by their name. @throws {Unsound} */
+function* lookIntoNamed(named: Part, size: number): Looking<void> {
+  const names = yield* contentOf(named, size, 'the names of the filters', MOST_LISTED)
+  const parts: Part[] = []
+  within(named, () => eachEntry(names, (_, value) => void parts.push(partAt(new Reader(value)))))
+  for (const part of parts) yield* contentOf(part, size, 'a filter', MOST_IN_BLOCK)
+}
+
+/** @returns the block with its type. @throws {Unsound} */
+function* sealedAt({ offset, size: length }: Part, size: number, what: string, most: number): Looking<Buffer> {
+  if (length > most || offset + length + TRAILER > size)
+    throw new Unsound(
+      `${what} has ${length} bytes at ${offset}, expected ${most} at most, and no more than the file's ${size}`,
+    )
+  const block = yield { offset, size: length + TRAILER }
+  const checksum = block.length < length + TRAILER ? -1 : block.readUInt32LE(length + 1)
+  if (checksum !== masked(crc32c(block.subarray(0, length + 1))))
+    throw new Unsound(`at ${offset}, ${what}: the checksum of its ${length} bytes does not agree`)
+  return block.subarray(0, length + 1)
+}
+
+/** @throws {Unsound} */
+function* contentOf(part: Part, size: number, what: string, most: number): Looking<Buffer> {
+  const block = yield* sealedAt(part, size, what, most)
+  return within(part, () => plain(block, most))
+}
+
+/**
+ * What is in a block.
+ * @param block with its type
+ * @throws {Unsound}
+ */
+export function plain(block: Buffer, most = MOST_IN_BLOCK): Buffer {
+  const type = block.at(-1)!
+  if (type > 1) throw new Unsound(`expected a block of type 0 or 1, found ${type}`)
+  const content = block.subarray(0, -1)
+  return type === 1 ? unsnapped(content, most) : content
+}
+
+/** Has what is thrown tell where. */
+function within<T>({ offset }: Part, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw new Unsound(`in the block at ${offset}: ${messageOf(error)}`)
   }
-  return found
 }
 
 /**
@@ -146,7 +176,7 @@ function entriesOf(block: Buffer): [key: Buffer, value: Buffer][] {
  * has the same size, since LevelDB's list of its files says it.
  * @param size bytes that it is to have
  */
-export function leaveOut({ sound }: Damage, path: string, size: number): void {
+export function leaveOut(sound: readonly Entry[], path: string, size: number): void {
   const bytes = Buffer.alloc(size)
   readFileSync(path).copy(bytes)
   const kept = [...sound]
@@ -184,18 +214,21 @@ export function leaveOut({ sound }: Damage, path: string, size: number): void {
   renameSync(`${path}.new`, path)
 }
 
-/** A block of these entries. */
+/** A block of these entries. They share nothing, and each has its offset. */
 function blockOf(entries: readonly (readonly [Buffer, Buffer])[]): Buffer {
   const parts: Buffer[] = []
-  let before: Buffer = Buffer.alloc(0)
+  const offsets: number[] = []
+  let length = 0
   for (const [key, value] of entries) {
-    let shared = 0
-    while (shared < key.length && key[shared] === before[shared]) shared += 1
-    parts.push(numbers(shared, key.length - shared, value.length), key.subarray(shared), value)
-    before = key
+    const part = Buffer.concat([numbers(0, key.length, value.length), key, value])
+    parts.push(part)
+    offsets.push(length)
+    length += part.length
   }
-  // one offset, that of the first entry
-  return Buffer.concat([...parts, Buffer.from([0, 0, 0, 0, 1, 0, 0, 0])])
+  if (offsets.length === 0) offsets.push(0)
+  const end = Buffer.alloc(4 * offsets.length + 4)
+  for (const [i, number] of [...offsets, offsets.length].entries()) end.writeUInt32LE(number, 4 * i)
+  return Buffer.concat([...parts, end])
 }
 
 const handle = ({ offset, size }: Part): Buffer => numbers(offset, size)

@@ -32,10 +32,11 @@ import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
+import { atOnce } from './looking.ts'
 import { type Listed, listedTables, liveTables } from './manifest.ts'
 import { isMerging, mergedAtOpening } from './merging.ts'
-import { damageOf, fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
-import { leaveOut } from './table-file.ts'
+import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
+import { type Damage, leaveOut, lookInto } from './table-file.ts'
 
 const COMMITTED = 'COMMITTED'
 const TABLES = 'TABLES'
@@ -150,7 +151,7 @@ export class Witness {
       const damage = size === found ? damageAt(path, size) : undefined
       // a table without keys has no place in a list that is made anew: LevelDB would end the process
       if (unlisted && !damage?.sound.length) renameSync(path, `${path}.damaged`)
-      else leaveOut(damage ?? { list: true, sound: [], lost: 0 }, path, size)
+      else leaveOut(damage?.sound ?? [], path, size)
     }
   }
 
@@ -338,10 +339,10 @@ export class Witness {
 
 const isTable = (name: string): boolean => /^\d+\.ldb$/.test(name)
 
-function damageAt(path: string, size: number): ReturnType<typeof damageOf> {
+function damageAt(path: string, size: number): Damage | undefined {
   const file = openSync(path, 'r')
   try {
-    return damageOf(file, size)
+    return atOnce(file, lookInto(size, true)).damage
   } finally {
     closeSync(file)
   }

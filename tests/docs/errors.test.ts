@@ -14,8 +14,8 @@ const CLASSES: Record<string, Readonly<Record<string, string>>> = {
   ComposeError: COMPOSE_ERROR_CODES,
   MaildropError: MAILDROP_ERROR_CODES,
 }
-/** An error that stays between the modules of the daemon: it carries an event instead of a code. */
-const INTERNAL = ['SessionError']
+/** Errors that stay between the modules of the daemon (it carries an event instead of a code), and of the storage (it becomes DATABASE_CORRUPT). */
+const INTERNAL = ['SessionError', 'Unsound']
 
 interface Row {
   readonly code: string

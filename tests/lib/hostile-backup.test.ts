@@ -1,7 +1,8 @@
 /** Databases and backups that somebody made up, with right checksums: read, restored and packed without leaving their directory. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import { serialize } from 'node:v8'
+import t, { type Test } from 'tap'
 import { Blob, type Connection, restoreDatabase } from '../../lib/index.ts'
 import { asState } from '../../lib/persistent.ts'
 import { pickle } from '../../lib/pickle.ts'
@@ -10,6 +11,8 @@ import { LevelStorage } from '../../lib/storage/level-storage.ts'
 import { launch } from '../support/children.ts'
 import { repeatably } from '../support/clock.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
+import { HOSTILE } from '../support/hostile-levels.ts'
+import { rowsOf, specOf, writeFiles } from '../support/level-files.ts'
 import { directory } from '../support/program.ts'
 
 /** A database with a blob in its root. @returns its oid and serial */
@@ -117,6 +120,21 @@ t.test('other files among the contents are left alone, and hold nobody up', asyn
   t.equal(readFileSync(join(home, 'blobs', id.slice(0, 2), id), 'utf8'), 'a content')
 })
 
+/** The lines of a child that tries the cases from 0 on, and is started again behind one at which it ended. */
+async function outcomes(t: Test, script: string, args: string[], home: string, cases: number): Promise<string[]> {
+  const found: string[] = []
+  while (found.length < cases) {
+    const from = found.length
+    const { stdout, end, stderr } = await launch(t, script, [...args, home, `${from}`, `${cases}`]).ended
+    for (const [, number, what] of stdout.matchAll(/^(\d+) (.*)$/gm)) found[Number(number)] = what!
+    const last = found.length - 1
+    if (end === 0 && last >= from) continue
+    t.fail(`case ${found[last] === '' ? last : last + 1}: the process ended with ${end}: ${stderr.slice(-500)}`)
+    if (found[last] !== '') found.push('the process ended')
+  }
+  return found
+}
+
 const CASES = 450
 
 t.test(`${CASES} backups with changed files: each is refused or restored as it was, and no process ends`, async t => {
@@ -137,24 +155,83 @@ t.test(`${CASES} backups with changed files: each is refused or restored as it w
     await db.close()
   })
   const counts: Record<string, number> = {}
-  for (let next = 0; next < CASES; ) {
-    const { stdout, end, stderr } = await launch(t, 'tests/support/restorer.ts', [
-      join(home, 'backup'),
-      home,
-      `${next}`,
-      `${CASES}`,
-    ]).ended
-    for (const [, number, what = 'the process ended'] of stdout.matchAll(/^(\d+) (.*)$/gm)) {
-      next = Number(number) + 1
-      counts[what] = (counts[what] ?? 0) + 1
-      if (!/^(refused DATABASE_(CORRUPT|FAILED|FORMAT)|restored)$/.test(what))
-        t.fail(`case ${number}: ${what || `${end} ${stderr}`}`)
-    }
-    if (end !== 0) {
-      t.fail(`case ${next}: the process ended with ${end}: ${stderr.slice(-500)}`)
-      next += 1
-    }
+  const found = await outcomes(t, 'tests/support/restorer.ts', [join(home, 'backup')], home, CASES)
+  for (const [number, what] of found.entries()) {
+    counts[what] = (counts[what] ?? 0) + 1
+    if (!/^(refused DATABASE_(CORRUPT|FAILED|FORMAT)|restored)$/.test(what)) t.fail(`case ${number}: ${what}`)
   }
   t.comment(JSON.stringify(counts))
   t.ok(counts['refused DATABASE_CORRUPT']! > 100)
+})
+
+/** How many directories are made up by chance, beside those that are known to end LevelDB. */
+const MUTATED = 150
+
+t.test(
+  `${HOSTILE.length + MUTATED} databases made up with right checksums: LevelDB sees none of which it would end the process`,
+  async t => {
+    const home = await directory(t)
+    const sound = join(home, 'sound')
+    await repeatably(async () => {
+      const { oid } = await withBlob(sound)
+      const db = await openTestDatabase(sound)
+      await db.transact(root => {
+        for (let i = 0; i < 150; i++) root.tree.set(i, new Item(`item ${i} ${oid} ${'abc'.repeat((i % 9) * 10)}`))
+      })
+      await db.backup(join(home, 'backup'))
+      await db.close()
+    })
+    cpSync(join(home, 'backup'), join(home, 'read'), { recursive: true })
+    const rows = await rowsOf(join(home, 'read'))
+    writeFileSync(join(home, 'rows'), serialize(rows))
+    const made = join(home, 'made')
+    writeFiles(made, join(home, 'backup'), specOf(rows))
+    const { records } = await restoreDatabase(made, join(home, 'restored'))
+    t.ok(records > 150, 'what is made as LevelDB makes it is restored')
+
+    const args = [join(home, 'backup'), join(home, 'rows')]
+    const found = await outcomes(t, 'tests/support/forger.ts', args, home, HOSTILE.length + MUTATED)
+    for (const [i, what] of found.slice(0, HOSTILE.length).entries())
+      t.match(
+        what,
+        /^refused DATABASE_CORRUPT .* is damaged, or made up: (\d+\.(ldb|log)|MANIFEST-000002): /,
+        HOSTILE[i]![0],
+      )
+    for (const [i, what] of found.slice(HOSTILE.length).entries())
+      if (!/^(refused DATABASE_(CORRUPT|FORMAT) |restored|unmade )/.test(what)) t.fail(`mutation ${i}: ${what}`)
+    t.ok(found.includes('restored'), 'some changes make no difference')
+  },
+)
+
+t.test('a backup with links is refused, and what they lead to stays as it is', async t => {
+  const home = await directory(t)
+  const backup = join(home, 'backup')
+  const db = await openTestDatabase(join(home, 'live'))
+  await db.transact(root => void (root.n = 1))
+  await db.backup(backup)
+  await db.close()
+  const mine = join(home, 'mine')
+  const files = readdirSync(backup)
+  const links = ['000099.log', '000099.ldb', 'MANIFEST-000099', '000099.dbtmp', 'TABLES.new', 'LOG', 'LOG.old', 'LOCK']
+  for (const name of [
+    ...links,
+    'CURRENT',
+    'COMMITTED',
+    'TABLES',
+    files.find(each => each.startsWith('MANIFEST-'))!,
+    'blobs',
+  ]) {
+    const copy = join(home, 'copy')
+    rmSync(copy, { recursive: true, force: true })
+    rmSync(mine, { recursive: true, force: true })
+    cpSync(backup, copy, { recursive: true })
+    const sound = join(copy, name)
+    if (files.includes(name)) cpSync(sound, mine, { recursive: true })
+    else writeFileSync(mine, 'mine')
+    const before = name === 'blobs' ? '' : readFileSync(mine)
+    rmSync(sound, { recursive: true, force: true })
+    symlinkSync(mine, sound)
+    await t.rejects(restoreDatabase(copy, join(home, 'restored')), { code: 'DATABASE_CORRUPT', message: /link/ }, name)
+    if (before !== '') t.same(readFileSync(mine), before)
+  }
 })
