@@ -210,6 +210,14 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     return this.objects.stats
   }
 
+  /** What is stored of an object that the transaction has not changed; undefined if it has, or may have in place. */
+  unchanged(oid: Oid): RecordBody | undefined {
+    this.assertOpen()
+    const cell = this.objects.get(oid)
+    if (cell === undefined) return this.snapshot.load(oid)
+    return cell.changed || cell.exposed || this.touched.has(cell) ? undefined : this.stored(cell)
+  }
+
   // --- objects of classes that are not registered, for import (lib/broken-transfer.ts)
 
   /** The version of its class with which a stored object was written. */

@@ -7,7 +7,6 @@
 import { adoptContent, Blob } from './blob.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
-import { pauses } from './pauses.ts'
 import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference, unpickle } from './pickle.ts'
@@ -15,15 +14,10 @@ import { entryOf } from './registry.ts'
 import type { BlobContent } from './storage/blob-store.ts'
 import { rootOf } from './traversal.ts'
 
-/** Is told of a reference that leads out of the subtree: from an object, at an attribute path, to another object. */
-export type Outward = (from: Persistent, path: string, to: Persistent) => void
-
 /** The objects of a subtree, by number: the top is 1, the others follow as they are found. */
 export class Subtree {
   readonly members: Persistent[] = []
   private readonly numbers = new Map<Persistent, number>()
-  /** By which member each other one was found. */
-  private readonly finders = new Map<Persistent, Persistent>()
   private readonly decided = new Map<Persistent, boolean>()
   private readonly top: Persistent
   private readonly root: unknown
@@ -35,49 +29,10 @@ export class Subtree {
     this.enter(top)
   }
 
-  /** The number of a member; undefined for an object that is not one, or has not been found yet. */
-  numberOf(object: Persistent): number | undefined {
-    return this.numbers.get(object)
-  }
-
   /** The number of an object if it is inside, which makes it a member; undefined if it is outside. */
-  reach(object: Persistent, from: Persistent): number | undefined {
+  reach(object: Persistent): number | undefined {
     const known = this.numbers.get(object)
-    if (known !== undefined || !this.isInside(object)) return known
-    this.finders.set(object, from)
-    return this.enter(object)
-  }
-
-  /** Where a member is, for messages: its path, or that of what it is a part of. */
-  whereabouts(member: Persistent): string {
-    let at = member
-    for (let next = this.finders.get(at); at.__name__ === undefined && next !== undefined; next = this.finders.get(at))
-      at = next
-    return at === member ? at.physicalPath : `${at.physicalPath} (${describe(member)})`
-  }
-
-  /**
-   * Finds all members, by following their references. Loads each once, and lets others run meanwhile.
-   * @returns about how many bytes their states have
-   */
-  async explore(outward: Outward): Promise<number> {
-    const pause = pauses()
-    let bytes = 0
-    for (const from of this.members) {
-      const state = pickle(
-        this.stateOf(from),
-        (met, place) => {
-          const object = met as Persistent
-          if (this.reach(object, from) === undefined) outward(from, place.path, object)
-          bytes += object.constructor.name.length + REFERENCE
-          return NOWHERE
-        },
-        describe(from),
-      )
-      bytes += state.length
-      await pause()
-    }
-    return bytes
+    return known !== undefined || !this.isInside(object) ? known : this.enter(object)
   }
 
   /** A member's attributes as they are copied, without references that nobody followed: the top's are without its place. */
@@ -94,25 +49,43 @@ export class Subtree {
   }
 
   private isInside(object: Persistent): boolean {
-    const asked: Persistent[] = []
-    let answer: boolean | undefined
-    for (let at = object; answer === undefined; ) {
-      answer = this.decided.get(at)
-      if (answer !== undefined) break
-      asked.push(at)
-      const parent = (cellOf(at) as Cell).loaded().__parent__ as Persistent | undefined
-      if (parent === undefined) answer = at !== this.root
-      else at = parent
-    }
-    for (const each of asked) this.decided.set(each, answer)
-    return answer
+    return isWithin(object, {
+      parentOf: at => (cellOf(at) as Cell).loaded().__parent__ as Persistent | undefined,
+      known: at => this.decided.get(at),
+      decide: (at, answer) => void this.decided.set(at, answer),
+      root: this.root,
+    })
   }
 }
 
-const PLACE = ['__parent__', '__name__']
-const NOWHERE = new Reference(0, '')
-/** About how many bytes a reference has more than one that leads nowhere, besides the name of the class. */
-const REFERENCE = 2
+/** What tells whether an object is inside. */
+interface Within<Key> {
+  parentOf(key: Key): Key | undefined
+  /** What is known already: the top is inside. */
+  known(key: Key): boolean | undefined
+  decide(key: Key, answer: boolean): void
+  /** The root of the tree. */
+  readonly root: unknown
+}
+
+/** Whether an object is inside of a subtree, as is said above; `key` is how objects are known. */
+export function isWithin<Key>(key: Key, { parentOf, known, decide, root }: Within<Key>): boolean {
+  const asked: Key[] = []
+  let answer: boolean | undefined
+  for (let at = key; answer === undefined; ) {
+    answer = known(at)
+    if (answer !== undefined) break
+    asked.push(at)
+    const parent = parentOf(at)
+    if (parent === undefined) answer = at !== root
+    else at = parent
+  }
+  for (const each of asked) decide(each, answer)
+  return answer
+}
+
+/** Attributes that say where an object is; of the top of what is copied they are left out. */
+export const PLACE = ['__parent__', '__name__']
 
 /** An object's class and oid, for messages. */
 export function describe(object: Persistent): string {
@@ -159,7 +132,7 @@ export function copyOf<T extends Persistent>(top: T, connection: Connection | un
       subtree.stateOf(original),
       met => {
         const object = met as Persistent
-        const number = subtree.reach(object, original)
+        const number = subtree.reach(object)
         return new Reference(number ?? -outside.push(object), '')
       },
       describe(original),

@@ -29,15 +29,12 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { Blob } from './blob.ts'
-import { brokenVersion } from './broken-transfer.ts'
 import { ObjectError } from './errors.ts'
+import { type Member, Members } from './export-members.ts'
 import { pauses } from './pauses.ts'
-import { asState, cellOf, type Persistent } from './persistent.ts'
+import { asState, type Persistent } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
-import { pickle, Reference } from './pickle.ts'
-import { entryOf } from './registry.ts'
-import { isContentId } from './storage/blob-store.ts'
-import { classNameOf, describe, Subtree } from './subtree.ts'
+import { pickle } from './pickle.ts'
 
 export const MAGIC = Buffer.from('894f54580d0a1a0a', 'hex')
 export const VERSION = 1
@@ -49,8 +46,6 @@ const CHUNK = 64 * 1024
 const KIND_LENGTH_CRC = 9
 /** and about how many before the state of a record: these, number, version, and name of the class. */
 const RECORD_HEAD = KIND_LENGTH_CRC + 15
-/** At most so many references are named when they are why an export is refused. */
-const NAMED = 10
 
 /** How far an export is. */
 export interface ExportProgress {
@@ -70,12 +65,11 @@ export async function* writeExport(
   top: Persistent,
   progress?: (state: ExportProgress) => void,
 ): AsyncGenerator<Uint8Array, undefined> {
-  const subtree = new Subtree(top)
-  const states = await explore(subtree, top)
-  const contents = progress === undefined ? 0 : await contentsIn(subtree)
+  const members = new Members(top)
+  const { states, contents } = await members.explore()
   let done = 0
   const pause = pauses()
-  const tell = (total = states + contents + subtree.members.length * RECORD_HEAD) =>
+  const tell = (total = states + contents + members.size * RECORD_HEAD) =>
     progress?.({ done, total: Math.max(done, total) })
   const hash = createHash('sha256')
   let pieces: Buffer[] = [MAGIC, uint(VERSION, 2)]
@@ -87,8 +81,9 @@ export async function* writeExport(
     size = 0
     return bytes
   }
-  for (const [i, member] of subtree.members.entries()) {
-    const body = encodeBody(subtree, member, i + 1)
+  for (let number = 1; number <= members.size; number++) {
+    const member = members.read(number)
+    const body = encodeBody(members, member, number)
     pieces.push(Buffer.of(RECORD), uint(body.length, 4), uint(crc32(body), 4), body)
     size += body.length
     done += KIND_LENGTH_CRC + body.length
@@ -96,8 +91,9 @@ export async function* writeExport(
       tell()
       yield chunk()
     } else await pause()
-    if (!(member instanceof Blob) || member.size === 0) continue
-    for await (const piece of member.read() as AsyncIterable<Buffer>) {
+    const { object } = member
+    if (!(object instanceof Blob) || object.size === 0) continue
+    for await (const piece of object.read() as AsyncIterable<Buffer>) {
       pieces.push(Buffer.of(CONTENT), uint(piece.length, 4), uint(crc32(piece), 4), piece)
       done += KIND_LENGTH_CRC + piece.length
       tell()
@@ -105,66 +101,26 @@ export async function* writeExport(
     }
   }
   tell(done)
-  pieces.push(Buffer.of(TRAILER), uint(subtree.members.length, 4))
+  pieces.push(Buffer.of(TRAILER), uint(members.size, 4))
   yield chunk()
   yield hash.digest()
 }
 
-/** Bytes of the blobs' contents. */
-async function contentsIn(subtree: Subtree): Promise<number> {
-  const pause = pauses()
-  let bytes = 0
-  for (const member of subtree.members) {
-    if (member instanceof Blob) bytes += member.size
-    await pause()
-  }
-  return bytes
-}
-
-/** @returns about how many bytes the states have */
-async function explore(subtree: Subtree, top: Persistent): Promise<number> {
-  const outward: string[] = []
-  const bytes = await subtree.explore((from, path, to) => {
-    outward.push(`${subtree.whereabouts(from)}, attribute ${path}, to ${to.physicalPath}`)
-  })
-  if (outward.length > 0) {
-    const more = outward.length > NAMED ? `; and ${outward.length - NAMED} more` : ''
-    throw new ObjectError(
-      'INVALID_REFERENCE',
-      `${top.physicalPath} cannot be exported, because references lead out of it: ${outward.slice(0, NAMED).join('; ')}${more}; export a common container, or take them out`,
-    )
-  }
-  for (const member of subtree.members) assertNoUnknownBlob(subtree, member)
-  return bytes
-}
-
-/** The content of a blob whose class is not registered cannot be known to belong to it, and would be left behind. */
-function assertNoUnknownBlob(subtree: Subtree, member: Persistent): void {
-  const name = cellOf(member)?.brokenName
-  if (name === undefined || !isContentId((subtree.stateOf(member).content as { id?: unknown } | undefined)?.id)) return
-  throw new ObjectError(
-    'UNKNOWN_CLASS',
-    `${subtree.whereabouts(member)} cannot be exported: it seems to be a blob, but its class '${name}' is not registered; register it first`,
-  )
-}
-
-function encodeBody(subtree: Subtree, member: Persistent, number: number): Buffer {
-  const className = classNameOf(member)
-  const version = entryOf(member.constructor)?.version ?? brokenVersion(member)
-  let state = subtree.stateOf(member)
-  const target = member instanceof PersistentRef ? member.deref() : undefined
-  const targetNumber = target && subtree.numberOf(target)
+function encodeBody(members: Members, { className, version, object, ...member }: Member, number: number): Buffer {
+  let { state } = member
+  const target = object instanceof PersistentRef ? object.deref() : undefined
+  const targetNumber = target && members.numberOf(target)
   if (targetNumber !== undefined) state = asState({ ...state, oid: targetNumber, database: '' })
+  const owner = members.described(number)
   const bytes = pickle(
     state,
-    (met, path) => {
-      const object = met as Persistent
-      const to = subtree.numberOf(object)
-      if (to === undefined)
-        throw new ObjectError('INVALID_REFERENCE', `attribute ${path} of ${describe(member)} was set during the export`)
-      return new Reference(to, classNameOf(object))
+    (met, { path }) => {
+      const reference = members.reference(met)
+      if (reference === undefined)
+        throw new ObjectError('INVALID_REFERENCE', `attribute ${path} of ${owner} was set during the export`)
+      return reference
     },
-    describe(member),
+    owner,
   )
   return Buffer.concat([
     uint(number, 4),

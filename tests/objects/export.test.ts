@@ -125,6 +125,58 @@ t.test('a subtree arrives whole in another database, and in its own as new objec
   }
 })
 
+t.test('an export is what the transaction sees, however it was changed', async t => {
+  class Old extends Persistent {
+    text = 'old'
+  }
+  registerClass('Older name', Old)
+  const db = await withShop()
+  await db.transact(app => {
+    const box = app.traverse('/shop/box', Box)
+    box.index.set('old', new Old())
+    app.traverse('/shop/sub/friend', Box).friend = box.index.get('old') as Old
+  })
+  unregisterClass('Older name')
+  registerClass('Old', Old, { aliases: ['Older name'] })
+  const connection = db.open()
+  const { root, transaction } = connection
+  const box = root.traverse('/shop/box', Box)
+  const values = box.values as typeof VALUES
+  values.map.set('k', new Set([7]))
+  root.traverse('/shop', Folder).delete('sub')
+  box.friend = new Box()
+  box.index.delete('k1')
+  const savepoint = transaction.savepoint()
+  ;(values.deep[0] as unknown[]).push('after the savepoint')
+  root.traverse('/shop', Folder).add('new', new Folder()).title = 'new'
+  box.index.set('friend', new Counter(9))
+  const changed = await bytesOf(root.traverse('/shop'))
+  savepoint.rollback()
+  const rolledBack = await bytesOf(root.traverse('/shop'))
+  await transaction.abort()
+  const stored = await bytesOf(root.traverse('/shop'))
+  connection.close()
+  for (const [bytes, ids, deep, size, seven] of [
+    [changed, ['box', 'new'], 2, 151, true],
+    [rolledBack, ['box'], 1, 150, true],
+    [stored, ['box', 'sub'], 1, 151, false],
+  ] as const) {
+    await db.transact(async app => {
+      const copy = (await importTree(app, 'copy', bytes)) as Folder
+      const box = copy.traverse('box', Box)
+      const values = box.values as typeof VALUES
+      t.same([copy.ids(), values.deep[0]?.length, box.index.size], [ids, deep, size])
+      t.equal((values.map.get('k') as Set<number>).has(7), seven)
+      t.type(box.friend, Box)
+      t.match(box.index.get('old'), { text: 'old' })
+      t.type(box.index.get('old'), Old)
+      app.delete('copy')
+    })
+  }
+  await db.close()
+  unregisterClass('Old')
+})
+
 t.test('an import is part of its transaction, and is heard of', async t => {
   const source = await withShop()
   const bytes = await exported(source)
@@ -295,6 +347,7 @@ t.test('a large subtree is exported in pieces, with its states loaded as they ar
   t.comment(`${(size / 1e6).toFixed(1)} MB exported in ${Math.round(performance.now() - began)} ms`)
   t.ok(size > 5_000_000 && largest < 100_000, `pieces up to ${largest} bytes`)
   t.ok(loaded < 1000, `${loaded} objects loaded at a time`)
+  t.ok(connection.cacheStats.objects < 200, `${connection.cacheStats.objects} objects known`)
   connection.close()
   const imported = performance.now()
   await db.transact(async app => void (await importTree(app, 'again', pieces)))
