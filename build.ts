@@ -113,7 +113,7 @@ async function types(): Promise<void> {
 }
 
 function manual(): void {
-  const pages = manualPages(readFileSync(path('docs/objtree.md'), 'utf8'))
+  const pages = manualPages(file => readFileSync(path(file), 'utf8'))
   rmSync(path('man'), { recursive: true, force: true })
   mkdirSync(path('man'))
   for (const [file, page] of pages) writeFileSync(path(`man/${file}`), page)

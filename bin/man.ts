@@ -1,82 +1,111 @@
 /**
- * Makes the manual pages from docs/objtree.md, which a test compares with the commands: `man/objtree.1`, and `man/objtree-NAME.1` for each of
- * them. The build writes them; they are in the package and not in version control.
+ * Makes the manual pages from the documentation, which tests compare with the commands:
+ *
+ *     docs/objtree.md       objtree.1, and objtree-NAME.1 for each of its commands
+ *     docs/maildropctl.md   maildropctl.8, start_maildrop.8, stop_maildrop.8
+ *     docs/maildrop.md      maildrop-config.5, from its section about the configuration
+ *
+ * The build writes them; they are in the package and not in version control.
  */
+import { page, text } from './roff.ts'
 
-/** @param markdown docs/objtree.md. @returns the pages by the names of their files */
-export function manualPages(markdown: string): Map<string, string> {
-  const [head = '', ...sections] = markdown.split(/^## /m)
-  const names = sections.map(section => section.slice(0, section.indexOf('\n')))
-  const others = names.map(name => `.BR objtree\\-${text(name)} (1)`).join(',\n')
-  const pages = new Map<string, string>()
-  pages.set(
-    'objtree.1',
-    `${title('objtree')}.SH NAME\nobjtree \\- looks at and changes the object tree\n.SH SYNOPSIS\n.B objtree\n.I COMMAND\n.RI [ options ]\n.SH DESCRIPTION\n${body(head.replace(/^# .*$/m, ''))}.SH SEE ALSO\n${others}\n`,
-  )
-  for (const [i, section] of sections.entries()) {
-    const [, usage = '', summary = '', rest = ''] = /^`(objtree [^`]*)`: ([^.]*)\.([\s\S]*)$/m.exec(section) ?? []
-    const name = `objtree-${names[i]}`
-    pages.set(
-      `${name}.1`,
-      `${title(name)}.SH NAME\n${text(name)} \\- ${text(summary)}\n.SH SYNOPSIS\n.B ${text(usage)}\n.SH DESCRIPTION\n${headed(rest)}.SH SEE ALSO\n.BR objtree (1)\n`,
-    )
-  }
-  return pages
+/** @param read gives the text of a page of the documentation. @returns the pages by the names of their files */
+export function manualPages(read: (file: string) => string): Map<string, string> {
+  const guide = read('docs/maildrop.md')
+  return new Map([
+    ...objtreePages(read('docs/objtree.md')),
+    ...maildropPages(read('docs/maildropctl.md'), guide),
+    ['maildrop-config.5', configurationPage(guide)],
+  ])
 }
 
-const title = (name: string): string => `.TH ${text(name.toUpperCase())} 1\n`
+function objtreePages(markdown: string): [file: string, page: string][] {
+  const { head, sections } = partsOf(markdown)
+  const others = sections.map(({ title }) => [`objtree-${title}`, 1] as const)
+  const description = ['DESCRIPTION', head] as const
+  const synopsis = '.B objtree\n.I COMMAND\n.RI [ options ]'
+  return [
+    ['objtree.1', page('objtree', 1, 'looks at and changes the object tree', synopsis, [description], others)],
+    ...sections.map(({ title, text: section }): [string, string] => {
+      const { usage, summary, rest } = command(section)
+      const name = `objtree-${title}`
+      const parts = [['DESCRIPTION', headed(rest)]] as const
+      return [`${name}.1`, page(name, 1, summary, `.B ${text(usage)}`, parts, [['objtree', 1]])]
+    }),
+  ]
+}
+
+/** Pages that refer to each other. */
+const MAILDROP = [
+  ['maildropctl', 8],
+  ['start_maildrop', 8],
+  ['stop_maildrop', 8],
+  ['maildrop-config', 5],
+] as const
+
+const othersThan = (name: string) => MAILDROP.filter(([each]) => each !== name)
+
+function maildropPages(markdown: string, guide: string): [file: string, page: string][] {
+  const [, control = '', ...programs] = markdown.split(/^# /m)
+  const { head, sections } = partsOf(control.slice(control.indexOf('\n')))
+  const commands = sections.map(({ title, text: section }) => {
+    const { usage, summary, rest } = command(section)
+    return `### ${title}\n\n\`${usage}\`: ${summary}.\n\n${rest}`
+  })
+  const parts = [
+    ['DESCRIPTION', head],
+    ['COMMANDS', commands.join('\n\n')],
+    ['OUTPUT AS JSON', sectionOf(guide, 'Output as JSON')],
+  ] as const
+  const summary = 'controls the daemon that delivers mail, and looks after the mail in its spool'
+  const synopsis = '.B maildropctl\n.I COMMAND\n.RI [ options ]'
+  return [
+    ['maildropctl.8', page('maildropctl', 8, summary, synopsis, parts, othersThan('maildropctl'))],
+    ...programs.map((program): [string, string] => {
+      const name = program.slice(0, program.indexOf('\n'))
+      const { usage, summary, rest } = command(program)
+      const parts = [
+        ['DESCRIPTION', headed(rest)],
+        ['SIGNALS', sectionOf(guide, 'Signals')],
+      ] as const
+      return [`${name}.8`, page(name, 8, summary, `.B ${text(usage)}\n.RI [ options ]`, parts, othersThan(name))]
+    }),
+  ]
+}
+
+function configurationPage(guide: string): string {
+  const parts = [['DESCRIPTION', sectionOf(guide, 'Configuration')]] as const
+  return page(
+    'maildrop-config',
+    5,
+    'configuration of the maildrop and its daemon',
+    undefined,
+    parts,
+    othersThan('maildrop-config'),
+  )
+}
+
+function partsOf(markdown: string) {
+  const [head = '', ...sections] = markdown.replace(/^# .*$/m, '').split(/^## /m)
+  return { head, sections: sections.map(text => ({ title: text.slice(0, text.indexOf('\n')), text })) }
+}
+
+function sectionOf(markdown: string, title: string): string {
+  const found = partsOf(markdown).sections.find(section => section.title === title)
+  if (found === undefined) throw new Error(`the documentation has no section '${title}'`)
+  return found.text.slice(title.length)
+}
+
+/** `` `usage`: summary. The rest. `` */
+function command(section: string) {
+  const [, usage = '', summary = '', rest = ''] = /^`([^`]*)`: ([^.]*)\.([\s\S]*)$/m.exec(section) ?? []
+  return { usage, summary, rest }
+}
 
 /** What is said of a command, under the headings that manual pages have. */
 function headed(markdown: string): string {
-  return body(
-    markdown
-      .replace(/^\| \| \|$/m, '.SH OPTIONS')
-      .replace(/^```console$/m, '.SH EXAMPLES\n```console')
-      .replace(/^```ts$/m, '.SH JSON\n```ts'),
-  )
-}
-
-/** Paragraphs, lists, tables and blocks of code; nothing else is in that file. */
-function body(markdown: string): string {
-  const parts = markdown.split(/^```\w*\n([\s\S]*?)^```$/m)
-  return parts
-    .map((part, i) => (i % 2 === 1 ? `.PP\n.nf\n${lines(part)}\n.fi\n` : prose(part)))
-    .join('')
-    .replace(/^\.PP\n/, '')
-    .replace(/^(\.SH .*\n)\.PP\n/gm, '$1')
-}
-
-function prose(markdown: string): string {
   return markdown
-    .split('\n')
-    .filter(line => line !== '' && !/^\|[ -]*\|[ -|]*$/.test(line))
-    .map(line => {
-      if (line.startsWith('.SH ')) return `${line}\n`
-      const [, term, meaning] = /^\| (.*?) \| (.*) \|$/.exec(line) ?? []
-      if (term !== undefined) return `.TP\n${inline(term)}\n${inline(meaning as string)}\n`
-      return line.startsWith('- ') ? `.IP \\(bu 2\n${inline(line.slice(2))}\n` : `.PP\n${inline(line.trim())}\n`
-    })
-    .join('')
-}
-
-const lines = (code: string): string => code.trimEnd().split('\n').map(text).join('\n')
-
-/** Code and emphasis are bold, links their text. */
-function inline(markdown: string): string {
-  const pieces = markdown
-    .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-    .replaceAll('\\|', '|')
-    .split(/\*\*(.*?)\*\*|`([^`]*)`|\*(.*?)\*/)
-    .filter(piece => piece !== undefined)
-  return text(pieces.map((piece, i) => (i % 2 === 1 ? `\u0001${piece}\u0002` : piece)).join(''))
-    .replaceAll('\u0001', '\\fB')
-    .replaceAll('\u0002', '\\fR')
-}
-
-/** Text that troff does not take for requests. */
-function text(plain: string): string {
-  return plain
-    .replaceAll('\\', '\\e')
-    .replaceAll('-', '\\-')
-    .replace(/^(\.|')/, '\\&$1')
+    .replace(/^\| \| \|$/m, '.SH OPTIONS\n\n| | |')
+    .replace(/^```console$/m, '.SH EXAMPLES\n\n```console')
+    .replace(/^```ts$/m, '.SH JSON\n\n```ts')
 }

@@ -1,4 +1,4 @@
-/** docs/maildrop.md and the program agree, in both directions: keys, commands, options, events, fields, metrics; its sessions run. */
+/** docs/maildrop.md and the program agree, in both directions: keys, events, fields, metrics; its sessions run. */
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,43 +34,6 @@ t.test('every key is described as it is, and no other', async t => {
     const [text = '', elsewhere = ''] = description.replace(/\.$/, '').split(' Default: ')
     t.equal(`${plain(value).trim()}|${plain(meaning)}`, `${usual || plain(elsewhere)}|${plain(text)}`, key)
   }
-})
-
-/** The commands of a help text with what they do, and its options. */
-function readHelp(text: string) {
-  const commands = Array.from(
-    text.split('Examples:')[0]!.matchAll(/^ {2}maildropctl (\w+)(?: [<[]\S+)? {2,}(.*)$/gm),
-    ([, name, what]) => [name ?? '', what ?? ''],
-  )
-  const options = Array.from(text.matchAll(/^ +(?:-\w, )?--([\w-]+) /gm), ([, name]) => `--${name}`)
-  return { commands, options }
-}
-
-const CHOICE = ['--state', '--id', '--from', '--to', '--older', '--younger']
-const COMMON = ['--config', '--help', '--version']
-
-t.test('every command and option is described, and no other', async t => {
-  const help = async (...args: string[]) => {
-    const { code, stdout } = await program(TOP, 'maildrop/bin/maildropctl', [...args, '--help'], { COLUMNS: '200' })
-    t.equal(code, 0)
-    return stdout
-  }
-  const top = await help()
-  const rows = rowsUnder('Commands')
-  t.same(
-    rows.map(([name]) => name),
-    readHelp(top).commands.map(([name]) => name),
-  )
-  for (const [name = '', options = '', what = ''] of rows) {
-    const text = await help(name)
-    const listed = options.includes('choice') ? CHOICE : []
-    const expected = [...listed, ...Array.from(options.matchAll(/`(--[\w-]+)`/g), ([, option]) => option), ...COMMON]
-    t.same(readHelp(text).options.sort(), expected.sort(), name)
-    t.match(text.replace(/\s+/g, ' '), what.replace(/\s+/g, ' '), name)
-    const examples = text.slice(text.indexOf('\nExamples:'))
-    t.match(examples, new RegExp(`^\\nExamples:\n  maildropctl .*\\b${name}\\b`), `${name} has an example`)
-  }
-  for (const key of Object.keys(CONFIG_KEYS)) t.match(top.replace(/\s+/g, ' '), new RegExp(`\\b${key}\\b`), key)
 })
 
 /** The fields of some JSON, as the guide names them. */

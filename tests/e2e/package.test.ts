@@ -58,6 +58,7 @@ t.test('the package contains what is needed and nothing else', async t => {
     'docs/howto.md',
     'docs/objtree.md',
     'docs/maildrop.md',
+    'docs/maildropctl.md',
     'docs/templates.md',
     'docs/tutorial.md',
     'maildrop/SAMPLE_MAIL.txt',
@@ -68,7 +69,11 @@ t.test('the package contains what is needed and nothing else', async t => {
     'maildrop/maildrop.service',
     'package.json',
     'templates/order-confirmation.hbs',
+    'man/maildrop-config.5',
+    'man/maildropctl.8',
     'man/objtree.1',
+    'man/start_maildrop.8',
+    'man/stop_maildrop.8',
     ...Object.keys(COMMANDS).map(name => `man/objtree-${name}.1`),
   ]
   t.same(files.filter(file => !file.startsWith('dist/')).sort(), expected.sort())
