@@ -4,7 +4,7 @@
  * No blanks around `=`; values in double quotes (with `\" \\ \$` and `` \` `` as escapes), in single quotes, or bare; `#`
  * begins a comment; `export` may stand before the key. What a shell would expand or run is refused, not guessed at.
  */
-import { MaildropError } from './errors.ts'
+import type { Problem } from './errors.ts'
 
 /** One line of the file: `where` is `file:line`, for messages. */
 export interface Assignment {
@@ -18,9 +18,9 @@ const LINE =
 
 /**
  * @param name the file's name, for messages
- * @throws {MaildropError} CONFIG_INVALID naming file and line
+ * @param problems gets what is wrong, naming file and line; such a line is left out
  */
-export function parseConfigFile(text: string, name: string): Assignment[] {
+export function parseConfigFile(text: string, name: string, problems: Problem[]): Assignment[] {
   const found: Assignment[] = []
   for (const [index, raw] of text.split('\n').entries()) {
     const line = raw.trim()
@@ -28,31 +28,36 @@ export function parseConfigFile(text: string, name: string): Assignment[] {
     const where = `${name}:${index + 1}`
     const [, key, quoted] = LINE.exec(line) ?? []
     if (key === undefined || quoted === undefined) {
+      if (line.includes('\0')) {
+        problems.push({ where, text: 'a byte of zero, so this is no text in UTF-8; nothing behind it is read' })
+        return found
+      }
       // Only a key is quoted back: the rest may be a password.
       const about = /^(?:export[ \t]+)?([A-Za-z_]+)[ \t]*=/.exec(line)?.[1]
-      throw invalid(
+      problems.push({
         where,
-        `${about === undefined ? 'this' : `the line of ${about}`} is not an assignment; expected KEY="value", no blanks around =, quotes around what is not plain`,
-      )
+        key: about,
+        text: `${about === undefined ? 'this' : `the line of ${about}`} is not an assignment; expected KEY="value", no blanks around =, quotes around what is not plain`,
+      })
+      continue
     }
-    found.push({ key, value: unquote(quoted, key, where), where })
+    const value = unquoted(quoted)
+    if (value !== undefined) found.push({ key, value, where })
+    else
+      problems.push({
+        where,
+        key,
+        text: `the value of ${key} contains a $ or a \` that a shell would expand; write \\$ or \\\`, or use single quotes`,
+      })
   }
   return found
 }
 
-function unquote(quoted: string, key: string, where: string): string {
+/** Undefined if a shell would expand something. */
+function unquoted(quoted: string): string | undefined {
   if (quoted.startsWith("'")) return quoted.slice(1, -1)
   if (!quoted.startsWith('"')) return quoted
   const inner = quoted.slice(1, -1)
-  if (/[$`]/.test(inner.replace(/\\./g, ''))) {
-    throw invalid(
-      where,
-      `the value of ${key} contains a $ or a \` that a shell would expand; write \\$ or \\\`, or use single quotes`,
-    )
-  }
+  if (/[$`]/.test(inner.replace(/\\./g, ''))) return undefined
   return inner.replace(/\\(["\\$`])/g, '$1')
-}
-
-function invalid(where: string, problem: string): MaildropError {
-  return new MaildropError('CONFIG_INVALID', `${where}: ${problem}`)
 }

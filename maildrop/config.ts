@@ -5,15 +5,17 @@
  * with the package. Every key may be given as an environment variable too, which wins. Everything is checked here, once,
  * so the rest of the program never meets a wrong value; all paths in the result are absolute.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaptureTarget } from './capture/mailbox.ts'
 import { parseConfigFile } from './config-file.ts'
 import { readValue } from './config-value.ts'
-import { MaildropError, systemCode } from './errors.ts'
+import { MaildropError, messageOf, type Problem } from './errors.ts'
 import { CONFIG_KEY_NAMES, type ConfigKeyName, isConfigKey } from './keys.ts'
+import { misplaced, placesOf } from './places.ts'
 import { forgottenRelays, type Relay, relayIn } from './relays.ts'
+import { LARGE, readSmallFile } from './small-file.ts'
 import { isExposed, type SmtpConfig, smtpConfig, smtpWarnings } from './smtp-config.ts'
 
 export type { SmtpConfig } from './smtp-config.ts'
@@ -86,15 +88,35 @@ export interface Setting {
 /**
  * Reads the configuration.
  * @param options `file` chooses the configuration file; `env` and `cwd` are the process's own by default
- * @throws {MaildropError} CONFIG_UNREADABLE; CONFIG_INVALID naming key, value, file and line, and what is expected
+ * @throws {MaildropError} CONFIG_UNREADABLE; CONFIG_INVALID for everything that is wrong, naming key, value, file and line, and
+ * what is expected
  */
 export function loadConfig(options: ConfigOptions = {}): MaildropConfig {
-  const { env = process.env, cwd = process.cwd() } = options
+  const { cwd = process.cwd() } = options
   const file = configFileOf(options)
-  const settings = readSettings(file)
-  addEnvironment(settings, env)
-  return configOf(file, settings, cwd)
+  const problems: Problem[] = []
+  const warnings: string[] = []
+  const settings = settingsOf(file, readConfigFile(file), options, problems, warnings)
+  const config = configOf(file, settings, cwd, problems, warnings)
+  if (problems.length > 0) throw invalid(problems)
+  return config
 }
+
+/** Of a file that is no configuration at all not every line is told. */
+const MOST_PROBLEMS = 20
+
+function invalid(found: readonly Problem[]): MaildropError {
+  const inOrder = found.toSorted((a, b) => lineOf(a) - lineOf(b))
+  const more = inOrder.splice(MOST_PROBLEMS).length
+  const [first] = inOrder
+  const rest = { where: first?.where.replace(/:\d+$/, '') ?? '', text: `${more} more mistakes like these` }
+  const problems = more > 0 ? [...inOrder, rest] : inOrder
+  const message = problems.map(({ where, text }) => `${where}: ${text}`).join('; and ')
+  return new MaildropError('CONFIG_INVALID', message, { problems })
+}
+
+/** Those that are in no line come last. */
+const lineOf = ({ where }: Problem): number => Number(/:(\d+)$/.exec(where)?.[1] ?? Number.MAX_SAFE_INTEGER)
 
 export interface ConfigOptions {
   readonly file?: string | undefined
@@ -107,15 +129,37 @@ export function configFileOf({ file, env = process.env, cwd = process.cwd() }: C
   return resolve(cwd, findConfigFile(file ?? env.MAILDROP_CONFIG, cwd))
 }
 
-export function addEnvironment(
-  settings: Map<ConfigKeyName, Setting>,
-  env: Readonly<Record<string, string | undefined>>,
-): void {
+/**
+ * The raw values, of the text of the file and of the environment.
+ * @param problems gets what is wrong with the text
+ * @param warnings gets what is said twice
+ */
+export function settingsOf(
+  file: string,
+  text: string,
+  { env = process.env }: ConfigOptions,
+  problems: Problem[],
+  warnings: string[],
+): Map<ConfigKeyName, Setting> {
+  const settings = new Map<ConfigKeyName, Setting>()
+  const repeated = new Map<ConfigKeyName, string>()
+  for (const { key, value, where } of parseConfigFile(text, file, problems)) {
+    if (!isConfigKey(key)) {
+      problems.push({ where, text: problems.length < MOST_PROBLEMS ? unknownKey(key) : 'unknown key' })
+      continue
+    }
+    const before = settings.get(key)
+    if (before !== undefined)
+      repeated.set(key, `${where}: ${key} is set before, at ${before.where}; the last one counts`)
+    settings.set(key, { key, value, where })
+  }
+  warnings.push(...repeated.values())
   for (const key of CONFIG_KEY_NAMES) {
     const value = env[key]
     if (value === undefined || isForeignDebug(key, value)) continue
     settings.set(key, { key, value, where: ENVIRONMENT })
   }
+  return settings
 }
 
 const ENVIRONMENT = 'environment'
@@ -136,46 +180,34 @@ function isForeignDebug(key: ConfigKeyName, value: string): boolean {
   return key === 'DEBUG' && !/^(0|1|)$/.test(value)
 }
 
-function readSettings(file: string): Map<ConfigKeyName, Setting> {
-  const settings = new Map<ConfigKeyName, Setting>()
-  for (const { key, value, where } of parseConfigFile(readConfigFile(file), file)) {
-    if (!isConfigKey(key)) throw unknownKey(key, where)
-    settings.set(key, { key, value, where })
-  }
-  return settings
-}
-
-function readConfigFile(file: string): string {
+/** @throws {MaildropError} CONFIG_UNREADABLE */
+export function readConfigFile(file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    return readSmallFile(file, LARGE)
   } catch (error) {
     throw new MaildropError(
       'CONFIG_UNREADABLE',
-      `cannot read the configuration file ${file}: ${systemCode(error) ?? 'unknown error'}; check the path (--config, MAILDROP_CONFIG) and its permissions`,
+      `cannot read the configuration file ${file}: ${messageOf(error)}; check the path (--config, MAILDROP_CONFIG) and its permissions`,
       { cause: error, path: file },
     )
   }
 }
 
-/** Where all run-time state is, and which daemon serves it. @throws {MaildropError} CONFIG_INVALID */
-export function placesOf(
-  value: ReturnType<typeof readValue>,
+function configOf(
+  file: string,
+  settings: ReadonlyMap<ConfigKeyName, Setting>,
   cwd: string,
-): Pick<MaildropConfig, 'home' | 'varDir' | 'pidFile'> {
-  const home = value.path('MAILDROP_HOME') ?? resolve(cwd, 'data', 'maildrop')
-  const varDir = value.path('MAILDROP_VAR') ?? join(home, 'var')
-  return { home, varDir, pidFile: value.path('MAILDROP_PID_FILE') ?? join(varDir, 'maildrop.pid') }
-}
-
-function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: string): MaildropConfig {
-  const value = readValue(settings, cwd)
+  problems: Problem[],
+  warnings: readonly string[],
+): MaildropConfig {
+  const value = readValue(settings, cwd, problems)
   const { home, varDir, pidFile } = placesOf(value, cwd)
   const [first = join(home, 'spool'), ...others] = value.paths('MAILDROP_SPOOL')
   const relays = value.relays('MAILDROP_RELAYS').map(relay => relayIn(first, relay))
   const waitInterval = value.number('WAIT_INTERVAL')
   const capture = value.mailbox('MAILDROP_CAPTURE')
-  const smtp = smtpConfig(value, file)
-  return {
+  const smtp = smtpConfig(value, (key, text) => problems.push({ where: value.whereOf(key), text }))
+  const config: MaildropConfig = {
     file,
     cwd,
     home,
@@ -203,8 +235,15 @@ function configOf(file: string, settings: Map<ConfigKeyName, Setting>, cwd: stri
     debugReceiver: value.address('DEBUG_RECEIVER'),
     capture,
     addMessageId: value.flag('ADD_MESSAGEID'),
-    warnings: [...exposedPassword(file, settings), ...smtpWarnings(smtp), ...forgottenRelays(first, relays)],
+    warnings: [
+      ...warnings,
+      ...exposedPassword(file, settings),
+      ...smtpWarnings(smtp),
+      ...forgottenRelays(first, relays),
+    ],
   }
+  problems.push(...misplaced(value, config))
+  return config
 }
 
 /** The configuration for each server that is delivered to: the usual one first, then the relays, which know no login. */
@@ -228,13 +267,17 @@ function exposedPassword(file: string, settings: ReadonlyMap<ConfigKeyName, Sett
   return [`${password.where}: the password can be read by others; run: chmod 600 ${file}`]
 }
 
-function unknownKey(key: string, where: string): MaildropError {
+function unknownKey(key: string): string {
+  if (key.length > MAX_KEY) return `unknown key ${key.slice(0, MAX_KEY)}…`
   const near = CONFIG_KEY_NAMES.map(name => ({ name, distance: distance(key.toUpperCase(), name) }))
     .filter(({ distance }) => distance <= 3)
     .sort((a, b) => a.distance - b.distance)[0]
   const hint = near ? `did you mean ${near.name}?` : `known keys: ${CONFIG_KEY_NAMES.join(' ')}`
-  return new MaildropError('CONFIG_INVALID', `${where}: unknown key ${key}; ${hint}`)
+  return `unknown key ${key}; ${hint}`
 }
+
+/** Characters of what may be a key that is written wrong. */
+const MAX_KEY = 60
 
 /** Levenshtein distance. */
 function distance(a: string, b: string): number {

@@ -36,12 +36,29 @@ export class MaildropError extends Error {
   override readonly name = 'MaildropError'
   readonly code: MaildropErrorCode
   readonly path: string | undefined
+  /** Of CONFIG_INVALID: everything that is wrong; the message has it too. */
+  readonly problems: readonly Problem[]
 
-  constructor(code: MaildropErrorCode, message: string, options?: ErrorOptions & { path?: string }) {
+  constructor(
+    code: MaildropErrorCode,
+    message: string,
+    options?: ErrorOptions & { path?: string; problems?: Problem[] },
+  ) {
     super(message, options)
     this.code = code
     this.path = options?.path
+    this.problems = options?.problems ?? []
   }
+}
+
+/** One thing that is wrong with a configuration. */
+export interface Problem {
+  /** `file:line`, or `environment`. */
+  readonly where: string
+  /** Key, value (masked if secret), and what is expected. */
+  readonly text: string
+  /** The key, where a line that cannot be read has one. */
+  readonly key?: string | undefined
 }
 
 export function isMaildropErrorCode(text: string): text is MaildropErrorCode {

@@ -17,6 +17,8 @@ export type KeyKind =
   /** `host:port`, several separated by ";". */
   | { readonly is: 'relays' }
   | { readonly is: 'address' }
+  /** A domain name (as A-labels or U-labels), or a part of one (A-labels). */
+  | { readonly is: 'domain' | 'labels' }
   /** `maildir:/path` or `mbox:/path`. */
   | { readonly is: 'mailbox' }
   | { readonly is: 'flag' }
@@ -128,12 +130,12 @@ export const CONFIG_KEYS = {
       'Command that prints the password as its first line: an absolute path and arguments. It is run without a shell, and again when the server refuses the login.',
   },
   MAILDROP_DKIM_DOMAIN: {
-    kind: { is: 'text' },
+    kind: { is: 'domain' },
     default: '',
     description:
       'Domain that messages are signed for (DKIM). maildropctl configtest prints what has to be published in the DNS.',
   },
-  MAILDROP_DKIM_SELECTOR: { kind: { is: 'text' }, default: '', description: 'Selector of the DKIM key.' },
+  MAILDROP_DKIM_SELECTOR: { kind: { is: 'labels' }, default: '', description: 'Selector of the DKIM key.' },
   MAILDROP_DKIM_KEY_FILE: {
     kind: { is: 'path' },
     default: '',

@@ -21,10 +21,16 @@ export interface Relay extends RelayName {
 }
 
 const HOST = /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$/
+/** The last label of what resolvers take for an address, or a part of one: `25`, `10.0.0.300`, `0x7f`. No name ends so (RFC 3696 section 2). */
+const NUMBER = /(^|\.)(\d+|0x[\da-f]*)\.?$/i
+const MAX_HOST = 253
 
 export function isHost(text: string): boolean {
-  return isIP(text) !== 0 || HOST.test(text)
+  return isIP(text) !== 0 || (text.length <= MAX_HOST && HOST.test(text) && !NUMBER.test(text))
 }
+
+/** A name that is no address. */
+export const isDomain = (text: string): boolean => isIP(text) === 0 && isHost(text)
 
 /**
  * Reads `host`, `host:port`, `[IPv6]:port`; the port is 25 if it is left out.

@@ -1,8 +1,9 @@
 /** The part of the configuration that is about the SMTP server. */
-import { statSync } from 'node:fs'
-import { domainToASCII } from 'node:url'
+import { accessSync, constants, statSync } from 'node:fs'
 import type { readValue } from './config-value.ts'
-import { MaildropError } from './errors.ts'
+import { messageOf, systemCode } from './errors.ts'
+import type { ConfigKeyName } from './keys.ts'
+import { kindOf } from './small-file.ts'
 
 export interface SmtpConfig {
   readonly host: string
@@ -40,8 +41,11 @@ export type PasswordSource =
   /** The first line that a program prints. */
   | { readonly from: 'command'; readonly command: readonly [string, ...string[]] }
 
-/** @throws {MaildropError} CONFIG_INVALID */
-export function smtpConfig(value: ReturnType<typeof readValue>, file: string): SmtpConfig {
+type Value = ReturnType<typeof readValue>
+/** Notes what is wrong with keys that do not go together, at the place of one of them. */
+type Contradict = (key: ConfigKeyName, text: string) => void
+
+export function smtpConfig(value: Value, contradict: Contradict): SmtpConfig {
   const tls = value.choice('MAILDROP_TLS')
   const verify = value.choice('MAILDROP_TLS_VERIFY')
   return {
@@ -51,52 +55,50 @@ export function smtpConfig(value: ReturnType<typeof readValue>, file: string): S
     tlsVerify: verify === 'auto' ? tls === 'required' || tls === 'implicit' : verify === 'always',
     tlsMin: value.choice('MAILDROP_TLS_MIN'),
     tlsCa: value.path('MAILDROP_TLS_CA'),
-    login: smtpLogin(value, file),
-    dkim: dkimConfig(value, file),
+    login: smtpLogin(value, contradict),
+    dkim: dkimConfig(value, contradict),
   }
 }
 
-function smtpLogin(value: ReturnType<typeof readValue>, file: string): SmtpLogin | undefined {
+const PASSWORDS = ['MAILDROP_PASSWORD', 'MAILDROP_PASSWORD_FILE', 'MAILDROP_PASSWORD_COMMAND'] as const
+
+function smtpLogin(value: Value, contradict: Contradict): SmtpLogin | undefined {
   const user = value.text('MAILDROP_LOGIN')
   const mechanism = value.choice('MAILDROP_AUTH')
   const text = value.text('MAILDROP_PASSWORD')
   const path = value.path('MAILDROP_PASSWORD_FILE')
   const command = value.command('MAILDROP_PASSWORD_COMMAND')
-  const given: [string, PasswordSource][] = []
+  const given: [ConfigKeyName, PasswordSource][] = []
   if (text !== undefined) given.push(['MAILDROP_PASSWORD', { from: 'value', value: text }])
   if (path !== undefined) given.push(['MAILDROP_PASSWORD_FILE', { from: 'file', path }])
   if (command !== undefined) given.push(['MAILDROP_PASSWORD_COMMAND', { from: 'command', command }])
+  // of one that is wrong itself nothing more is said
+  if (['MAILDROP_LOGIN' as const, ...PASSWORDS].some(value.isRefused)) return undefined
   const [first, second] = given
-  if (second !== undefined) throw contradiction(file, `${first?.[0]} and ${second[0]} are both set; set one of them`)
-  if (user === undefined && first === undefined) return undefined
-  if (user === undefined)
-    throw contradiction(file, `${first?.[0]} is set, but MAILDROP_LOGIN is not; set both or neither`)
-  if (first === undefined)
-    throw contradiction(file, 'MAILDROP_LOGIN is set, but MAILDROP_PASSWORD is not; set both or neither')
-  return { user, mechanism, password: first[1] }
+  if (second !== undefined) contradict(second[0], `${first?.[0]} and ${second[0]} are both set; set one of them`)
+  if (user === undefined && first !== undefined)
+    contradict(first[0], `${first[0]} is set, but MAILDROP_LOGIN is not; set both or neither`)
+  if (user !== undefined && first === undefined)
+    contradict('MAILDROP_LOGIN', 'MAILDROP_LOGIN is set, but MAILDROP_PASSWORD is not; set both or neither')
+  return user === undefined || first === undefined ? undefined : { user, mechanism, password: first[1] }
 }
 
-function dkimConfig(value: ReturnType<typeof readValue>, file: string): DkimConfig | undefined {
-  const domain = value.text('MAILDROP_DKIM_DOMAIN')
-  const selector = value.text('MAILDROP_DKIM_SELECTOR')
+const DKIM = ['MAILDROP_DKIM_DOMAIN', 'MAILDROP_DKIM_SELECTOR', 'MAILDROP_DKIM_KEY_FILE'] as const
+
+function dkimConfig(value: Value, contradict: Contradict): DkimConfig | undefined {
+  const domain = value.domain('MAILDROP_DKIM_DOMAIN')
+  const selector = value.labels('MAILDROP_DKIM_SELECTOR')
   const keyFile = value.path('MAILDROP_DKIM_KEY_FILE')
-  if (domain === undefined && selector === undefined && keyFile === undefined) return undefined
-  if (domain === undefined || selector === undefined || keyFile === undefined)
-    throw contradiction(
-      file,
-      'of MAILDROP_DKIM_DOMAIN, MAILDROP_DKIM_SELECTOR and MAILDROP_DKIM_KEY_FILE some are set, and some are not; set all or none',
+  if (DKIM.some(value.isRefused)) return undefined
+  if (domain !== undefined && selector !== undefined && keyFile !== undefined) return { domain, selector, keyFile }
+  const missing = DKIM.filter((_key, index) => [domain, selector, keyFile][index] === undefined)
+  const present = DKIM.find(key => !missing.includes(key))
+  if (present !== undefined)
+    contradict(
+      present,
+      `${present} is set, but ${missing.join(' and ')} ${missing.length > 1 ? 'are' : 'is'} not; set all or none`,
     )
-  const name = domainToASCII(domain)
-  if (!LABELS.test(name)) throw contradiction(file, `MAILDROP_DKIM_DOMAIN is "${domain}"; expected a domain name`)
-  if (!LABELS.test(selector))
-    throw contradiction(file, `MAILDROP_DKIM_SELECTOR is "${selector}"; expected labels of a domain name`)
-  return { domain: name, selector, keyFile }
-}
-
-const LABELS = /^(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$/
-
-function contradiction(file: string, problem: string): MaildropError {
-  return new MaildropError('CONFIG_INVALID', `${file}: ${problem}`)
+  return undefined
 }
 
 /** What is not wrong, but should be looked at. */
@@ -115,5 +117,38 @@ export function smtpWarnings({ tls, port, login, dkim }: SmtpConfig): string[] {
 
 /** True if a file can be read by others than its owner. */
 export function isExposed(path: string): boolean {
-  return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0
+  try {
+    return (statSync(path).mode & 0o077) !== 0
+  } catch {
+    // What this user cannot even look at is another question.
+    return false
+  }
+}
+
+/** Files that the configuration names and this user cannot use; one line each. Mail waits until that is corrected. */
+export function unusableFiles({ login, tlsCa, dkim }: SmtpConfig): string[] {
+  const files: [ConfigKeyName, string | undefined, number][] = [
+    ['MAILDROP_TLS_CA', tlsCa, constants.R_OK],
+    ['MAILDROP_DKIM_KEY_FILE', dkim?.keyFile, constants.R_OK],
+    ['MAILDROP_PASSWORD_FILE', login?.password.from === 'file' ? login.password.path : undefined, constants.R_OK],
+    [
+      'MAILDROP_PASSWORD_COMMAND',
+      login?.password.from === 'command' ? login.password.command[0] : undefined,
+      constants.X_OK,
+    ],
+  ]
+  return files.flatMap(([key, path, mode]) => {
+    const problem = path === undefined ? undefined : problemWith(path, mode)
+    return problem === undefined ? [] : [`${key} ${path} cannot be used, and mail waits until it can: ${problem}`]
+  })
+}
+
+function problemWith(path: string, mode: number): string | undefined {
+  try {
+    accessSync(path, mode)
+    const kind = kindOf(statSync(path))
+    return kind && `it is ${kind}, where a file is needed`
+  } catch (error) {
+    return systemCode(error) ?? messageOf(error)
+  }
 }

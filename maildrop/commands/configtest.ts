@@ -3,7 +3,7 @@
  * nothing, and explains what is wrong and what to change.
  */
 import { configFileOf, destinationsOf, type MaildropConfig } from '../config.ts'
-import { messageOf } from '../errors.ts'
+import { MaildropError, messageOf } from '../errors.ts'
 import { bad, type Check, good } from './check.ts'
 import { checkPlaces, checkPort } from './check-places.ts'
 import { checkServer, checkSigning } from './check-server.ts'
@@ -38,8 +38,12 @@ function readable(load: () => MaildropConfig, { config, json }: Options): Maildr
   try {
     return load()
   } catch (error) {
-    const check = bad('config', configFileOf({ file: config }), messageOf(error), 'correct it, and test it again')
-    if (json) say(JSON.stringify({ ok: false, checks: [check] }, undefined, 2))
+    const problems = error instanceof MaildropError ? error.problems : []
+    const whole = { where: configFileOf({ file: config }), text: messageOf(error) }
+    const checks = (problems.length > 0 ? problems : [whole]).map(({ where, text }) =>
+      bad('config', where, text, 'correct it, and test it again'),
+    )
+    if (json) say(JSON.stringify({ ok: false, checks }, undefined, 2))
     throw error
   }
 }

@@ -1,5 +1,6 @@
 /** The configuration that a command works with; what should be looked at in it is said. */
 import { loadConfig, type MaildropConfig } from '../config.ts'
+import { unusableFiles } from '../smtp-config.ts'
 import type { Facts } from './facts.ts'
 import { warn } from './output.ts'
 
@@ -7,6 +8,13 @@ import { warn } from './output.ts'
 export function load(name: string, file: string | undefined): MaildropConfig {
   const config = loadConfig({ file })
   for (const text of config.warnings) warn(name, text)
+  return config
+}
+
+/** Says as well what will keep mail from being sent. @throws {MaildropError} as `load` */
+export function loadToDeliver(name: string, file: string | undefined): MaildropConfig {
+  const config = load(name, file)
+  for (const text of unusableFiles(config.smtp)) warn(name, text)
   return config
 }
 

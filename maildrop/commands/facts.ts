@@ -5,21 +5,18 @@
  * Which daemon that is, is looked for where the lines of the file say that can be read, and believed only if it says itself that it
  * runs with this file.
  */
-import { readFileSync } from 'node:fs'
 import {
-  addEnvironment,
   type ConfigOptions,
   configFileOf,
   loadConfig,
   type MaildropConfig,
-  placesOf,
-  type Setting,
+  readConfigFile,
+  settingsOf,
 } from '../config.ts'
-import { parseConfigFile } from '../config-file.ts'
 import { readValue } from '../config-value.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
-import { MaildropError } from '../errors.ts'
-import { type ConfigKeyName, isConfigKey } from '../keys.ts'
+import { MaildropError, type Problem } from '../errors.ts'
+import { placesOf } from '../places.ts'
 import { askStatus } from './daemon-status.ts'
 
 export interface Facts extends Pick<MaildropConfig, 'file' | 'spools' | 'logFile' | 'pidFile'> {
@@ -54,22 +51,18 @@ async function askedOf(options: ConfigOptions, error: MaildropError): Promise<Fa
 }
 
 /** As far as what can be read tells. */
-function likelyPidFile(file: string, { env = process.env, cwd = process.cwd() }: ConfigOptions): string | undefined {
-  const settings = new Map<ConfigKeyName, Setting>()
-  for (const line of linesOf(file)) {
-    for (const { key, value, where } of tried(() => parseConfigFile(line, file)) ?? [])
-      if (isConfigKey(key)) settings.set(key, { key, value, where })
-  }
-  addEnvironment(settings, env)
-  return tried(() => placesOf(readValue(settings, cwd), cwd).pidFile)
+function likelyPidFile(file: string, options: ConfigOptions): string | undefined {
+  const { cwd = process.cwd() } = options
+  const wrongPlaces: Problem[] = []
+  const value = readValue(settingsOf(file, readable(file), options, [], []), cwd, wrongPlaces)
+  const { pidFile } = placesOf(value, cwd)
+  return wrongPlaces.length === 0 ? pidFile : undefined
 }
 
-const linesOf = (file: string): string[] => tried(() => readFileSync(file, 'utf8').split('\n')) ?? []
-
-function tried<T>(work: () => T): T | undefined {
+function readable(file: string): string {
   try {
-    return work()
+    return readConfigFile(file)
   } catch {
-    return undefined
+    return ''
   }
 }

@@ -7,7 +7,7 @@
 import type { Argv } from 'yargs'
 import { CONFIG_KEY_NAMES } from '../keys.ts'
 import { parsed, versionFor } from './command-line.ts'
-import { known, load } from './configured.ts'
+import { known, loadToDeliver } from './configured.ts'
 import { type Common, FLAGS } from './options.ts'
 import { run, usageError } from './output.ts'
 import { COMMANDS, type Command, NAME } from './table.ts'
@@ -50,7 +50,8 @@ export async function startMaildrop(args: readonly string[]): Promise<void> {
     .example('DEBUG=1 $0', 'stay in the foreground and print the log')
     .epilogue(KEYS)
   const argv = await parsed(name, args, parser, FLAGS)
-  if (argv !== undefined) await run(name, async () => (await import('./start-stop.ts')).start(load(name, argv.config)))
+  if (argv !== undefined)
+    await run(name, async () => (await import('./start-stop.ts')).start(loadToDeliver(name, argv.config)))
 }
 
 export async function stopMaildrop(args: readonly string[]): Promise<void> {

@@ -2,7 +2,7 @@
  * How commands talk: results on standard output, one line per error on standard error, exit codes 0 (done), 1 (failed),
  * 2 (wrong usage). No stack trace ever reaches the user.
  */
-import { explained } from '../errors.ts'
+import { explained, MaildropError } from '../errors.ts'
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -57,9 +57,15 @@ export async function run(name: string, command: () => Promise<void>): Promise<v
   try {
     await command()
   } catch (error) {
-    if (!said) fail(name, explained(error))
+    if (!said) for (const line of linesOf(error)) fail(name, line)
     said = true
   }
+}
+
+/** One for each mistake of a configuration. */
+function linesOf(error: unknown): string[] {
+  const problems = error instanceof MaildropError && error.code === 'CONFIG_INVALID' ? error.problems : []
+  return problems.length > 0 ? problems.map(({ where, text }) => `${where}: ${text}`) : [explained(error)]
 }
 
 const isUnread = (error: Error): boolean => (error as NodeJS.ErrnoException).code === 'EPIPE'

@@ -1,7 +1,7 @@
 /** The commands of `maildropctl`: what each does, what may be typed, examples, and what carries it out. */
 import type { MaildropConfig } from '../config.ts'
 import type { Operation } from '../spool/operations.ts'
-import { known, load } from './configured.ts'
+import { known, load, loadToDeliver } from './configured.ts'
 import type { Facts } from './facts.ts'
 import {
   type Common,
@@ -33,7 +33,7 @@ type Work<Options, Known> = () => Promise<(known: Known, options: Common & Optio
 
 /** One that needs a configuration that can be used. */
 const strict = <Options>(described: Described<Options>, work: Work<Options, MaildropConfig>): Command =>
-  erased(described, async options => (await work())(load(NAME, options.config), options))
+  erased(described, async options => (await work())(loadToDeliver(NAME, options.config), options))
 
 /** One that also works with a configuration that cannot be used, as long as a daemon runs with it. */
 const anyway = <Options>(described: Described<Options>, work: Work<Options, MaildropConfig | Facts>): Command =>

@@ -7,6 +7,7 @@
 import { loadConfig, type MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
 import type { ConfigKeyName } from '../keys.ts'
+import { unusableFiles } from '../smtp-config.ts'
 import type { Daemon } from './daemon.ts'
 import type { Log } from './log.ts'
 
@@ -39,7 +40,7 @@ export function openReloading(first: MaildropConfig, daemon: Daemon, log: Log): 
         const unchanged = FIXED.filter(([, field]) => wanted[field] !== config[field]).map(([key]) => key)
         config = next
         log.retarget(next)
-        for (const text of next.warnings) log.line('warning', { text })
+        for (const text of [...next.warnings, ...unusableFiles(next.smtp)]) log.line('warning', { text })
         const text = unchanged.length === 0 ? undefined : `unchanged until a restart: ${unchanged.join(' ')}`
         log.line('reloaded', { pid: process.pid, config: next.file, relay: daemon.status.relay, text })
         return { config: next.file, unchanged }

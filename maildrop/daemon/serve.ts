@@ -12,6 +12,7 @@
 import { existsSync } from 'node:fs'
 import type { MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
+import { unusableFiles } from '../smtp-config.ts'
 import { type ControlHandler, controlPath, serveControl } from './control-socket.ts'
 import { type Daemon, startDaemon, TIMING } from './daemon.ts'
 import { silenceText } from './destination.ts'
@@ -72,7 +73,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
     releasePidFile(config.pidFile)
     process.exit(1)
   }
-  for (const text of config.warnings) log.line('warning', { text })
+  for (const text of [...config.warnings, ...unusableFiles(config.smtp)]) log.line('warning', { text })
   await metrics.prepare(config.metrics)
   daemon = await startDaemon(config, log, timing)
   await metrics.retarget(config.metrics)

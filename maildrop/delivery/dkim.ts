@@ -5,13 +5,13 @@
  * Promises: with a key configured nothing is sent unsigned; what is signed are the bytes that are sent.
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import MessageParser, { type MessageParserHeaderLine } from 'nodemailer/lib/dkim/message-parser'
 import RelaxedBody from 'nodemailer/lib/dkim/relaxed-body'
 import signatureOf from 'nodemailer/lib/dkim/sign'
-import { messageOf, systemCode } from '../errors.ts'
+import { messageOf } from '../errors.ts'
+import { readSmallFile, SMALL } from '../small-file.ts'
 import type { DkimConfig } from '../smtp-config.ts'
 import { withCrlf } from './crlf.ts'
 import { noReply, SessionError } from './failure.ts'
@@ -88,9 +88,9 @@ function readKey(file: string): KeyObject {
   }
   let pem: string
   try {
-    pem = readFileSync(file, 'utf8')
+    pem = readSmallFile(file, SMALL)
   } catch (error) {
-    return fail(systemCode(error) ?? messageOf(error))
+    return fail(messageOf(error))
   }
   let key: KeyObject
   try {

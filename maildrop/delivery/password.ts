@@ -4,9 +4,9 @@
  *
  * What is known of it stays here: no message holds it, nor what the command or the file says besides.
  */
-import { readFileSync } from 'node:fs'
 import { type Command, runCommand } from '../command.ts'
-import { messageOf, systemCode } from '../errors.ts'
+import { messageOf } from '../errors.ts'
+import { readSmallFile, SMALL } from '../small-file.ts'
 import type { PasswordSource } from '../smtp-config.ts'
 
 export interface Passwords {
@@ -56,9 +56,9 @@ export function openPasswords(source: PasswordSource, limit = COMMAND_TIME): Pas
 function firstLineOf(path: string): string {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readSmallFile(path, SMALL)
   } catch (error) {
-    throw new Error(`cannot read MAILDROP_PASSWORD_FILE ${path}: ${systemCode(error) ?? messageOf(error)}`)
+    throw new Error(`cannot read MAILDROP_PASSWORD_FILE ${path}: ${messageOf(error)}`)
   }
   return firstLine(text, `MAILDROP_PASSWORD_FILE ${path}`)
 }
@@ -75,5 +75,6 @@ function firstLine(text: string, name: string): string {
   const [line = ''] = text.split(/\r?\n/, 1)
   if (line === '') throw new Error(`${name}: its first line is empty, where the password should be`)
   if (/\p{Cc}/u.test(line)) throw new Error(`${name}: its first line contains control characters`)
+  if (line.includes('\ufffd')) throw new Error(`${name}: its first line is no text in UTF-8`)
   return line
 }

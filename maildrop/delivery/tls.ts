@@ -1,9 +1,9 @@
 /** Encryption: what is asked of TLS, and what went wrong with it, in words. */
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { type ConnectionOptions, rootCertificates } from 'node:tls'
 import type { SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection'
-import { messageOf, systemCode } from '../errors.ts'
+import { messageOf } from '../errors.ts'
+import { LARGE, readSmallFile } from '../small-file.ts'
 import type { SmtpConfig } from '../smtp-config.ts'
 import { type Failure, noReply, SessionError } from './failure.ts'
 
@@ -27,9 +27,9 @@ function trustedCertificates({ tls, tlsCa }: SmtpConfig): Pick<ConnectionOptions
 function certificatesIn(path: string): string {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readSmallFile(path, LARGE)
   } catch (error) {
-    throw unusable(`cannot read MAILDROP_TLS_CA ${path}: ${systemCode(error) ?? messageOf(error)}`)
+    throw unusable(`cannot read MAILDROP_TLS_CA ${path}: ${messageOf(error)}`)
   }
   const found = text.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END [^-]*-----/g) ?? []
   if (found.length === 0) throw unusable(`MAILDROP_TLS_CA ${path} has no certificate in it`)

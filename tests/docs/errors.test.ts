@@ -14,8 +14,11 @@ const CLASSES: Record<string, Readonly<Record<string, string>>> = {
   ComposeError: COMPOSE_ERROR_CODES,
   MaildropError: MAILDROP_ERROR_CODES,
 }
-/** Errors that stay between the modules of the daemon (it carries an event instead of a code), and of the storage (it becomes DATABASE_CORRUPT). */
-const INTERNAL = ['SessionError', 'Unsound']
+/**
+ * Errors that stay between modules: of the daemon (it carries an event instead of a code), of the storage (it becomes DATABASE_CORRUPT), and
+ * of the configuration (it becomes CONFIG_INVALID).
+ */
+const INTERNAL = ['SessionError', 'Unexpected', 'Unsound']
 
 interface Row {
   readonly code: string

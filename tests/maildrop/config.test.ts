@@ -1,11 +1,16 @@
 /** The configuration: every key right and wrong, file and environment, and that no message shows a password. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig, type MaildropConfig } from '../../maildrop/config.ts'
+import { openSigner } from '../../maildrop/delivery/dkim.ts'
+import { openPasswords } from '../../maildrop/delivery/password.ts'
+import { tlsOptions } from '../../maildrop/delivery/tls.ts'
+import { MaildropError } from '../../maildrop/errors.ts'
 import { CONFIG_KEY_NAMES, CONFIG_KEYS, type ConfigKey, type ConfigKeyName } from '../../maildrop/keys.ts'
+import { unusableFiles } from '../../maildrop/smtp-config.ts'
 import { PROJECT } from '../support/children.ts'
 import { removeDirectory } from '../support/program.ts'
 
@@ -150,6 +155,188 @@ for (const key of CONFIG_KEY_NAMES) {
     t.ok(fromEnvironment.startsWith(message('environment')) && fromEnvironment.includes(said), fromEnvironment)
   })
 }
+
+t.test('everything that is wrong is told at once, in the order of the lines, without a password', t => {
+  const file = configFile(
+    t,
+    [
+      'SMTP_PORT="x"',
+      'MAILDROP_TLS=9',
+      'MAILDROP_LOGIN=ann',
+      'MAILDROP_PASSWORD = "hunter2"',
+      'SMTP_HSOT=a',
+      'DEBUG_RECEIVER=noaddress',
+      'MAILDROP_DKIM_DOMAIN=example.org',
+    ].join('\n'),
+  )
+  const said = [
+    `${file}:1: SMTP_PORT is "x"; expected a whole number from 1 to 65535`,
+    `${file}:2: MAILDROP_TLS is "9"; expected 0 (never), 1 (offered), 2 (required), implicit`,
+    `${file}:4: the line of MAILDROP_PASSWORD is not an assignment; expected KEY="value", no blanks around =, quotes around what is not plain`,
+    `${file}:5: unknown key SMTP_HSOT; did you mean SMTP_HOST?`,
+    `${file}:6: DEBUG_RECEIVER is "noaddress"; expected one mail address, local@domain`,
+    `${file}:7: MAILDROP_DKIM_DOMAIN is set, but MAILDROP_DKIM_SELECTOR and MAILDROP_DKIM_KEY_FILE are not; set all or none`,
+    'environment: MAILDROP_RATE is "1/w"; expected 1 to 100000 messages per second, minute, hour or day: 5/s, 60/m, 100/h, 2000/d',
+  ]
+  const problems = problemsOf(() => loadConfig({ file, env: { MAILDROP_RATE: '1/w' } }))
+  t.strictSame(problems, said)
+  const many = problemsOf(() => load(t, 'X=1\n'.repeat(1000)))
+  t.equal(many.length, 21)
+  t.match(many.at(-1), /config: 980 more mistakes like these$/)
+  t.end()
+})
+
+/** One line for each mistake; the message has all of them. */
+function problemsOf(run: () => unknown): string[] {
+  try {
+    run()
+  } catch (error) {
+    if (!(error instanceof MaildropError) || error.code !== 'CONFIG_INVALID') throw error
+    const problems = error.problems.map(({ where, text }) => `${where}: ${text}`)
+    if (error.message !== problems.join('; and ')) throw error
+    return problems
+  }
+  return []
+}
+
+const loadWith = (env: Record<string, string>) => loadConfig({ file: '/dev/null', env, cwd: '/base' })
+
+const HOSTILE = [
+  ...['garbage', '-5', '99999999999999999999', '1e9', 'NaN', '0x10', '1,5', '5 parsecs', ' ', ' /x', ';', '25'],
+  ...['~/x', 'file:///x', '/etc', '/dev/zero', '../x', '$(id)', 'x'.repeat(5000), `/x/${'y'.repeat(256)}`, '\u202e'],
+  ...['a@', '@b', 'a@b@c', 'a@-b', 'a@b..c', 'a@25', '10.0.0.300', `maildir:${'z'.repeat(256)}`, 'mbox: x'],
+]
+/** What no key takes. */
+const DAMAGED = ['a\nb', 'a\rb', 'a\u0000b', 'a\ufffdb']
+
+t.test('no value makes any key fail otherwise than with its name and place', t => {
+  const together: Record<string, string> = { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'hunter22' }
+  for (const key of CONFIG_KEY_NAMES) {
+    const env = key.startsWith('MAILDROP_PASSWORD_') ? { MAILDROP_LOGIN: 'ann' } : together
+    for (const value of [...HOSTILE, ...DAMAGED]) {
+      const problems = problemsOf(() => loadWith({ ...env, [key]: value }))
+      if (!problems.every(text => text.startsWith('environment: ') && text.includes(key) && text.length < 700))
+        t.fail(`${key} ${problems}`)
+      if (DAMAGED.includes(value) && key !== 'PYTHON' && key !== 'DEBUG') t.equal(problems.length, 1, `${key} ${value}`)
+    }
+  }
+  t.end()
+})
+
+t.test('what would do something else than it says is refused', t => {
+  const wrong: Partial<Record<ConfigKeyName, string[]>> = {
+    MAILDROP_HOME: [' ', ' /x', '~/x', '~ann/x', 'file:///x', 'y'.repeat(256), `/${'y/'.repeat(2048)}`],
+    MAILDROP_SPOOL: [';', ' ; ', '/x;~/y'],
+    SMTP_HOST: ['25', '10.0.0.300', '127.1', '0x7f.1', 'a.0x7f', '-a', 'a..b', `${'a.'.repeat(127)}aa`],
+    MAILDROP_RELAYS: [';', '25', 'mail:25;10.0.0.300'],
+    MAILDROP_METRICS: ['-5', '1e9', '0x10', 'localhost:9925', '~/x'],
+    DEBUG_RECEIVER: ['noaddress', 'root', 'a@b..c', 'a@25', '"a@b"', 'a@'],
+    MAILDROP_CAPTURE: ['maildir:', 'mbox: x', 'maildir:~/x', 'Maildir:/x'],
+  }
+  for (const [key, values] of Object.entries(wrong))
+    for (const value of values) t.equal(problemsOf(() => loadWith({ [key]: value })).length, 1, `${key} ${value}`)
+  const right: Partial<Record<ConfigKeyName, string[]>> = {
+    SMTP_HOST: ['10.0.0.3', '::1', 'mail', 'mail.example.org.', '4you.example', 'a.b25'],
+    MAILDROP_METRICS: ['9925', 'm.prom', './9925', '/x/1e9'],
+    DEBUG_RECEIVER: ['root@localhost', '"a b"@example.org', 'a@[127.0.0.1]', 'ann@b\u00fccher.example'],
+  }
+  for (const [key, values] of Object.entries(right))
+    for (const value of values)
+      t.strictSame(
+        problemsOf(() => loadWith({ [key]: value })),
+        [],
+        `${key} ${value}`,
+      )
+  t.end()
+})
+
+t.test('nothing but mail is put into a spool, where it would be moved away', t => {
+  const wrong: [string, string[]][] = [
+    ['MAILDROP_SPOOL=/q\nMAILDROP_VAR=/q\n', ['config:2: MAILDROP_VAR is "/q", in the spool /q']],
+    ['MAILDROP_HOME=/q\nMAILDROP_SPOOL=/q\n', ['config:2: MAILDROP_VAR is "/q/var", in the spool /q']],
+    ['MAILDROP_SPOOL="/q;/q/b"\n', ['config:1: MAILDROP_SPOOL is "/q/b", in the spool /q']],
+    ['MAILDROP_SPOOL=/q\nMAILDROP_LOG_FILE=/q/log\n', ['config:2: MAILDROP_LOG_FILE is "/q/log"']],
+    ['MAILDROP_SPOOL=/q\nMAILDROP_CAPTURE=maildir:/q/failed\n', ['config:2: MAILDROP_CAPTURE is "/q/failed"']],
+    ['MAILDROP_SPOOL=/q\nMAILDROP_TLS_CA=/q/ca\nMAILDROP_METRICS=/q/m\n', ['MAILDROP_TLS_CA', 'MAILDROP_METRICS']],
+  ]
+  for (const [text, said] of wrong) {
+    const problems = problemsOf(() => load(t, text))
+    t.equal(problems.length, said.length, problems.join('\n'))
+    for (const part of said)
+      t.ok(
+        problems.some(problem => problem.includes(part)),
+        part,
+      )
+  }
+  const file = configFile(t, '')
+  const env = { MAILDROP_SPOOL: dirname(file) }
+  t.match(
+    problemsOf(() => loadConfig({ file, env })),
+    [/config: the configuration file is ".*", in the spool/],
+  )
+  t.strictSame(
+    problemsOf(() => load(t, 'MAILDROP_SPOOL=/q\nMAILDROP_VAR=/q/.var\n')),
+    [],
+    'what is hidden is no mail',
+  )
+  t.end()
+})
+
+t.test('a key that is set twice is a warning', async t => {
+  t.match(load(t, 'SMTP_PORT=26\n\nSMTP_PORT=27\n').warnings, [
+    /config:3: SMTP_PORT is set before, at .*config:1; the last one counts$/,
+  ])
+})
+
+t.test('a file that is none, or is too large, is an error at once', async t => {
+  const directory = dirname(configFile(t, ''))
+  const large = join(directory, 'large')
+  const binary = configFile(t, '\0SMTP_PORT=26\n')
+  execFileSync('mkfifo', [join(directory, 'fifo')])
+  writeFileSync(large, '')
+  truncateSync(large, 2 ** 30)
+  const cases: [string, RegExp][] = [
+    ['/dev/zero', /it has more than \d+ bytes/],
+    [large, /it has more than \d+ bytes/],
+    [directory, /it is a directory, where a file is needed/],
+    [join(directory, 'fifo'), /it is a pipe, where a file is needed/],
+    [join(directory, 'none'), /ENOENT/],
+    [join(large, 'below'), /ENOTDIR/],
+  ]
+  const config = { host: 'localhost', tls: 'required' } as MaildropConfig['smtp']
+  for (const [file, said] of cases) {
+    t.throws(() => loadConfig({ file, env: {} }), { code: 'CONFIG_UNREADABLE', message: said })
+    await t.rejects(openPasswords({ from: 'file', path: file }).get(), { message: said })
+    t.throws(() => tlsOptions({ ...config, tlsCa: file }), { message: said })
+    t.throws(() => openSigner({ domain: 'example.org', selector: 's', keyFile: file }), { message: said })
+  }
+  t.equal(loadConfig({ file: '/dev/null', env: {} }).smtp.port, 25)
+  t.match(
+    problemsOf(() => loadConfig({ file: binary, env: {} })),
+    [/config:1: a byte of zero/],
+  )
+  writeFileSync(large, Buffer.from('caf\xe9\n', 'latin1'))
+  await t.rejects(openPasswords({ from: 'file', path: large }).get(), { message: /no text in UTF-8/ })
+})
+
+t.test('files that cannot be used are found before mail waits for them', async t => {
+  const directory = dirname(configFile(t, ''))
+  const env = {
+    MAILDROP_TLS_CA: '/nowhere',
+    MAILDROP_LOGIN: 'ann',
+    MAILDROP_PASSWORD_FILE: directory,
+    MAILDROP_DKIM_DOMAIN: 'example.org',
+    MAILDROP_DKIM_SELECTOR: 's',
+    MAILDROP_DKIM_KEY_FILE: `${directory}/config/below`,
+  }
+  const { smtp, warnings } = load(t, '', env)
+  t.strictSame(warnings, [])
+  t.match(unusableFiles(smtp), [
+    'MAILDROP_TLS_CA /nowhere cannot be used, and mail waits until it can: ENOENT',
+    /^MAILDROP_DKIM_KEY_FILE .*: ENOTDIR$/,
+    /^MAILDROP_PASSWORD_FILE .*: it is a directory, where a file is needed$/,
+  ])
+})
 
 t.test('DEBUG in the environment with the names of other programs is not meant for this one', async t => {
   t.equal(load(t, '', { DEBUG: 'express:*' }).debug, false)

@@ -191,6 +191,41 @@ t.test('a server that is not there, or is none, is told from one another', async
   failsWith(t, await test({ SMTP_PORT: `${port}` }), 1, /does an SMTP server listen on SMTP_PORT\?/)
 })
 
+t.test('every mistake in the configuration is told, on a line of its own', async t => {
+  const { run, cwd } = await setUp(t)
+  const file = join(cwd, 'wrong')
+  writeFileSync(file, 'SMTP_PROT=25\nMAILDROP_BOUNCE=9\nMAILDROP_LOGIN=ann\nMAILDROP_PASSWORD=$hunter2\n')
+  const said = [
+    [`${file}:1`, 'unknown key SMTP_PROT; did you mean SMTP_PORT?'],
+    [`${file}:2`, 'MAILDROP_BOUNCE is "9"; expected 0 or 1'],
+    [`${file}:4`, 'the line of MAILDROP_PASSWORD is not an assignment; expected KEY="value", '],
+    ['environment', 'MAILDROP_BATCH is "-1"; expected a whole number of messages from 0 to 1000000'],
+  ]
+  const env = { MAILDROP_CONFIG: file, MAILDROP_BATCH: '-1' }
+  for (const [name, args] of [
+    ['start_maildrop', []],
+    ['maildropctl', ['start']],
+    ['maildropctl', ['reload']],
+    ['maildropctl', ['status']],
+    ['maildropctl', ['configtest', '--json']],
+  ] as const) {
+    const { end, stdout, stderr } = await run(name, args, env)
+    t.equal(end, 1)
+    const lines = stderr.trimEnd().split('\n')
+    t.equal(lines.length, said.length, stderr)
+    for (const [index, [where, text]] of said.entries())
+      t.ok(lines[index]?.startsWith(`${name}: ${where}: ${text}`), `${lines[index]}`)
+    t.notMatch(stdout + stderr, 'hunter2')
+    if (args.at(-1) !== '--json') continue
+    const { ok, checks } = JSON.parse(stdout)
+    t.equal(ok, false)
+    for (const [index, [where, text = '']] of said.entries()) {
+      t.match(checks[index], { what: 'config', where, ok: false })
+      t.ok(checks[index].text.startsWith(text), checks[index].text)
+    }
+  }
+})
+
 t.test('every server is tested, and every trouble is told', async t => {
   const { run, server } = await setUp(t)
   const other = await startSmtpScript({ greeting: () => '554 go away' })
