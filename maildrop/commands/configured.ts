@@ -22,9 +22,17 @@ export function loadToDeliver(name: string, file: string | undefined): MaildropC
 export async function known(name: string, file: string | undefined): Promise<MaildropConfig | Facts> {
   const { isBroken, loadOrAsk } = await import('./facts.ts')
   const found = await loadOrAsk({ file })
-  const warnings = isBroken(found)
-    ? [`${found.problem}; until that is corrected, the daemon goes on as it was, and cannot be started again`]
-    : found.warnings
-  for (const text of warnings) warn(name, text)
+  if (isBroken(found))
+    warn(name, `${found.problem}; until that is corrected, the daemon goes on as it was, and cannot be started again`)
+  else for (const text of found.warnings) warn(name, text)
   return found
+}
+
+/** What has to be known to stop a daemon, also one that does not answer. @throws {MaildropError} as `load` */
+export async function found(name: string, file: string | undefined): Promise<Pick<MaildropConfig, 'pidFile'>> {
+  const { isBroken, loadOrFind } = await import('./facts.ts')
+  const place = await loadOrFind({ file })
+  if (isBroken(place)) warn(name, `${place.problem}; until that is corrected, the daemon cannot be started again`)
+  else for (const text of place.warnings) warn(name, text)
+  return place
 }

@@ -7,7 +7,7 @@
 import type { Argv } from 'yargs'
 import { CONFIG_KEY_NAMES } from '../keys.ts'
 import { parsed, versionFor } from './command-line.ts'
-import { known, loadToDeliver } from './configured.ts'
+import { found, loadToDeliver } from './configured.ts'
 import { type Common, FLAGS } from './options.ts'
 import { run, usageError } from './output.ts'
 import { COMMANDS, type Command, NAME } from './table.ts'
@@ -62,7 +62,7 @@ export async function stopMaildrop(args: readonly string[]): Promise<void> {
     .example('$0', 'stop the daemon of the configuration found')
   const argv = await parsed(name, args, parser, FLAGS)
   if (argv !== undefined)
-    await run(name, async () => (await import('./start-stop.ts')).stop(await known(name, argv.config)))
+    await run(name, async () => (await import('./start-stop.ts')).stop(await found(name, argv.config)))
 }
 
 /** The end of the help texts. */

@@ -3,7 +3,7 @@
  */
 import { captureName } from '../capture/mailbox.ts'
 import type { MaildropConfig } from '../config.ts'
-import { startDetached, stopDaemon } from '../daemon/control.ts'
+import { STOP_LIMIT, startDetached, stopDaemon } from '../daemon/control.ts'
 import { say } from './output.ts'
 
 /** Starts the daemon: detached, or in the foreground until it is stopped if the configuration says so. */
@@ -16,10 +16,14 @@ export async function start(config: MaildropConfig): Promise<void> {
   describe(config, await startDetached(config))
 }
 
-export async function stop(config: Pick<MaildropConfig, 'pidFile' | 'logFile'>): Promise<void> {
-  const pid = await stopDaemon(config)
-  say(pid === undefined ? `not running (${config.pidFile})` : `stopped, pid was ${pid}`)
+export async function stop(config: Pick<MaildropConfig, 'pidFile'>): Promise<void> {
+  const stopped = await stopDaemon(config)
+  if (stopped === undefined) return say(`not running (${config.pidFile})`)
+  const { pid, killed } = stopped
+  say(killed ? `killed, pid was ${pid}: ${HUNG}` : `stopped, pid was ${pid}`)
 }
+
+const HUNG = `it had not ended ${STOP_LIMIT / 1000} seconds after SIGTERM. The next daemon takes back what it had begun; a message whose end was out may be sent again`
 
 export async function restart(config: MaildropConfig): Promise<void> {
   await stop(config)

@@ -1,7 +1,7 @@
 /** The commands of `maildropctl`: what each does, what may be typed, examples, and what carries it out. */
 import type { MaildropConfig } from '../config.ts'
 import type { Operation } from '../spool/operations.ts'
-import { known, load, loadToDeliver } from './configured.ts'
+import { found, known, load, loadToDeliver } from './configured.ts'
 import type { Facts } from './facts.ts'
 import {
   type Common,
@@ -59,12 +59,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
     async () => (await startStop()).start,
   ),
-  stop: anyway(
+  stop: erased<object>(
     {
       summary: 'stop the daemon; it finishes what it has begun',
       examples: [['stop', 'what is in transfer may finish']],
     },
-    async () => (await startStop()).stop,
+    async ({ config }) => (await startStop()).stop(await found(NAME, config)),
   ),
   restart: strict(
     {

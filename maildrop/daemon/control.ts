@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaildropConfig } from '../config.ts'
 import { explained, MaildropError, systemCode } from '../errors.ts'
-import { liveness } from '../process-identity.ts'
+import { liveness, type ProcessIdentity } from '../process-identity.ts'
 import type { StartReport } from './detached.ts'
 import { STOP_GRACE } from './grace.ts'
 import { readPidFile } from './pid-file.ts'
@@ -52,12 +52,27 @@ export async function startDetached(config: MaildropConfig): Promise<number> {
   throw new MaildropError('START_FAILED', `the daemon did not start: ${problem}`)
 }
 
+/** Milliseconds after which a daemon that was told to stop hangs, and for which the system gets to end it then. */
+export const STOP_LIMIT = STOP_GRACE + PATIENCE
+const END_LIMIT = 5000
+
+/** A daemon that was running. */
+export interface Stopped {
+  readonly pid: number
+  /** True if it hung, and was ended without being asked any more. */
+  readonly killed: boolean
+}
+
 /**
- * Stops the daemon: it finishes what it has begun.
- * @returns its pid; undefined if none was running
+ * Stops the daemon: it finishes what it has begun. One that stands still (SIGSTOP) goes on to do so; one that hangs is killed.
+ * @param limit milliseconds after which it hangs
+ * @returns undefined if none was running
  * @throws {MaildropError} STOP_FAILED
  */
-export async function stopDaemon(config: Pick<MaildropConfig, 'pidFile' | 'logFile'>): Promise<number | undefined> {
+export async function stopDaemon(
+  config: Pick<MaildropConfig, 'pidFile'>,
+  limit = STOP_LIMIT,
+): Promise<Stopped | undefined> {
   const found = readPidFile(config.pidFile)
   if (found.kind === 'unverifiable') {
     throw new MaildropError(
@@ -66,20 +81,35 @@ export async function stopDaemon(config: Pick<MaildropConfig, 'pidFile' | 'logFi
     )
   }
   if (found.kind !== 'running') return undefined
-  const { pid } = found.identity
+  const { identity } = found
+  const { pid } = identity
+  signal(identity, ['SIGTERM', 'SIGCONT'])
+  if (await ends(identity, limit)) return { pid, killed: false }
+  signal(identity, ['SIGKILL'])
+  if (await ends(identity, END_LIMIT)) return { pid, killed: true }
+  const text = `pid ${pid} cannot be ended, even by SIGKILL: it waits for a disk or a file system of the network that does not answer`
+  throw new MaildropError('STOP_FAILED', text)
+}
+
+/** Whoever it is that has got the pid of a process that has ended is not signalled. */
+function signal(identity: ProcessIdentity, names: readonly NodeJS.Signals[]): void {
+  const { pid } = identity
   try {
-    process.kill(pid, 'SIGTERM')
+    for (const name of names) if (liveness(identity) === 'alive') process.kill(pid, name)
   } catch (cause) {
-    if (systemCode(cause) === 'ESRCH') return pid
+    if (systemCode(cause) === 'ESRCH') return
     throw new MaildropError('STOP_FAILED', `cannot signal pid ${pid}; run as the user who started the daemon`, {
       cause,
     })
   }
-  const deadline = performance.now() + STOP_GRACE + PATIENCE
-  while (liveness(found.identity) === 'alive') {
-    if (performance.now() > deadline)
-      throw new MaildropError('STOP_FAILED', `pid ${pid} is still running; see ${config.logFile}`)
+}
+
+/** @returns false if it runs on after `limit` milliseconds */
+async function ends(identity: ProcessIdentity, limit: number): Promise<boolean> {
+  const deadline = performance.now() + limit
+  while (liveness(identity) === 'alive') {
+    if (performance.now() > deadline) return false
     await sleep(20)
   }
-  return pid
+  return true
 }

@@ -116,7 +116,7 @@ interface Generation {
  */
 export async function startDaemon(config: MaildropConfig, log: Log, timing = TIMING): Promise<Daemon> {
   await prepareSpools(config)
-  claimPidFile(config.pidFile)
+  claimPidFile(config.pidFile, config.file)
   try {
     return await deliverFrom(config, log, timing)
   } catch (error) {

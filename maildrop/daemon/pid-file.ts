@@ -3,9 +3,10 @@
  *
  *     1234
  *     1234_567890_<boot>_<namespace>_<host>
+ *     "/etc/maildrop/config"
  *
  * The first line is for people and other programs, the second tells exactly which process is meant: a stale file or a pid
- * that belongs to another process by now is recognised, and nobody else is ever signalled. A file of a process that cannot
+ * that belongs to another process by now is recognised, and nobody else is ever signalled. The third is the file of its configuration. A file of a process that cannot
  * be seen from here (of another machine or container) stops no start: several daemons may serve one spool, and a container
  * that died would block its successor for ever. The file is written whole and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
  */
@@ -25,24 +26,41 @@ import { ensureDirectory } from '../spool/sync.ts'
 /** What the pid file says. 'unverifiable': a process of another machine or container, or of a system without /proc. */
 export type PidFileState =
   | { readonly kind: 'none' | 'stale' }
-  | { readonly kind: 'running' | 'unverifiable'; readonly identity: ProcessIdentity }
+  | {
+      readonly kind: 'running' | 'unverifiable'
+      readonly identity: ProcessIdentity
+      /** The configuration file that it runs with; undefined if it does not say so. */
+      readonly config: string | undefined
+    }
 
 export function readPidFile(path: string): PidFileState {
   const text = readIfThere(path)
   if (text === undefined) return { kind: 'none' }
-  const identity = parseIdentity(text.split('\n')[1] ?? '')
+  const [, process = '', config = ''] = text.split('\n')
+  const identity = parseIdentity(process)
   if (identity === undefined) return { kind: 'stale' }
   const alive = liveness(identity)
   if (alive === 'dead' || isBeforeBoot(identity)) return { kind: 'stale' }
-  return { kind: alive === 'alive' ? 'running' : 'unverifiable', identity }
+  return { kind: alive === 'alive' ? 'running' : 'unverifiable', identity, config: pathIn(config) }
+}
+
+/** On one line whatever is in it. */
+function pathIn(line: string): string | undefined {
+  try {
+    const path: unknown = JSON.parse(line)
+    return typeof path === 'string' ? path : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**
  * Enters this process as the daemon.
+ * @param config the configuration file that it runs with
  * @throws {MaildropError} ALREADY_RUNNING; SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED if it cannot be written
  */
-export function claimPidFile(path: string): void {
-  const own = `${process.pid}\n${formatIdentity(ownIdentity())}\n`
+export function claimPidFile(path: string, config: string): void {
+  const own = `${process.pid}\n${formatIdentity(ownIdentity())}\n${JSON.stringify(config)}\n`
   const draft = `${path}.${process.pid}`
   try {
     ensureDirectory(dirname(path))
@@ -65,9 +83,9 @@ export function claimPidFile(path: string): void {
  * @returns false if another process has entered itself meanwhile
  * @throws {MaildropError} as claimPidFile
  */
-export function keepPidFile(path: string): boolean {
+export function keepPidFile(path: string, config: string): boolean {
   const found = readPidFile(path)
-  if (found.kind === 'none') claimPidFile(path)
+  if (found.kind === 'none') claimPidFile(path, config)
   return found.kind === 'none' || (found.kind === 'running' && found.identity.pid === process.pid)
 }
 

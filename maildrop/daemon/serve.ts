@@ -195,7 +195,7 @@ async function openControl(config: MaildropConfig, log: Log, handle: ControlHand
   let opening: Promise<void> | undefined
   const open = async (): Promise<void> => {
     try {
-      if (keepPidFile(config.pidFile)) closers.push(await serveControl(path, handle))
+      if (keepPidFile(config.pidFile, config.file)) closers.push(await serveControl(path, handle))
       complaint = ''
     } catch (error) {
       const text = messageOf(error)

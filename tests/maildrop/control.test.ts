@@ -139,7 +139,10 @@ t.test('with a broken configuration the daemon that runs is asked, looked after 
   )
   t.equal(readPidFile(other.pidFile).kind, 'running')
 
+  // One that stands still is not asked: its pid file tells whose it is.
+  process.kill(pid, 'SIGSTOP')
   configure(1, { SMTP_HOST: 'no host' })
+  failsWith(t, await run('queue'), 1, new RegExp(`; its daemon, pid ${pid} .* cannot be asked: .* no answer after`))
   const stopped = await run('stop')
   t.match(stopped, { end: 0, stdout: `stopped, pid was ${pid}\n`, stderr: /SMTP_HOST is "no host"/ })
   t.equal(readPidFile(pidFile).kind, 'none')

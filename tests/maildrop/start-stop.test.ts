@@ -14,6 +14,7 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { stopDaemon } from '../../maildrop/daemon/control.ts'
 import { controlPath } from '../../maildrop/daemon/control-socket.ts'
 import { STOP_GRACE } from '../../maildrop/daemon/grace.ts'
 import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
@@ -241,6 +242,24 @@ t.test('stop does not wait for a server that never greets', async t => {
   ) as [number, number]
   t.ok(times[1] - times[0] < STOP_GRACE, `${times[1] - times[0]} ms`)
   t.ok(namesIn(spool).includes(id), 'the message waits')
+})
+
+t.test('a daemon that hangs is killed, and the next one takes its place', async t => {
+  const { run, pidFile } = await setUp(t)
+  mkdirSync(dirname(pidFile), { recursive: true })
+  const hanging = `
+    const { claimPidFile } = await import(${JSON.stringify(join(PROJECT, 'maildrop/daemon/pid-file.ts'))})
+    process.on('SIGTERM', () => undefined)
+    setInterval(() => undefined, 1000)
+    claimPidFile(${JSON.stringify(pidFile)}, '/etc/maildrop/config')`
+  const loader = join(PROJECT, 'tests/support/typescript.mjs')
+  const args = ['--import', loader, '--input-type=module', '-e', hanging]
+  const child = launchProgram(t, process.execPath, args, { cwd: PROJECT })
+  await waitFor('its pid file', () => readPidFile(pidFile).kind === 'running')
+  t.match(readPidFile(pidFile), { identity: { pid: child.pid }, config: '/etc/maildrop/config' })
+  t.strictSame(await stopDaemon({ pidFile }, 1000), { pid: child.pid, killed: true })
+  t.match(await child.ended, { end: 'SIGKILL' })
+  t.match(await run('start_maildrop'), { end: 0 })
 })
 
 t.test('restart replaces the daemon, and starts one where none was', async t => {
