@@ -34,6 +34,9 @@ export interface SmtpLogin {
   readonly password: PasswordSource
 }
 
+/** Characters of a password that can be told from a part of a word. */
+export const MIN_PASSWORD = 4
+
 export type PasswordSource =
   | { readonly from: 'value'; readonly value: string }
   /** The first line of a file, read for every login. */
@@ -108,6 +111,10 @@ export function smtpWarnings({ tls, port, login, dkim }: SmtpConfig): string[] {
     warnings.push('SMTP_PORT is 465, where servers begin with TLS; set MAILDROP_TLS="implicit"')
   if (port !== 465 && tls === 'implicit')
     warnings.push(`MAILDROP_TLS is implicit, and SMTP_PORT is ${port}; servers begin with TLS at port 465`)
+  if (login?.password.from === 'value' && login.password.value.length < MIN_PASSWORD)
+    warnings.push(
+      `MAILDROP_PASSWORD has fewer than ${MIN_PASSWORD} characters: where the server repeats it within a word it cannot be hidden in the log; choose a longer one`,
+    )
   if (login?.password.from === 'file' && isExposed(login.password.path))
     warnings.push(`MAILDROP_PASSWORD_FILE can be read by others; run: chmod 600 ${login.password.path}`)
   if (dkim !== undefined && isExposed(dkim.keyFile))

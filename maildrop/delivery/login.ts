@@ -5,7 +5,7 @@
 import { TLSSocket } from 'node:tls'
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection'
 import XOAuth2 from 'nodemailer/lib/xoauth2'
-import type { SmtpLogin } from '../smtp-config.ts'
+import { MIN_PASSWORD, type SmtpLogin } from '../smtp-config.ts'
 import type { Dialogue } from './dialogue.ts'
 import type { Failure } from './failure.ts'
 import type { Passwords } from './password.ts'
@@ -76,7 +76,23 @@ function withoutPassword(error: unknown, user: string, password: string): unknow
   const { message, response } = error as Failure
   // as PLAIN (RFC 4616), XOAUTH2 and LOGIN send it
   const sent = [`\0${user}\0${password}`, `user=${user}\u0001auth=Bearer ${password}\u0001\u0001`, password]
-  const forms = [...sent.map(text => Buffer.from(text).toString('base64')), password]
-  const hide = (text: string): string => forms.reduce((hidden, form) => hidden.replaceAll(form, '********'), text)
+  const forms = sent.map(text => Buffer.from(text).toString('base64'))
+  const hide = (text: string): string =>
+    hidePassword(
+      forms.reduce((hidden, form) => hidden.replaceAll(form, MASK), text),
+      password,
+    )
   return Object.assign(error as Error, { message: hide(message), ...(response ? { response: hide(response) } : {}) })
+}
+
+const MASK = '********'
+
+/**
+ * A very short one is hidden only where it stands alone. Within words it cannot be told from them; and a reply without each of its
+ * letters could not be read by people, but the letter could be guessed.
+ */
+function hidePassword(text: string, password: string): string {
+  if (password.length >= MIN_PASSWORD) return text.replaceAll(password, MASK)
+  const escaped = password.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+  return text.replace(new RegExp(`(?<![\\p{L}\\p{N}])${escaped}(?![\\p{L}\\p{N}])`, 'gu'), MASK)
 }

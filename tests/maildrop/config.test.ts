@@ -505,7 +505,15 @@ t.test('a password in a file that others can read is a warning, elsewhere it is 
   t.strictSame(loadConfig({ file, env: { MAILDROP_PASSWORD: 'other' } }).warnings, [])
   const open = configFile(t, '')
   chmodSync(open, 0o644)
-  t.strictSame(loadConfig({ file: open, env: { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'x' } }).warnings, [])
+  t.strictSame(loadConfig({ file: open, env: { MAILDROP_LOGIN: 'ann', MAILDROP_PASSWORD: 'hunter2' } }).warnings, [])
+})
+
+t.test('a password that cannot be hidden everywhere is a warning', async t => {
+  for (const [password, said] of [
+    ['abc', [/MAILDROP_PASSWORD has fewer than 4 characters.*; choose a longer one$/]],
+    ['abcd', []],
+  ] as const)
+    t.match(load(t, `MAILDROP_LOGIN=ann\nMAILDROP_PASSWORD=${password}\n`).warnings, said)
 })
 
 t.test('a password file that others can read is a warning', async t => {

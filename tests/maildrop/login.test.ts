@@ -192,6 +192,20 @@ t.test('several connections at a time ask the command once', async t => {
   t.equal(count(), 1)
 })
 
+t.test('a very short password is hidden where it stands alone, and leaves the reply readable', async t => {
+  const cases: [string, string, string][] = [
+    ['e', '535 5.7.8 the password e (ZQ==) is refused', '5.7.8 the password ******** (********) is refused'],
+    ['.', '535 no. Use another', 'no. Use another'],
+    ['(a', '535 user=ann password="(a"', 'user=ann password="********"'],
+    ['word', '535 a passwordword', 'a pass****************'],
+  ]
+  for (const [value, reply, said] of cases) {
+    const { attempt } = await setUp(t, { extensions: ['AUTH LOGIN'], auth: () => reply })
+    const event = await attempt({ mechanism: 'login', password: { from: 'value', value } })
+    t.equal(`${event?.enhanced ?? ''} ${event?.text}`.trim(), said, value)
+  }
+})
+
 t.test('a command that fails defers, and says what to do', async t => {
   const { server, attempt } = await setUp(t, { extensions: ['AUTH PLAIN'] })
   const failing = program(t, 'echo hunter2; echo hunter2 >&2; exit 3')
