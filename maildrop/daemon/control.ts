@@ -10,11 +10,14 @@ import type { MaildropConfig } from '../config.ts'
 import { explained, MaildropError, systemCode } from '../errors.ts'
 import { liveness, type ProcessIdentity } from '../process-identity.ts'
 import type { StartReport } from './detached.ts'
+import { endingOf } from './ending.ts'
 import { STOP_GRACE } from './grace.ts'
 import { readPidFile } from './pid-file.ts'
 
 /** Milliseconds that a daemon gets to become ready, or to go beyond its own grace period. */
 const PATIENCE = 30_000
+/** Characters of what it says while it starts. */
+const MAX_COMPLAINT = 16_384
 
 /**
  * Starts a detached daemon, with this process's environment and working directory.
@@ -33,14 +36,12 @@ export async function startDetached(config: MaildropConfig): Promise<number> {
   })
   let complaint = ''
   child.stderr?.on('data', chunk => {
-    complaint = `${complaint}${chunk}`.slice(-2000)
+    complaint = `${complaint}${chunk}`.slice(0, MAX_COMPLAINT)
   })
   const problem = await new Promise<string | undefined>(resolve => {
     child.once('message', (report: StartReport) => resolve(report.ready ? undefined : report.problem))
     child.once('error', error => resolve(explained(error)))
-    child.once('exit', (code, signal) =>
-      resolve(`it ended with ${signal ?? code}. ${complaint.trim().split('\n').at(-1) ?? ''}`),
-    )
+    child.once('close', (code, signal) => resolve(endingOf(code, signal, complaint)))
     setTimeout(() => resolve(`no answer after ${PATIENCE / 1000} seconds`), PATIENCE).unref()
   })
   if (child.connected) child.disconnect()

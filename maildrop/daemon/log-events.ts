@@ -22,7 +22,8 @@ export const LOG_EVENTS = {
   'run-begin': 'There is something to do.',
   'run-end': 'Nothing is left to do; with the numbers of messages since run-begin.',
   connected: 'A connection to the server is ready to send.',
-  'server-down': 'The server cannot be used; nothing is sent until it can.',
+  'server-down':
+    'The server cannot be used; nothing is sent until it can. Said once, and again when something else is the reason.',
   'server-up': 'The server can be used again.',
   start: 'The daemon delivers from now on.',
   stopping: 'The daemon finishes what it has begun.',

@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { stopDaemon } from '../../maildrop/daemon/control.ts'
 import { controlPath } from '../../maildrop/daemon/control-socket.ts'
+import { endingOf } from '../../maildrop/daemon/ending.ts'
 import { STOP_GRACE } from '../../maildrop/daemon/grace.ts'
 import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
 import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
@@ -242,6 +243,39 @@ t.test('stop does not wait for a server that never greets', async t => {
   ) as [number, number]
   t.ok(times[1] - times[0] < STOP_GRACE, `${times[1] - times[0]} ms`)
   t.ok(namesIn(spool).includes(id), 'the message waits')
+})
+
+t.test('a daemon that cannot say why it does not start is spoken for, on one line', async t => {
+  // What is too little for Node itself differs from version to version.
+  const cases: [number | null, NodeJS.Signals | null, string, RegExp][] = [
+    [
+      1,
+      null,
+      "Error: EMFILE: too many open files, open '/x'\n    at x\n\nNode.js v20\n",
+      /too few files; raise the limit \(ulimit -n/,
+    ],
+    [
+      null,
+      'SIGABRT',
+      '\n<--- Last few GCs --->\n\nFATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n 1: 0xb7 [node]\n',
+      /SIGABRT: it has too little memory; raise/,
+    ],
+    [
+      134,
+      null,
+      '#\n# Fatal process OOM in Failed to reserve virtual memory for CodeRange\n',
+      /134: it has too little memory/,
+    ],
+    [1, null, "Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'zod'\n", /run npm ci$/],
+    [null, 'SIGKILL', '', /SIGKILL: somebody killed it, or the system/],
+    [1, null, 'node:internal/x:1\n  throw e\nTypeError: no\n    at y\n', /^it ended with 1: TypeError: no$/],
+    [7, null, '', /^it ended with 7$/],
+  ]
+  for (const [code, signal, complaint, said] of cases) {
+    const text = endingOf(code, signal, complaint)
+    t.match(text, said)
+    t.notMatch(text, '\n')
+  }
 })
 
 t.test('a daemon that hangs is killed, and the next one takes its place', async t => {
