@@ -12,11 +12,23 @@
  * the first after a pause goes at once, those that come on its heels are gathered. A mail is in one place at a time: in the
  * queue, in the batch at work, or among those to be tried again, which are read back from their rows. What could not be published
  * when the process ends is published when the database is opened again.
+ *
+ * A row that was found in the database may be of anybody's making. It gets its mail into spools only: those that are configured, those that mail
+ * of this process went to, and directories that are laid out as one already. No other directory is made or written to for it.
  */
 import { channel } from 'node:diagnostics_channel'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from '../lib/index.ts'
-import { discardHeld, ensureSpool, listHeld, releaseHeld, syncHeld, syncSpool, writeHeld } from '../maildrop/index.ts'
+import {
+  discardHeld,
+  ensureSpool,
+  isSpool,
+  listHeld,
+  releaseHeld,
+  syncHeld,
+  syncSpool,
+  writeHeld,
+} from '../maildrop/index.ts'
 import { MAIL_ROWS, type MailRow, mailKey, mailRow, type OutgoingMail, readMailRow } from './outgoing-mail.ts'
 
 /** Where the steps of publishing are reported, as `{ step, ids }`, synchronously. */
@@ -38,8 +50,8 @@ const RETRY_DELAYS = [1_000, 5_000, 30_000] as const
 
 const steps = channel(PUBLISH_CHANNEL)
 
-/** A mail in the queue: with its bytes, or to be read from its row. */
-type Queued = OutgoingMail | { readonly id: string }
+/** A mail in the queue: with its bytes, or to be read from its row; `ours` if that was committed while the database was open. */
+type Queued = OutgoingMail | { readonly id: string; readonly ours?: boolean }
 
 export class MailPublisher {
   readonly publishes: boolean
@@ -57,10 +69,17 @@ export class MailPublisher {
   private timer: NodeJS.Timeout | undefined
   private closed = false
   private readonly recordedSpools = new Set<string>()
+  private readonly configured: () => readonly string[]
+  /** Spools of mail that was committed while the database was open. */
+  private readonly ourSpools = new Set<string>()
 
-  /** @param publishes whether it is done here; otherwise by the process that has the database open, of which this one is a guest */
-  constructor(database: Database, publishes = true) {
+  /**
+   * @param configured the spools that are configured
+   * @param publishes whether it is done here; otherwise by the process that has the database open, of which this one is a guest
+   */
+  constructor(database: Database, configured: () => readonly string[], publishes = true) {
     this.database = database
+    this.configured = configured
     this.publishes = publishes
     database.beforeClose(() => this.close())
   }
@@ -70,6 +89,7 @@ export class MailPublisher {
     if (!this.publishes) return
     report('committed', mails)
     for (const mail of mails) {
+      this.ourSpools.add(mail.spool)
       const size = mail.bytes?.length ?? 0
       const keep = this.queuedBytes + size <= QUEUE_BYTES
       if (keep) this.queuedBytes += size
@@ -80,7 +100,8 @@ export class MailPublisher {
 
   /** Takes over the mails among rows that a guest has just committed. */
   publishRows(keys: readonly string[]): void {
-    for (const key of keys) if (key.startsWith(MAIL_ROWS)) this.queue.push({ id: key.slice(MAIL_ROWS.length) })
+    for (const key of keys)
+      if (key.startsWith(MAIL_ROWS)) this.queue.push({ id: key.slice(MAIL_ROWS.length), ours: true })
     this.start()
   }
 
@@ -172,15 +193,18 @@ export class MailPublisher {
       else
         for await (const [key, value] of this.database.outbox.outboxRows(mailKey(mail.id))) {
           const row = readMailRow(key, value)
-          if (row === undefined)
-            warn(
-              `mail ${mail.id} is not published and its held file, if any, stays`,
-              `the outbox row ${key} is damaged`,
-            )
-          else rows.push(row)
+          if (row !== undefined && mail.ours) this.ourSpools.add(row.spool)
+          const problem = row === undefined ? `the outbox row ${key} is damaged` : this.spoolProblem(row.spool)
+          if (row !== undefined && problem === undefined) rows.push(row)
+          else warn(`mail ${mail.id} is not published and its held file, if any, stays`, problem)
         }
     }
     return rows
+  }
+
+  private spoolProblem(spool: string): string | undefined {
+    if (this.ourSpools.has(spool) || this.configured().includes(spool) || isSpool(spool)) return undefined
+    return `its row names ${JSON.stringify(spool)}, which is neither configured nor a spool; configure it, then open the database again`
   }
 
   /** Takes mails of one spool through the steps as far as they go. */

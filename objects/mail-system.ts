@@ -36,8 +36,17 @@ export function createMailSystem(
 ): MailSystem {
   const loaded = new Map<string, MaildropConfig>()
   const configKeys = [...files.keys()]
+  // one that cannot be read is told to whoever needs it
+  const spools = () =>
+    ['', ...configKeys].flatMap(key => {
+      try {
+        return system.config(key).spools
+      } catch {
+        return []
+      }
+    })
   const system: MailSystem = {
-    publisher: new MailPublisher(database, publishes),
+    publisher: new MailPublisher(database, spools, publishes),
     keys: new KeyExpiry(database),
     configKeys,
     config: (key = '') => {

@@ -24,6 +24,8 @@
  *
  * All of it is one file system, so every transition is one rename. Directories are 0700, files 0600.
  */
+import { lstatSync } from 'node:fs'
+import { isAbsolute } from 'node:path'
 import { ensureDirectory } from './sync.ts'
 
 export const heldDir = (spool: string): string => `${spool}/.held`
@@ -45,6 +47,16 @@ export const SENT = '.sent'
 export async function ensureSpool(spool: string): Promise<void> {
   for (const directory of [spool, ...[heldDir, claimsDir, deferredDir, stateDir, failedDir].map(of => of(spool))]) {
     ensureDirectory(directory)
+  }
+}
+
+/** Whether there is a directory that is laid out as a spool. */
+export function isSpool(spool: string): boolean {
+  if (!isAbsolute(spool)) return false
+  try {
+    return [heldDir, claimsDir, deferredDir, stateDir, failedDir].every(of => lstatSync(of(spool)).isDirectory())
+  } catch {
+    return false
   }
 }
 

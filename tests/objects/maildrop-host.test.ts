@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { simpleParser } from 'mailparser'
 import t, { type Test } from 'tap'
 import { outboxKey } from '../../lib/storage/keys.ts'
+import { ensureSpool } from '../../maildrop/index.ts'
 import { type Application, type Database, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { PUBLISH_CHANNEL } from '../../objects/mail-publisher.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
@@ -293,17 +294,23 @@ t.test(
   },
 )
 
-t.test('a damaged outbox row is left where it is, and holds no other mail up', async t => {
+t.test('an outbox row that is damaged, or names no spool, is left where it is, and holds no other mail up', async t => {
   const home = await directory(t)
   const level = newLevel()
   const before = await openDatabase(level)
   const spool = join(home, 'spool')
-  const [bad, worse, good] = ['1', '2', '3'].map(n => `0000000000-00000${n}-aaaaaaaaaaaaaaaaaaaa-${before.id}`) as [
-    string,
-    string,
-    string,
-  ]
+  await ensureSpool(spool)
+  const [bad, worse, outside, deeper, good] = [1, 2, 3, 4, 5].map(
+    n => `0000000000-00000${n}-aaaaaaaaaaaaaaaaaaaa-${before.id}`,
+  ) as [string, string, string, string, string]
+  const elsewhere = join(home, 'elsewhere')
+  await mkdir(elsewhere)
   await before.transact((_, tx) => {
+    for (const [id, spool] of [
+      [outside, elsewhere],
+      [deeper, join(elsewhere, 'a/b')],
+    ] as const)
+      tx.outbox.set(mailKey(id), mailRow({ id, spool, bytes: Buffer.from('mail') }, false))
     for (const id of [bad, good]) tx.outbox.set(mailKey(id), mailRow({ id, spool, bytes: Buffer.from('mail') }, false))
     tx.outbox.set(mailKey(worse), Buffer.from('no mail row'))
   })
@@ -326,10 +333,12 @@ t.test('a damaged outbox row is left where it is, and holds no other mail up', a
   )
   const left: string[] = []
   for await (const [key] of db.outbox.outboxRows('mail/')) left.push(key)
-  t.same(left, [mailKey(bad), mailKey(worse)])
-  await waitFor('the warnings', () => Promise.resolve(warnings.length >= 2))
+  t.same(left, [bad, worse, outside, deeper].map(mailKey))
+  t.same(await readdir(elsewhere), [], 'nothing was written where no spool is')
+  await waitFor('the warnings', () => Promise.resolve(warnings.length >= 4))
   process.off('warning', listener)
-  t.match(warnings, [/1-a.* is damaged/, /2-a.* is damaged/])
+  const none = (n: number) => new RegExp(`${n}-a.*elsewhere.*neither configured nor a spool`)
+  t.match(warnings, [/1-a.* is damaged/, /2-a.* is damaged/, none(3), none(4)])
   await db.close()
 })
 
