@@ -18,7 +18,7 @@ export const MAILDROP_ERROR_CODES = {
   NOT_DELIVERED: 'A message that was to be delivered at once did not reach all of its recipients.',
   CLAIM_LOST: 'A message that this daemon had claimed was taken over by another one.',
   MAIL_NOT_FOUND: 'No message in the spool has this id.',
-  AMBIGUOUS_ID: 'Several messages have ids that begin like this.',
+  AMBIGUOUS_ID: 'Several messages have this id, or ids that begin like it.',
   MAIL_BUSY: 'The message is being delivered, or has just moved on.',
   WRONG_STATE: 'The message is in a state in which this cannot be done.',
   ALREADY_RUNNING: 'A daemon is running already.',

@@ -33,7 +33,11 @@ export const queueOptions: Declare<QueueOptions> = command =>
 
 export const showOptions: Declare<ShowOptions> = command =>
   json(command)
-    .positional('id', { type: 'string', demandOption: true, describe: 'id, or the beginning of it' })
+    .positional('id', {
+      type: 'string',
+      demandOption: true,
+      describe: 'id, or the beginning of it, or the path of the file',
+    })
     .option('body', flag('print the body as well'))
     .option('raw', flag('print the mail file as it is, and nothing else'))
     .check(({ body, raw, json }) => {
@@ -43,7 +47,12 @@ export const showOptions: Declare<ShowOptions> = command =>
 
 export const operateOptions: Declare<OperateOptions> = command =>
   withChoice(json(command))
-    .positional('ids', { type: 'string', array: true, default: [], describe: 'ids, or the beginnings of them' })
+    .positional('ids', {
+      type: 'string',
+      array: true,
+      default: [],
+      describe: 'ids, or the beginnings of them, or paths of files',
+    })
     // which yargs gives as dryRun, too
     .option('dry-run', flag('only say what would be done')) as unknown as Argv<Common & OperateOptions>
 

@@ -2,7 +2,7 @@
  * What is in a spool: every message with its state, the same whether or not a daemon runs.
  */
 import { closeSync, lstatSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { MaildropError, messageOf, spoolError, systemCode } from '../errors.ts'
 import { listClaims } from './claim.ts'
 import { inspect } from './inspect.ts'
@@ -79,7 +79,7 @@ export async function listSpool(spool: string): Promise<QueuedMail[]> {
 
 /**
  * Finds one message.
- * @param text its id, or the beginning of it
+ * @param text its id, or the beginning of it, or the path of its file, which tells files of one name in several places apart
  * @throws {MaildropError} MAIL_NOT_FOUND, AMBIGUOUS_ID; MAIL_BUSY if it moves on meanwhile
  */
 export async function findMail(spools: readonly string[], text: string): Promise<QueuedMail> {
@@ -88,7 +88,7 @@ export async function findMail(spools: readonly string[], text: string): Promise
   return found
 }
 
-/** Finds messages, each by its id or the beginning of it; in the place of one that is not found stands the error. */
+/** Finds messages, each named as for findMail; in the place of one that is not found stands the error. */
 export async function findMails(
   spools: readonly string[],
   texts: readonly string[],
@@ -98,7 +98,7 @@ export async function findMails(
   for (const found of all) byId.set(found.place.id, [...(byId.get(found.place.id) ?? []), found])
   const results: (QueuedMail | MaildropError)[] = []
   for (const text of texts) {
-    const found = byId.get(text) ?? all.filter(({ place }) => text !== '' && place.id.startsWith(text))
+    const found = byId.get(text) ?? all.filter(({ place }) => isCalled(place, text))
     const [only] = found
     if (only === undefined) results.push(notFound(spools, text))
     else if (found.length > 1) results.push(ambiguous(text, found))
@@ -117,12 +117,19 @@ function notFound(spools: readonly string[], text: string): MaildropError {
   )
 }
 
+/** No id has a slash in it. */
+function isCalled({ directory, name, id }: MailPlace, text: string): boolean {
+  return text.includes('/') ? resolve(text) === resolve(directory, name) : text !== '' && id.startsWith(text)
+}
+
 function ambiguous(text: string, found: readonly { readonly place: MailPlace }[]): MaildropError {
-  const ids = found.slice(0, 5).map(({ place }) => `${place.id} (${place.status})`)
+  const isSame = new Set(found.map(({ place }) => place.id)).size < found.length
+  const called = ({ place: { id, directory, name } }: (typeof found)[number]) => (isSame ? join(directory, name) : id)
+  const ids = found.slice(0, 5).map(each => `${called(each)} (${each.place.status})`)
   const more = found.length > ids.length ? ` and ${found.length - ids.length} more` : ''
   return new MaildropError(
     'AMBIGUOUS_ID',
-    `${found.length} messages are called ${JSON.stringify(text)} or begin so: ${ids.join(', ')}${more}; write more of the id`,
+    `${found.length} messages are called ${JSON.stringify(text)} or begin so: ${ids.join(', ')}${more}; ${isSame ? 'give the path of one in the place of its id' : 'write more of the id'}`,
   )
 }
 

@@ -182,6 +182,29 @@ t.test('what cannot be done says why: not there, ambiguous, being delivered, in 
   await rejects(t, act('release', 'mail'), 'WRONG_STATE', /is waiting: it is not on hold$/)
 })
 
+t.test('two files of one name are told apart by their paths, and neither is touched without', async t => {
+  const home = t.testdir({ one: { order: SAMPLE, failed: { 'order-2': SAMPLE } }, other: {} })
+  const spools = [join(home, 'one'), join(home, 'other')]
+  const [one = '', other = ''] = spools
+  writeFileSync(join(other, 'order'), SAMPLE)
+  writeFileSync(join(one, 'order-2'), SAMPLE)
+  const paths = [join(one, 'order'), join(other, 'order')]
+  const find = async (text: string) => await findMail(spools, text)
+  await rejects(
+    t,
+    find('order'),
+    'AMBIGUOUS_ID',
+    new RegExp(`^2 messages .*: ${paths[0]} \\(waiting\\), ${paths[1]} \\(waiting\\); give the path of one`),
+  )
+  await rejects(t, find('order-'), 'AMBIGUOUS_ID', /failed\/order-2 \(failed\)/)
+  for (const path of paths) t.match(await find(path), { id: 'order', path })
+  t.match(await find(join(one, 'failed', '..', 'failed', 'order-2')), { status: 'failed' })
+  await rejects(t, find(join(one, 'nothing')), 'MAIL_NOT_FOUND', /is not in/)
+  await rejects(t, find(`${one}/`), 'MAIL_NOT_FOUND', /is not in/)
+  await operate('delete', await find(paths[1]!))
+  t.match(await find('order'), { path: paths[0] })
+})
+
 t.test('the loser of a race says so, and many operations stop at none', async t => {
   const { drop } = await setUp(t)
   const ids = [await drop.submit(['ann@example.org']), await drop.submit(['bob@example.org'])]
