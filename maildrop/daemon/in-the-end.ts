@@ -13,8 +13,8 @@ export interface Patience {
   readonly log: Log
   /** True once the daemon is ending, when nothing is to be waited for. */
   stopping(): boolean
-  /** Takes over what is going on beside the work; resolves when there is room for more of that. */
-  park(work: Promise<void>): Promise<void>
+  /** Takes over what goes on beside the work, in this spool because of this error; resolves when there is room for more of that. */
+  park(work: Promise<void>, spool: string, error: unknown): Promise<void>
 }
 
 /** Records a state. @param known whether one is on disk, and when the message is due again */
@@ -49,6 +49,6 @@ export async function inTheEnd(claim: Claim, write: () => unknown, { log, stoppi
   try {
     await write()
   } catch (error) {
-    if (!mayFail(error)) await park(tryOn())
+    if (!mayFail(error)) await park(tryOn(), claim.spool, error)
   }
 }

@@ -73,7 +73,7 @@ export function claimPidFile(path: string, config: string): void {
       renameSync(draft, path)
     })
   } catch (error) {
-    removeIfThere(draft)
+    tryToRemove(draft)
     throw error instanceof MaildropError ? error : spoolError('write', path, error)
   }
 }
@@ -143,6 +143,15 @@ function readIfThere(path: string): string | undefined {
     throw spoolError('read', path, error)
   } finally {
     if (fd !== undefined) closeSync(fd)
+  }
+}
+
+/** Beside an error that says more. */
+function tryToRemove(path: string): void {
+  try {
+    removeIfThere(path)
+  } catch {
+    // It is a draft, which nobody reads.
   }
 }
 

@@ -1,11 +1,11 @@
 /**
  * What is wrong with a spool as a whole, said once: several parts of the daemon meet the same trouble (one looks after the directories,
- * one takes messages, one shows that we live), and meet it again and again until it is over.
+ * one takes messages, one writes down what became of them, one shows that we live), and meet it again and again until it is over.
  */
 import { MaildropError, messageOf, spoolError, systemCode } from '../errors.ts'
 import type { Log } from './log.ts'
 
-type Part = 'care' | 'delivery' | 'heartbeat'
+type Part = 'care' | 'delivery' | 'record' | 'heartbeat'
 
 export interface Trouble {
   /** Says what a part met, unless it met the same before (with whichever file), or another part has said what is wrong. */

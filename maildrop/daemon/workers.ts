@@ -41,13 +41,18 @@ export function startWorkers(
 ): Workers {
   const { config, log, destination, throttle } = surroundings
   const workers = new Set<Promise<void>>()
-  /** Messages of which it could not be written down yet what became of them. */
-  const parked = new Set<Promise<void>>()
+  /** Messages of which it could not be written down yet what became of them, and their spools. */
+  const parked = new Map<Promise<void>, string>()
   const context: JobContext = {
     ...surroundings,
-    async park(work) {
-      const entry = work.finally(() => parked.delete(entry))
-      parked.add(entry)
+    async park(work, spool, error) {
+      const trouble = sources.find(({ intake }) => intake.spool === spool)?.trouble
+      trouble?.begin('record', error)
+      const entry = work.finally(() => {
+        parked.delete(entry)
+        if (![...parked.values()].includes(spool)) trouble?.end('record')
+      })
+      parked.set(entry, spool)
       if (parked.size >= MAX_PARKED) await entry
     },
   }
@@ -140,7 +145,7 @@ export function startWorkers(
               connections.abort()
             }, grace)
       await Promise.all(workers)
-      await Promise.all(parked)
+      await Promise.all(parked.keys())
       clearTimeout(timer)
     },
   }

@@ -9,7 +9,7 @@
  * Errors are MaildropErrors that name the path: SPOOL_FULL, SPOOL_DENIED, SPOOL_FAILED. A failed `writeHeld` leaves
  * nothing behind, and every step may be repeated.
  */
-import { closeSync, fsync, open, rename, write } from 'node:fs'
+import { closeSync, existsSync, fsync, open, rename, write } from 'node:fs'
 import { readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -79,7 +79,8 @@ export async function discardHeld(spool: string, id: string): Promise<void> {
   try {
     await unlink(path)
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
+    // Of a file system that cannot be written one learns only so that there is none.
+    if (systemCode(error) === 'ENOENT' || (systemCode(error) === 'EROFS' && !existsSync(path))) return
     throw spoolError('remove', path, error)
   }
   spoolStep('held-discarded', id)

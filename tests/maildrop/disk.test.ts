@@ -7,9 +7,11 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync, renameSync,
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { askDaemon, controlPath } from '../../maildrop/daemon/control-socket.ts'
+import { claimPidFile } from '../../maildrop/daemon/pid-file.ts'
 import type { ServeStatus } from '../../maildrop/daemon/serve.ts'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
+import { discardHeld } from '../../maildrop/spool/write.ts'
 import { MaildropHost, openDatabase } from '../../objects/index.ts'
 import type { Child } from '../support/children.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
@@ -128,6 +130,9 @@ t.test(
     })
     await waitFor('the complaint', () => drop.lines('record-failed').length > 0)
     t.match(drop.lines('record-failed')[0], /ENOSPC; free some space on that file system/)
+    const troubles = async () =>
+      ((await askDaemon(controlPath(join(drop.home, 'var', 'maildrop.pid')), 'status', 10_000)) as ServeStatus).troubles
+    t.match(await troubles(), [{ spool: drop.spool, text: /ENOSPC/ }])
     await waitFor('the mail behind it', () => server.recipients().includes('bob@example.org'))
     await waitFor('the deferral', () => namesIn(drop.spool, '.deferred').length > 0)
     t.strictSame(server.recipients(), ['ann@example.org', 'bob@example.org'])
@@ -142,6 +147,7 @@ t.test(
       ['ann', 'bob', 'later', 'latest'].map(name => `${name}@example.org`),
       'each once',
     )
+    await waitFor('the end of the trouble', async () => (await troubles()).length === 0)
     await stop(t, daemon)
   },
 )
@@ -191,6 +197,14 @@ t.test(
     t.match(await ctl('status'), { code: 0, stdout: /\n {2}trouble {3}.*EROFS; mount the file system for writing/ })
     t.match(await ctl('configtest'), { code: 1, stderr: /: its file system is read-only; mount it for writing/ })
     t.match(await ctl('drain'), { code: 1, stdout: /^30 messages left: 30 waiting/ }, 'it returns')
+    const pidFile = join(drop.spool, '.pid')
+    t.throws(
+      () => claimPidFile(pidFile),
+      { message: /^cannot write .*\.pid: EROFS/ },
+      'what was wanted, not what was tidied',
+    )
+    await discardHeld(drop.spool, newMailId())
+    t.pass('what never was need not be removed')
     disk.readOnly(false)
     await drop.drained()
     t.strictSame(server.recipients(), ['first@example.org', ...expected].sort())
