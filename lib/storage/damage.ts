@@ -1,6 +1,7 @@
 /** What is said of a database that is damaged, or cannot be written. */
 import { ObjectError } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
+import type { DamagedLog } from './log-file.ts'
 
 /** What can be done about a damaged database. */
 export const RECOVERY =
@@ -17,7 +18,15 @@ export function damagedTable(location: string, files: readonly string[]): Object
 export function lostCommits(location: string, expected: Tid, found: Tid): ObjectError {
   return new ObjectError(
     'DATABASE_CORRUPT',
-    `committed transactions are missing in ${location}: the last one was ${expected}, the last one that can be read is ${found}. Its log is damaged: restore it from a backup; or, to go on with what is left, remove the file COMMITTED in it`,
+    `committed transactions are missing in ${location}: the last one was ${expected}, the last one that can be read is ${found}. Its log is damaged: restore it from a backup; or, to go on with what is left, write the word accept into the file COMMITTED in it`,
+  )
+}
+
+/** LevelDB would drop what is damaged without a word. */
+export function damagedLogOf(location: string, { name, problem }: DamagedLog): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `the database ${location} is damaged: ${name}: ${problem}, and COMMITTED, which tells what must be there, is missing or damaged. Restore it from a backup; or, to go on with what LevelDB reads of it, write the word accept into the file COMMITTED in it`,
   )
 }
 

@@ -10,7 +10,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as LevelModule from 'level'
 import { messageOf, ObjectError } from '../errors.ts'
-import { damagedTable, RECOVERY } from './damage.ts'
+import { damagedLogOf, damagedTable, RECOVERY } from './damage.ts'
 import { assertUnforged } from './distrust.ts'
 import { finishExchange } from './exchange.ts'
 import type { Level } from './level.ts'
@@ -125,7 +125,8 @@ function foreign(directory: string): ObjectError {
   )
 }
 
-function refuseDamaged(directory: string, { damaged }: Witness): void {
+function refuseDamaged(directory: string, { damaged, log }: Witness): void {
+  if (log !== undefined) throw damagedLogOf(directory, log)
   if (damaged.length > 0) throw damagedTable(directory, damaged)
 }
 

@@ -10,7 +10,7 @@ import { BatchReader } from './batch-reader.ts'
 import { lockHolder } from './lock-holder.ts'
 import { lookIntoLog } from './log-file.ts'
 import { aside } from './looking.ts'
-import { bytesOf, type Entry, nameOf } from './manifest.ts'
+import { bytesOf, type Entry, logsFrom, nameOf } from './manifest.ts'
 import { type Contents, checkManifest, MOST_NUMBER } from './manifest-check.ts'
 import { shown, Unsound } from './table-block.ts'
 import { lookInto } from './table-file.ts'
@@ -39,9 +39,11 @@ export async function assertUnforged(directory: string): Promise<void> {
       await assertTable(directory, table, contents)
     }
     const batches = new BatchReader()
-    for (const log of logsOf(directory, contents)) {
-      name = log
-      await lookIntoLog(join(directory, log), batches)
+    const logs = logsFrom(directory, contents.log)
+    name = nameOf(contents.log, 'log')
+    if (contents.log > 0 && logs[0] !== name) throw new Unsound('expected it, as the manifest says, found none')
+    for (name of logs) {
+      await lookIntoLog(join(directory, name), batches)
     }
   } catch (error) {
     // it may change while we look; opening it tells who has it
@@ -95,15 +97,4 @@ async function assertTable(directory: string, table: Entry, { lastWrite }: Conte
   } finally {
     closeSync(file)
   }
-}
-
-/** The logs that LevelDB reads, in order. */
-function logsOf(directory: string, { log }: Contents): string[] {
-  const numbers = readdirSync(directory)
-    .filter(name => /^\d+\.log$/.test(name))
-    .map(name => Number.parseInt(name, 10))
-    .filter(number => number >= log)
-    .sort((a, b) => a - b)
-  if (log > 0 && numbers[0] !== log) throw new Unsound(`expected the log ${nameOf(log, 'log')}, found none`)
-  return numbers.map(number => nameOf(number, 'log'))
 }

@@ -6,7 +6,7 @@
  * checksum (4), length (2), type (1: whole, 2 first, 3 middle, 4 last part), content. Nothing is checked here: LevelDB itself does, and what
  * one does not trust manifest-check.ts looks through before.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { KEY_TRAILER, Reader, Unsound } from './table-block.ts'
 
@@ -28,6 +28,8 @@ export interface Listed {
   readonly levels: readonly (readonly Table[])[]
   /** Up to which key each level was merged last. */
   readonly mergedTo: readonly (Buffer | undefined)[]
+  /** What logs before that one had is in tables; 0 if there was none. */
+  readonly log: number
 }
 
 /** A live table, and its first and last key. */
@@ -52,7 +54,7 @@ export function listedTables(directory: string): Listed | undefined {
 
 /** What the bytes of a manifest say. Throws if they cannot be understood. */
 export function tablesIn(manifest: Buffer): Listed {
-  const version: Version = { live: new Map(), dropped: new Set(), mergedTo: new Array(LEVELS).fill(undefined) }
+  const version: Version = { live: new Map(), dropped: new Set(), mergedTo: new Array(LEVELS).fill(undefined), log: 0 }
   for (const edit of records(manifest)) applyEdit(readEdit(edit), version)
   const live = new Set<string>()
   const levels: Table[][] = Array.from({ length: LEVELS }, () => [])
@@ -62,11 +64,12 @@ export function tablesIn(manifest: Buffer): Listed {
     levels[level]!.push({ name, level, bytes, first: keyAt(first), last: keyAt(last) })
   }
   for (const tables of levels) tables.sort((a, b) => Buffer.compare(a.first, b.first))
-  const { dropped, mergedTo } = version
+  const { dropped, mergedTo, log } = version
   return {
     live,
     levels,
     mergedTo,
+    log,
     get dropped() {
       return new Set(Array.from(dropped, number => nameOf(number)))
     },
@@ -78,6 +81,7 @@ interface Version {
   readonly live: Map<number, Entry>
   readonly dropped: Set<number>
   readonly mergedTo: (Buffer | undefined)[]
+  log: number
 }
 
 /** A table that an edit adds. */
@@ -99,6 +103,17 @@ export const nameOf = (number: number, extension = 'ldb'): string => `${String(n
 
 export const bytesOf = ({ source, from, to }: Text): Buffer => source.subarray(from, to)
 const keyAt = ({ source, from, to }: Text): Buffer => source.subarray(from, Math.max(from, to - KEY_TRAILER))
+
+/** The logs in a directory of which LevelDB has not made tables yet, in order. @param first the number of the first one */
+export function logsFrom(directory: string, first: number): string[] {
+  const numbers = readdirSync(directory)
+    .filter(name => /^\d+\.log$/.test(name))
+    .map(name => Number.parseInt(name, 10))
+  return numbers
+    .filter(number => number >= first)
+    .sort((a, b) => a - b)
+    .map(number => nameOf(number, 'log'))
+}
 
 /** The complete records of a log. */
 function* records(log: Buffer): Generator<Buffer> {
@@ -190,7 +205,8 @@ export function readEdit(bytes: Buffer): Edit {
 }
 
 /** LevelDB drops first, and then adds. */
-function applyEdit({ pointers, dropped, added }: Edit, version: Version): void {
+function applyEdit({ log, pointers, dropped, added }: Edit, version: Version): void {
+  version.log = log ?? version.log
   for (const { level, key } of pointers) version.mergedTo[level] = keyAt(key)
   for (const { number } of dropped) {
     version.live.delete(number)

@@ -4,23 +4,26 @@
  *
  *   COMMITTED   16 + 4 bytes: last durable tid, a tid from which on the chain is to be checked, CRC-32. Written after each batch, as soon as
  *               those who waited for it have gone on, without a sync: it may be behind the database, never ahead of it. If it is ahead, commits were lost.
- *   TABLES      one line of JSON: the size and CRC-32 of each table file, and the names of those found damaged. A table is written once and
- *               never changed. Its checksum is taken when the database is closed, and now and then while it is open. The file is there before
- *               LevelDB's are: where it is missing or damaged, nothing tells whether LevelDB can read the others, and the database is refused.
+ *   TABLES      one line of JSON: the size and CRC-32 of each table file, the names of files found damaged, and the last durable tid. A table is
+ *               written once and never changed. All is written when the database is closed, and now and then while it is open. The file is there
+ *               before LevelDB's are: where it is missing or damaged, nothing tells whether LevelDB can read the others, and the database is refused.
  *
  * At open the sizes of all tables are compared, and, while LevelDB opens (or before, if it is about to merge some: it ends the process where it
  * meets keys in disorder), the checksums of the newest; the others follow in the background, so that a large database opens at once. Tables that
  * are not in the list yet, since the process was killed, are checked before LevelDB opens, by the checksums that they have themselves.
  *
- * A COMMITTED that is missing or damaged is made anew, the latter with a warning; removing it accepts the loss that it tells of.
+ * A COMMITTED that is missing or damaged is made anew, the latter with a warning, unless TABLES knows of a later commit than LevelDB, or LevelDB's
+ * log is damaged by its own checksums. What TABLES does not know of is lost unseen then if the log ends too early. The word `accept` in COMMITTED
+ * accepts what is lost.
  */
 import {
   closeSync,
   constants,
+  fstatSync,
   fsyncSync,
+  ftruncateSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   statSync,
   writeFileSync,
@@ -31,15 +34,24 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import type { Tid } from '../persistent.ts'
-import { readUInt64, writeUInt64 } from '../record.ts'
+import { writeUInt64 } from '../record.ts'
+import { type DamagedLog, damagedLog } from './log-file.ts'
 import { atOnce } from './looking.ts'
 import { type Listed, listedTables, liveTables } from './manifest.ts'
 import { isMerging, mergedAtOpening } from './merging.ts'
 import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
 import { type Damage, leaveOut, lookInto } from './table-file.ts'
+import {
+  COMMITTED,
+  contentOf,
+  isTable,
+  readCommitted,
+  readTables,
+  TABLES,
+  type Tables,
+  textOf,
+} from './witness-files.ts'
 
-const COMMITTED = 'COMMITTED'
-const TABLES = 'TABLES'
 /** Bytes of writes after which LevelDB certainly has moved what was before from its log to tables. */
 const LOG_BYTES = 10 * 1024 * 1024
 /** Bytes of tables that are checked before anything is read: as many as take no longer than LevelDB takes to open. */
@@ -52,18 +64,15 @@ const CHECKED_UNKNOWN = 64 * 1024 * 1024
 /** Milliseconds that closing waits for a merge. */
 const MERGING = 1000
 
-interface Tables {
-  readonly tables: Record<string, [size: number, checksum: number]>
-  readonly damaged: string[]
-}
-
 export class Witness {
   /** What the database must hold at least; 0 if unknown. */
   readonly tid: Tid
   /** From where on the chain of transactions is to be checked at open. */
   readonly checkpoint: Tid
-  /** Table files that are not as they were written. */
+  /** Table files, and other ones, that are not as they were written. */
   readonly damaged: string[]
+  /** A damaged log. It is looked for where COMMITTED does not tell what must be there. */
+  readonly log: DamagedLog | undefined
   /** Whether nothing in the directory is ours, but LevelDB has a database there. */
   readonly foreign: boolean
   /** Whether LevelDB's manifest has lost tables that it had not dropped; LevelDB would delete them when it opens. */
@@ -78,6 +87,10 @@ export class Witness {
   private readonly directory: string
   private readonly listed: Listed | undefined
   private readonly known: Tables['tables']
+  /** Whether the user goes on with what is there. */
+  private readonly accepted: boolean
+  /** The last transaction that is known to be durable. */
+  private last: Tid
   private file: number | undefined
   private readonly bytes = Buffer.alloc(20)
   private next: Tid
@@ -89,13 +102,16 @@ export class Witness {
   /** Reads the witness of a directory that is not open in LevelDB yet, and checks the tables that LevelDB merges as soon as it opens. */
   constructor(directory: string) {
     this.directory = directory
-    const { tables, damaged } = readTables(directory)
+    const { tables, damaged, tid } = readTables(directory)
     this.foreign = damaged.includes(TABLES) && ![TABLES, COMMITTED].some(name => isThere(join(directory, name)))
-    const committed = readCommitted(join(directory, COMMITTED))
-    this.tid = committed.tid
-    this.checkpoint = committed.checkpoint
-    this.marked = committed.checkpoint
-    this.next = committed.tid
+    const committed = readCommitted(directory)
+    const said = typeof committed === 'string' ? { tid: 0, checkpoint: 0 } : committed
+    this.accepted = committed === 'accepted'
+    this.tid = this.accepted ? 0 : Math.max(said.tid, tid)
+    this.last = this.tid
+    this.checkpoint = said.checkpoint
+    this.marked = said.checkpoint
+    this.next = said.tid
     this.known = tables
     this.damaged = damaged
     const listed = listedTables(directory)
@@ -105,6 +121,9 @@ export class Witness {
         listed !== undefined && !listed.live.has(name) && !listed.dropped.has(name) && isThere(join(directory, name)),
     )
     if (this.unlisted) this.condemn('MANIFEST')
+    if (committed === 'unknown' && listed !== undefined && this.damaged.length === 0)
+      this.log = damagedLog(directory, listed)
+    if (this.log !== undefined) this.condemn(this.log.name)
     const merged = listed === undefined ? [] : mergedAtOpening(directory, listed)
     this.merges = merged.length > 0
     // what is refused anyway is not looked through
@@ -200,7 +219,11 @@ export class Witness {
 
   /** @param last the last transaction that is there. To be called when LevelDB has opened (and so locked) the directory: from here on files are written. */
   begin(last: Tid): void {
+    this.last = this.accepted ? last : Math.max(this.last, last)
+    // TABLES knows what was lost, too
+    if (this.accepted) this.writeTables()
     this.file = openSync(`${this.directory}/${COMMITTED}`, constants.O_RDWR | constants.O_CREAT, 0o600)
+    if (fstatSync(this.file).size > this.bytes.length) ftruncateSync(this.file, this.bytes.length)
     // opening has moved LevelDB's log to tables
     this.marked = last
     this.next = last
@@ -212,6 +235,7 @@ export class Witness {
 
   /** A batch of that many bytes has become durable. */
   committed(tid: Tid, bytes: number): void {
+    this.last = tid
     this.sinceMark += bytes
     if (this.sinceMark > LOG_BYTES) {
       this.marked = this.next
@@ -327,8 +351,7 @@ export class Witness {
   }
 
   private writeTables(): void {
-    const content = JSON.stringify({ tables: this.known, damaged: this.damaged })
-    const text = `${crc32(content).toString(16).padStart(8, '0')} ${content}\n`
+    const text = textOf({ tables: this.known, damaged: this.damaged, tid: this.last })
     const path = join(this.directory, TABLES)
     if (contentOf(path)?.toString() === text) return
     // a power cut must not leave a name without its content
@@ -337,8 +360,6 @@ export class Witness {
   }
 }
 
-const isTable = (name: string): boolean => /^\d+\.ldb$/.test(name)
-
 function damageAt(path: string, size: number): Damage | undefined {
   const file = openSync(path, 'r')
   try {
@@ -346,57 +367,4 @@ function damageAt(path: string, size: number): Damage | undefined {
   } finally {
     closeSync(file)
   }
-}
-
-/** What is said of the tables of a directory. Where LevelDB has one and nothing is said, that is a damage itself. */
-function readTables(directory: string): Tables {
-  const text = contentOf(join(directory, TABLES))?.toString()
-  if (text === undefined && !isThere(join(directory, 'CURRENT'))) return { tables: {}, damaged: [] }
-  return tablesSaid(text ?? '') ?? { tables: {}, damaged: [TABLES] }
-}
-
-/** What the content of TABLES says; undefined if it is damaged. */
-export function tablesSaid(text: string): Tables | undefined {
-  const content = text.slice(9, -1)
-  if (crc32(content).toString(16).padStart(8, '0') !== text.slice(0, 8)) return undefined
-  let found: Partial<Tables> | null
-  try {
-    found = JSON.parse(content)
-  } catch {
-    return undefined
-  }
-  const { tables, damaged } = found ?? {}
-  if (typeof tables !== 'object' || tables === null || !Array.isArray(damaged)) return undefined
-  const entries = Object.entries(tables)
-  const isEntry = ([name, entry]: [string, unknown]) =>
-    isTable(name) && Array.isArray(entry) && entry.length === 2 && entry.every(Number.isSafeInteger)
-  return entries.every(isEntry) && damaged.every(name => typeof name === 'string')
-    ? { tables: Object.fromEntries(entries), damaged }
-    : undefined
-}
-
-function readCommitted(path: string): { tid: Tid; checkpoint: Tid } {
-  const bytes = contentOf(path)
-  if (bytes === undefined || bytes.length === 0) return { tid: 0, checkpoint: 0 }
-  const found = committedSaid(bytes)
-  if (found === undefined) unreadable(path)
-  return found ?? { tid: 0, checkpoint: 0 }
-}
-
-/** What the content of COMMITTED says; undefined if it is damaged. */
-export function committedSaid(bytes: Buffer): { tid: Tid; checkpoint: Tid } | undefined {
-  if (bytes.length !== 20 || crc32(bytes.subarray(0, 16)) !== bytes.readUInt32BE(16)) return undefined
-  return { tid: readUInt64(bytes, 0), checkpoint: readUInt64(bytes, 8) }
-}
-
-function contentOf(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
-  } catch {
-    return undefined
-  }
-}
-
-function unreadable(path: string): void {
-  process.emitWarning(`${path} is damaged; it is made anew. Let verify check the database`, 'DatabaseWarning')
 }

@@ -1,6 +1,6 @@
 /** Damage to any file of the directory: never a wrong answer, never a commit that is missing in silence; the rest stays readable. */
 import { randomBytes } from 'node:crypto'
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { Level } from 'level'
@@ -389,10 +389,95 @@ t.test('commits that the log has lost are noticed, and the loss can be accepted'
       message: /transactions are missing.*COMMITTED/,
     })
   rmSync(join(home, 'COMMITTED'))
-  const again = await openTestDatabase(home)
-  t.match(await again.transact(root => root.text), /^1\d x/)
-  t.match(await again.verify(), { ok: true })
-  await again.close()
+  await t.rejects(openTestDatabase(home), { code: 'DATABASE_CORRUPT', message: /transactions are missing/ })
+  writeFileSync(join(home, 'COMMITTED'), 'accept\n')
+  for (let turn = 0; turn < 2; turn++) {
+    const again = await openTestDatabase(home)
+    t.match(await again.transact(root => root.text), /^1\d x/)
+    t.match(await again.verify(), { ok: true })
+    await again.close()
+    rmSync(join(home, 'COMMITTED'))
+  }
+})
+
+t.test('a log that is damaged together with COMMITTED is refused', async t => {
+  const home = await directory(t)
+  const closed = join(home, 'closed')
+  const killed = join(home, 'killed')
+  const copy = join(home, 'copy')
+  const db = await openTestDatabase(closed)
+  for (let i = 1; i <= 40; i++) await db.transact(root => void (root.text = `${i} ${'x'.repeat(1500)}`))
+  cpSync(closed, killed, { recursive: true })
+  await db.close()
+  const log = readdirSync(closed).find(name => name.endsWith('.log'))!
+  const { length } = readFileSync(join(closed, log))
+  t.ok(length > 2 * 32 * 1024)
+  const path = join(copy, log)
+  const committed = join(copy, 'COMMITTED')
+  const change = (file: string, how: (bytes: Buffer) => Buffer | undefined) => {
+    const bytes = readFileSync(file)
+    writeFileSync(file, how(bytes) ?? bytes)
+  }
+  const losses: [string, () => void][] = [
+    ['missing', () => rmSync(committed)],
+    ['empty', () => truncateSync(committed)],
+    ['changed', () => change(committed, bytes => void (bytes[7]! ^= 1))],
+    ['too long', () => change(committed, bytes => Buffer.concat([bytes, Buffer.alloc(9)]))],
+  ]
+  const flips = Array.from({ length: 25 }, (_, i): [string, () => void] => {
+    const at = Math.floor((i * length) / 25) + i
+    return [`changed at ${at}`, () => change(path, bytes => void (bytes[at]! ^= 1 << (i % 8)))]
+  })
+  let last = 0
+  for (const bytes = readFileSync(join(closed, log)); ; ) {
+    const next = last + 7 + bytes.readUInt16LE(last + 4)
+    const begin = 32768 - (next % 32768) < 7 ? Math.ceil(next / 32768) * 32768 : next
+    if (begin >= bytes.length) break
+    last = begin
+  }
+  const harms: [string, () => void][] = [
+    ...flips,
+    ['with a length that leads behind its end', () => change(path, bytes => void (bytes[last + 5]! ^= 8))],
+    ['with zeros in it', () => change(path, bytes => void bytes.fill(0, 40_000, 40_100))],
+    ['missing', () => rmSync(path)],
+    [
+      'exchanged for COMMITTED',
+      () => {
+        renameSync(path, `${path}.x`)
+        renameSync(committed, path)
+        renameSync(`${path}.x`, committed)
+      },
+    ],
+  ]
+  process.removeAllListeners('warning')
+  const lostWith = async (sound: string, harm: () => void, loss: () => void, what: string) => {
+    rmSync(copy, { recursive: true, force: true })
+    cpSync(sound, copy, { recursive: true })
+    harm()
+    loss()
+    for (let turn = 0; turn < 2; turn++) await t.rejects(openTestDatabase(copy), { code: 'DATABASE_CORRUPT' }, what)
+  }
+  for (const [i, [harmed, harm]] of harms.entries())
+    for (const sound of [closed, killed]) {
+      const [lost, loss] = harmed.startsWith('exchanged')
+        ? (['', () => undefined] as const)
+        : losses[i % losses.length]!
+      await lostWith(sound, harm, loss, `log ${harmed}, COMMITTED ${lost}, ${sound}`)
+    }
+  for (const [lost, loss] of losses)
+    await lostWith(closed, () => truncateSync(path, 30_000), loss, `the log ends too early, COMMITTED ${lost}`)
+  for (const sound of [closed, killed])
+    for (const [lost, loss] of losses) {
+      rmSync(copy, { recursive: true, force: true })
+      cpSync(sound, copy, { recursive: true })
+      loss()
+      for (let turn = 0; turn < 2; turn++) {
+        const again = await openTestDatabase(copy)
+        t.match(await again.transact(root => root.text), /^40 x/, `COMMITTED ${lost}: a sound log is believed`)
+        await again.close()
+        t.equal(readFileSync(committed).length, 20, 'and COMMITTED made anew')
+      }
+    }
 })
 
 t.test(
