@@ -8,6 +8,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
+import { checkText } from './arguments.ts'
 import { blobRow } from './blob.ts'
 import { committedContents, contentOf } from './blob-care.ts'
 import { ObjectError } from './errors.ts'
@@ -162,7 +163,8 @@ async function openStorage(directory: string, { untrusted = false } = {}): Promi
  * @param to must not exist, or be empty
  */
 export async function restoreDatabase(from: string, to: string): Promise<BackupResult> {
-  const source = resolve(from)
+  const source = resolve(checkText('restoreDatabase: from', from))
+  checkText('restoreDatabase: to', to)
   // without them nothing tells LevelDB's damaged files before LevelDB reads them, and it may end the process
   for (const name of ['TABLES', 'COMMITTED'])
     if (existsSync(join(source, 'CURRENT')) && !existsSync(join(source, name)))

@@ -6,6 +6,7 @@
  */
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { checkOptions, unexpected } from './arguments.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
 import { type Oid, Persistent } from './persistent.ts'
@@ -23,8 +24,9 @@ export class Blob extends Persistent {
   mediaType: string
   private content: BlobContent | undefined
 
-  constructor({ mediaType = 'application/octet-stream' }: { readonly mediaType?: string } = {}) {
+  constructor(options: { readonly mediaType?: string } = {}) {
     super()
+    const { mediaType = 'application/octet-stream' } = checkOptions('Blob', options)
     this.mediaType = mediaType
     this.content = undefined
   }
@@ -63,6 +65,7 @@ export class Blob extends Persistent {
    * @throws {ObjectError} NOT_CONNECTED, INVALID_REFERENCE for a blob of another database
    */
   share(other: Blob): void {
+    if (!(other instanceof Blob)) throw unexpected('share', 'a Blob', other)
     const connection = connectionOf(this)
     if (connectionOf(other).database !== connection.database)
       throw new ObjectError(

@@ -6,7 +6,8 @@
  * Two keys of which neither comes first are the same key: 1 and 1n, 0 and -0, two dates of the same millisecond. NaN, infinities, invalid
  * dates, null, undefined and all other objects have no place in the order and are refused.
  */
-import { inspect, types } from 'node:util'
+import { types } from 'node:util'
+import { checkOptions, shown, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 
 export type Key = string | number | bigint | boolean | Date
@@ -53,7 +54,7 @@ export function checkedKey(key: Key): Key {
   }
   throw new ObjectError(
     'INVALID_ARGUMENT',
-    `a key must be a string, a finite number, a bigint, a boolean or a valid date, found ${inspect(key, { depth: 0 })}`,
+    `a key must be a string, a finite number, a bigint, a boolean or a valid date, found ${shown(key)}`,
   )
 }
 
@@ -80,10 +81,10 @@ export function indexOfKey(keys: readonly Key[], key: Key): number {
 
 /** A range as a method was given it, by its bounds or as a whole, checked. */
 export function rangeOf(from: Key | Range | undefined, to: Key | undefined): Range {
-  const range = typeof from === 'object' && !(from instanceof Date) ? from : { from, to }
+  const range = typeof from === 'object' && !(from instanceof Date) ? checkOptions('range', from) : { from, to }
   const { limit } = range
-  if (limit !== undefined && (Number.isNaN(limit) || limit < 0))
-    throw new ObjectError('INVALID_ARGUMENT', `the limit of a range must be a number from 0, found ${limit}`)
+  if (limit !== undefined && !(typeof limit === 'number' && limit >= 0))
+    throw unexpected('the limit of a range', 'a number from 0', limit)
   return {
     ...range,
     from: range.from === undefined ? undefined : checkedKey(range.from),

@@ -8,6 +8,7 @@
  * that cannot be, since entries have moved or nodes have gone, what the second one did is done again on what the first one left
  * (lib/btree-redo.ts). Two transactions that set the same key always conflict.
  */
+import { checkIterable } from './arguments.ts'
 import {
   checkedKey,
   compareKeys,
@@ -317,7 +318,10 @@ function over(nodes: readonly Piece[], number: number): Piece {
 
 /** Keys in order, each once, and their values. */
 function inOrder<V>(entries: Iterable<readonly [Key, V]>): { keys: Key[]; values: V[] } {
-  let list = Array.from(entries, ([key, value]): [Key, V] => [checkedKey(key), value])
+  let list = Array.from(checkIterable('BTree.from', entries), (entry): [Key, V] => {
+    const [key, value] = checkIterable('BTree.from: an entry', entry)
+    return [checkedKey(key), value]
+  })
   const follows = ([key]: [Key, V], i: number) => i === 0 || compareKeys(list[i - 1]![0], key) < 0
   if (!list.every(follows)) {
     list.sort(([a], [b]) => compareKeys(a, b))

@@ -1,4 +1,5 @@
 /** The change feed: committed transactions, in order, from any moment on; then each new one as it becomes durable. */
+import { checkSignal, shown } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 import { type LogEntry, logEntry, timeOf } from './history.ts'
 import type { Tid } from './persistent.ts'
@@ -20,6 +21,7 @@ export function changes(
   { signal, ...options }: ChangesOptions,
   closing: AbortSignal,
 ): AsyncIterableIterator<LogEntry> {
+  checkSignal('changes', signal)
   const returned = new AbortController()
   const over = [closing, returned.signal, ...(signal === undefined ? [] : [signal])]
   const entries = feed(storage, options, AbortSignal.any(over))
@@ -48,7 +50,7 @@ async function* feed(
   if (!Number.isSafeInteger(since) || since < 0 || since > storage.lastTid)
     throw new ObjectError(
       'INVALID_ARGUMENT',
-      `changes: since must be the id of a transaction of ${storage.location}, of which the last one is ${storage.lastTid}; found ${since}. If the database was restored from a backup, begin anew from its present state`,
+      `changes: since must be the id of a transaction of ${storage.location}, of which the last one is ${storage.lastTid}; found ${shown(since)}. If the database was restored from a backup, begin anew from its present state`,
     )
   let known = since
   let wake = () => {}

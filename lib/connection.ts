@@ -7,6 +7,7 @@
  *
  * A connection serves one flow of work. The objects of a closed connection keep what they had loaded; loading and changing end.
  */
+import { shown, unexpected } from './arguments.ts'
 import { Broken } from './broken.ts'
 import { redone } from './btree-redo.ts'
 import type { Database } from './database.ts'
@@ -111,14 +112,15 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
    */
   get(oid: Oid): Persistent {
     this.assertOpen()
-    const known = this.objects.get(oid)
-    if (known !== undefined) return known.proxy
     // a key of LevelDB's is made of anything
-    const stored = Number.isSafeInteger(oid) && oid > 0 ? this.snapshot.load(oid) : undefined
+    const isOid = Number.isSafeInteger(oid) && oid > 0
+    const known = isOid ? this.objects.get(oid) : undefined
+    if (known !== undefined) return known.proxy
+    const stored = isOid ? this.snapshot.load(oid) : undefined
     if (stored === undefined)
       throw new ObjectError(
         'OBJECT_NOT_FOUND',
-        `no object with oid ${oid} in ${this.storage.location}${this.past === undefined ? '' : ` as it was at ${timeOf(this.past).toISOString()} (transaction ${this.past}); it was made later, or never`}`,
+        `no object with oid ${shown(oid)} in ${this.storage.location}${this.past === undefined ? '' : ` as it was at ${timeOf(this.past).toISOString()} (transaction ${this.past}); it was made later, or never`}`,
       )
     const object = this.ghost(new Ref(oid, stored.className))
     this.fill(cellOf(object) as Cell, stored)
@@ -142,6 +144,8 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     const cell = cellOf(object)
     if (cell?.jar !== this)
       throw new ObjectError('INVALID_REFERENCE', 'readCurrent: the object does not belong to this connection')
+    if (attributes !== undefined && !Array.isArray(attributes))
+      throw unexpected('readCurrent: attributes', 'a list of names', attributes)
     cell.loaded()
     if (cell.serial === 0) return
     const before = this.relied.has(cell) ? this.relied.get(cell) : []

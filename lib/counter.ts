@@ -1,6 +1,5 @@
 /** A number that concurrent transactions can change without conflict: their differences add up (BTrees' Length). */
-import { inspect } from 'node:util'
-import { ObjectError } from './errors.ts'
+import { unexpected } from './arguments.ts'
 import type { ConflictResolver } from './merge.ts'
 import { mergeAttributes } from './merge-maps.ts'
 import { Persistent } from './persistent.ts'
@@ -20,8 +19,7 @@ export class Counter extends Persistent implements ConflictResolver {
    * @throws {ObjectError} INVALID_ARGUMENT unless it is a finite number
    */
   change(delta: number): number {
-    if (!Number.isFinite(delta))
-      throw new ObjectError('INVALID_ARGUMENT', `a Counter changes by a finite number, found ${inspect(delta)}`)
+    if (!Number.isFinite(delta)) throw unexpected('change of a Counter', 'a finite number', delta)
     this.value += delta
     return this.value
   }

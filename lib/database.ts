@@ -3,7 +3,7 @@
  */
 import { resolve } from 'node:path'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
-import { inspect } from 'node:util'
+import { checkFunction, checkOptions, checkProgress, checkSignal, checkText, unexpected } from './arguments.ts'
 import { type BackupResult, backup } from './backup.ts'
 import { settleStaged, sweepBlobs } from './blob-care.ts'
 import { type ChangesOptions, changes } from './changes.ts'
@@ -110,7 +110,7 @@ export class Database<Root extends Persistent = Persistent> {
    * @throws {ObjectError} DATABASE_CLOSED, HISTORY_PACKED; INVALID_ARGUMENT for a future time
    */
   open(options: OpenConnectionOptions = {}): Connection<Root> {
-    const { at, before, ...others } = options
+    const { at, before, ...others } = checkOptions('open', options)
     this.assertOpen()
     const past = at === undefined && before === undefined ? undefined : lastSeen(this.storage, { at, before })
     const connection = new Connection<Root>({ storage: this.storage, past }, { ...this.limits, ...others }, this)
@@ -124,17 +124,18 @@ export class Database<Root extends Persistent = Persistent> {
    * @param options.size the most to be listed; default 20
    * @throws {ObjectError} NOT_FOUND for a path; INVALID_ARGUMENT
    */
-  async history(object: string | Oid, { size = 20 }: { size?: number } = {}): Promise<Revision[]> {
+  async history(object: string | Oid, options: { size?: number } = {}): Promise<Revision[]> {
     this.assertOpen()
+    const { size = 20 } = checkOptions('history', options)
     if (typeof object !== 'string' && !Number.isSafeInteger(object))
-      throw new ObjectError('INVALID_ARGUMENT', `history: expected a path or an oid, found ${inspect(object)}`)
+      throw unexpected('history', 'a path or an oid', object)
     return revisionsOf(this.storage, typeof object === 'number' ? object : this.oidAt(object), size)
   }
 
   /** The transactions that can be undone, newest first. */
   async undoLog(options: UndoLogOptions = {}): Promise<LogEntry[]> {
     this.assertOpen()
-    return undoLog(this.storage, options)
+    return undoLog(this.storage, checkOptions('undoLog', options))
   }
 
   /**
@@ -145,22 +146,19 @@ export class Database<Root extends Persistent = Persistent> {
    */
   async undo(
     tids: Tid | readonly Tid[],
-    { user = '', note = '', signal }: { user?: string; note?: string; signal?: AbortSignal } = {},
+    options: { user?: string; note?: string; signal?: AbortSignal } = {},
   ): Promise<Tid> {
     this.assertOpen()
-    const list = typeof tids === 'number' ? [tids] : tids
-    if (!Array.isArray(list))
-      throw new ObjectError(
-        'INVALID_ARGUMENT',
-        `undo: expected a transaction id, or a list of some, found ${inspect(tids)}`,
-      )
+    const { user = '', note = '', signal } = checkOptions('undo', options)
+    checkSignal('undo', signal)
+    const list = listOf(tids)
     return undo(this.storage, list, { user, note: note || `undo of ${list.join(', ')}`, signal })
   }
 
   /** Tells whether `undo` would do it now: throws what it would throw, and changes nothing. */
   async assertUndoable(tids: Tid | readonly Tid[]): Promise<void> {
     this.assertOpen()
-    return assertUndoable(this.storage, typeof tids === 'number' ? [tids] : tids)
+    return assertUndoable(this.storage, listOf(tids))
   }
 
   /**
@@ -170,9 +168,11 @@ export class Database<Root extends Persistent = Persistent> {
    * @param options.gc whether unreachable objects are removed; default true
    * @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED, INVALID_ARGUMENT
    */
-  async pack({ before = new Date(), ...options }: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
+  async pack(options: PackOptions & { before?: Moment } = {}): Promise<PackResult> {
     this.assertOpen()
-    const result = await this.storage.pack({ ...options, before: tidOf(before, 'pack') })
+    const { before = new Date(), ...others } = checkOptions('pack', options)
+    checkProgress('pack', others.progress)
+    const result = await this.storage.pack({ ...others, before: tidOf(before, 'pack') })
     // what began before the pack sees the history, and needs its blobs
     await Promise.allSettled(this.blobReaders)
     await sweepBlobs(this.storage, () => Array.from(this.connections, each => (oid: Oid) => each.seen(oid)))
@@ -185,7 +185,7 @@ export class Database<Root extends Persistent = Persistent> {
    */
   changes(options: ChangesOptions = {}): AsyncIterableIterator<LogEntry> {
     this.assertOpen()
-    return changes(this.storage, options, this.ending.signal)
+    return changes(this.storage, checkOptions('changes', options), this.ending.signal)
   }
 
   /**
@@ -196,12 +196,14 @@ export class Database<Root extends Persistent = Persistent> {
    */
   async upgrade(options: UpgradeOptions = {}): Promise<number> {
     this.assertOpen()
+    checkProgress('upgrade', checkOptions('upgrade', options).progress)
     return upgradeAll(this, this.storage, options)
   }
 
   /** Counts what the database holds: a look through all records. @throws {ObjectError} DATABASE_CORRUPT, DATABASE_FAILED */
-  async stats({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<DatabaseStats> {
+  async stats(options: { readonly progress?: (done: number) => void } = {}): Promise<DatabaseStats> {
     this.assertOpen()
+    const progress = checkProgress('stats', checkOptions('stats', options).progress)
     return this.readingBlobs(statsOf(this.storage, progress))
   }
 
@@ -233,11 +235,10 @@ export class Database<Root extends Persistent = Persistent> {
    * @returns what `work` returned, once the transaction is durable
    */
   async transact<T>(work: (root: Root, tx: Transaction) => T | Promise<T>, options: TransactOptions = {}): Promise<T> {
-    const { user = '', note = '', attempts = 3 } = options
+    const { user = '', note = '', attempts = 3 } = checkOptions('transact', options)
     if (!Number.isSafeInteger(attempts) || attempts < 1)
-      throw new ObjectError('INVALID_ARGUMENT', `attempts must be a whole number from 1, found ${attempts}`)
-    if (typeof work !== 'function')
-      throw new ObjectError('INVALID_ARGUMENT', `transact: expected a function, found ${inspect(work)}`)
+      throw unexpected('transact: attempts', 'a whole number from 1', attempts)
+    checkFunction('transact', work)
     for (let attempt = 1; ; attempt++) {
       const connection = this.open()
       const tx = connection.transaction
@@ -280,9 +281,11 @@ export class Database<Root extends Persistent = Persistent> {
    */
   async backup(
     directory: string,
-    { progress }: { readonly progress?: (records: number) => void } = {},
+    options: { readonly progress?: (records: number) => void } = {},
   ): Promise<BackupResult> {
     this.assertOpen()
+    const progress = checkProgress('backup', checkOptions('backup', options).progress)
+    checkText('backup: directory', directory)
     return this.readingBlobs(backup(this.storage, directory, progress))
   }
 
@@ -292,8 +295,9 @@ export class Database<Root extends Persistent = Persistent> {
   }
 
   /** Reads all records and tells what is wrong; see lib/verify.ts for what is checked, and what is not. */
-  async verify({ progress }: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
+  async verify(options: { readonly progress?: (done: number) => void } = {}): Promise<VerifyResult> {
     this.assertOpen()
+    const progress = checkProgress('verify', checkOptions('verify', options).progress)
     return this.readingBlobs(verify(this.storage, () => this.open({ readOnly: true }), progress))
   }
 
@@ -309,7 +313,7 @@ export class Database<Root extends Persistent = Persistent> {
 
   /** Has `closer` awaited before the database is closed. */
   beforeClose(closer: () => Promise<void>): void {
-    this.closers.push(closer)
+    this.closers.push(checkFunction('beforeClose', closer))
   }
 
   /** Waits for what is under way (for LevelDB's merging of tables a second at most) and closes the database. Connections still open end. */
@@ -337,7 +341,9 @@ export async function openDatabase<Root extends Persistent>(
   location: string | Level,
   options: OpenOptions<Root>,
 ): Promise<Database<Root>> {
-  const { create = true, salvage = false, untrusted = false } = options
+  const { create = true, salvage = false, untrusted = false, root } = checkOptions('openDatabase', options)
+  checkFunction('openDatabase: root', root)
+  checkLocation(location)
   const name = typeof location === 'string' ? resolve(location) : `(${location.constructor.name})`
   const { level, witness } =
     typeof location === 'string'
@@ -347,13 +353,31 @@ export async function openDatabase<Root extends Persistent>(
     const storage = await LevelStorage.open(level, name, { create, witness })
     if (storage.damage.length === 0) await settleStaged(storage)
     const database = new Database<Root>(storage, options)
-    if (storage.lastTid === 0) await createRoot(database, options.root())
+    if (storage.lastTid === 0) await createRoot(database, root())
     return database
   } catch (error) {
     await level.close()
     witness?.close()
     throw error
   }
+}
+
+function checkLocation(location: string | Level): void {
+  if (typeof location !== 'object' || location === null) checkText('openDatabase: location', location)
+  else if (LEVEL_METHODS.some(name => typeof location[name] !== 'function'))
+    throw unexpected(
+      'openDatabase: location',
+      'a directory, or an abstract-level database with synchronous reads and snapshots',
+      location,
+    )
+}
+
+const LEVEL_METHODS = ['open', 'close', 'get', 'getSync', 'batch', 'iterator', 'snapshot'] as const
+
+function listOf(tids: Tid | readonly Tid[]): readonly Tid[] {
+  const list = typeof tids === 'number' ? [tids] : tids
+  if (Array.isArray(list) && list.every(tid => typeof tid === 'number')) return list
+  throw unexpected('undo', 'a transaction id, or a list of some', tids)
 }
 
 async function createRoot<Root extends Persistent>(database: Database<Root>, root: Root): Promise<void> {

@@ -40,13 +40,16 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
+/** What was given may be of any length; a message that repeats it is cut off. */
+const LONGEST = 4_000
+
 /** An error of the object database. Switch on `code`. */
 export class ObjectError extends Error {
   override readonly name = 'ObjectError'
   readonly code: ErrorCode
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
+    super(message.length > LONGEST ? `${message.slice(0, LONGEST)}… (${message.length} characters)` : message, options)
     this.code = code
   }
 }

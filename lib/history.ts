@@ -3,7 +3,7 @@
  *
  * History reaches back to the last pack. A view of an earlier time is refused rather than shown with holes.
  */
-import { inspect } from 'node:util'
+import { checkFunction, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 import type { Oid, Tid } from './persistent.ts'
 import { isGone } from './record.ts'
@@ -67,16 +67,12 @@ export function lastSeen(
 export function tidOf(moment: Moment, operation: string, within = 999): Tid {
   const tid = moment instanceof Date ? moment.getTime() * 1000 + within : moment
   if (Number.isSafeInteger(tid) && tid >= 0) return tid
-  throw new ObjectError(
-    'INVALID_ARGUMENT',
-    `${operation}: expected a transaction id or a date, found ${inspect(moment)}`,
-  )
+  throw unexpected(operation, 'a transaction id or a date', moment)
 }
 
 /** An object's revisions, newest first, at most `size` of them. @throws {ObjectError} INVALID_ARGUMENT */
 export async function revisionsOf(storage: Storage, oid: Oid, size: number): Promise<Revision[]> {
-  if (!(typeof size === 'number' && size >= 0))
-    throw new ObjectError('INVALID_ARGUMENT', `history: size must be a number from 0, found ${String(size)}`)
+  if (!(typeof size === 'number' && size >= 0)) throw unexpected('history: size', 'a number from 0', size)
   const snapshot = storage.snapshot()
   try {
     const found: Revision[] = []
@@ -108,12 +104,9 @@ export async function undoLog(
   storage: Storage,
   { first = 0, last = 20, filter = () => true }: UndoLogOptions,
 ): Promise<LogEntry[]> {
-  if (!Number.isSafeInteger(first) || first < 0)
-    throw new ObjectError('INVALID_ARGUMENT', `undoLog: first must be a whole number from 0, found ${inspect(first)}`)
-  if (!Number.isSafeInteger(last))
-    throw new ObjectError('INVALID_ARGUMENT', `undoLog: last must be a whole number, found ${inspect(last)}`)
-  if (typeof filter !== 'function')
-    throw new ObjectError('INVALID_ARGUMENT', `undoLog: filter must be a function, found ${inspect(filter)}`)
+  if (!Number.isSafeInteger(first) || first < 0) throw unexpected('undoLog: first', 'a whole number from 0', first)
+  if (!Number.isSafeInteger(last)) throw unexpected('undoLog: last', 'a whole number', last)
+  checkFunction('undoLog: filter', filter)
   const end = last < 0 ? first - last : last
   const found: LogEntry[] = []
   let number = 0

@@ -1,4 +1,5 @@
 /** The object database's public names. */
+export { checkFunction, checkOptions, shown, unexpected } from './arguments.ts'
 export { type BackupResult, restoreDatabase } from './backup.ts'
 export { Blob } from './blob.ts'
 export { Broken } from './broken.ts'

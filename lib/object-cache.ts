@@ -6,7 +6,7 @@
  * of which inner values may be in use, is never made a ghost; where more of these are loaded than the limits allow, the cache is looked through again
  * only when half as much more has been loaded, so that no transaction takes longer and longer for each object.
  */
-import { ObjectError } from './errors.ts'
+import { unexpected } from './arguments.ts'
 import { Cell, type Oid } from './persistent.ts'
 
 /** How much a connection keeps loaded; what was loaded first becomes ghosts, and is loaded again when it is read. */
@@ -40,8 +40,7 @@ export class ObjectCache {
 
   constructor({ cacheSize = 100_000, cacheBytes = 128 * 1024 * 1024 }: CacheLimits) {
     for (const [name, limit] of Object.entries({ cacheSize, cacheBytes }))
-      if (!(typeof limit === 'number' && limit >= 0))
-        throw new ObjectError('INVALID_ARGUMENT', `${name} must be a number from 0, found ${String(limit)}`)
+      if (!(typeof limit === 'number' && limit >= 0)) throw unexpected(name, 'a number from 0', limit)
     this.size = cacheSize
     this.bytes = cacheBytes
     this.lookedThrough(0, 0)

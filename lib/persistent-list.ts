@@ -5,6 +5,7 @@
  * a change inside one is noticed. It has no holes. Of two transactions that change the same list one conflicts: where things stand in a list
  * depends on all of it.
  */
+import { checkFunction, checkIterable, shown, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 import { EXPLICIT, handOut, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
@@ -19,7 +20,7 @@ export class PersistentList<T = unknown> extends Persistent {
 
   constructor(items: Iterable<T> = []) {
     super()
-    this.items = Array.from(items, item => handOut(this, item))
+    this.items = Array.from(checkIterable('PersistentList', items), item => handOut(this, item))
   }
 
   get length(): number {
@@ -28,7 +29,7 @@ export class PersistentList<T = unknown> extends Persistent {
 
   /** The item at an index; negative ones count from the end. */
   at(index: number): T | undefined {
-    return handOut(this, this.items.at(index))
+    return handOut(this, this.items.at(checkIndex('at', index)))
   }
 
   /** @throws {ObjectError} INVALID_ARGUMENT unless there is an item at `index` */
@@ -36,7 +37,7 @@ export class PersistentList<T = unknown> extends Persistent {
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
       throw new ObjectError(
         'INVALID_ARGUMENT',
-        `a list of ${this.length} has no item ${index} to be set; use push() or splice() to add one`,
+        `a list of ${this.length} has no item ${shown(index)} to be set; use push() or splice() to add one`,
       )
     this.changing()[index] = handOut(this, item)
   }
@@ -63,6 +64,7 @@ export class PersistentList<T = unknown> extends Persistent {
 
   /** Takes items out, puts others in. Without a count all from `start` on are taken out. @returns those taken out */
   splice(...args: [start: number, count?: number, ...items: T[]]): T[] {
+    for (const index of args.slice(0, 2)) checkIndex('splice', index as number | undefined)
     for (const item of args.slice(2)) handOut(this, item)
     return this.changing().splice(...(args as [number, number, ...T[]]))
   }
@@ -72,6 +74,7 @@ export class PersistentList<T = unknown> extends Persistent {
   }
 
   sort(compare?: (a: T, b: T) => number): this {
+    if (compare !== undefined) checkFunction('sort', compare)
     this.changing().sort(compare)
     return this
   }
@@ -94,18 +97,21 @@ export class PersistentList<T = unknown> extends Persistent {
   }
 
   slice(start?: number, end?: number): T[] {
-    return [...this].slice(start, end)
+    return [...this].slice(checkIndex('slice', start), checkIndex('slice', end))
   }
 
   map<U>(to: (item: T, index: number) => U): U[] {
+    checkFunction('map', to)
     return [...this].map((item, i) => to(item, i))
   }
 
   filter(wanted: (item: T, index: number) => boolean): T[] {
+    checkFunction('filter', wanted)
     return [...this].filter((item, i) => wanted(item, i))
   }
 
   find(wanted: (item: T, index: number) => boolean): T | undefined {
+    checkFunction('find', wanted)
     return [...this].find((item, i) => wanted(item, i))
   }
 
@@ -113,6 +119,12 @@ export class PersistentList<T = unknown> extends Persistent {
     this._p_changed = true
     return this.items
   }
+}
+
+/** What Array would make a TypeError of; other numbers it makes whole. */
+function checkIndex<I>(operation: string, index: I): I {
+  if (index === undefined || typeof index === 'number') return index
+  throw unexpected(`${operation} of a list`, 'an index', index)
 }
 
 registerClass('PersistentList', PersistentList)

@@ -5,6 +5,7 @@
  * identity that outlives a transaction and are refused as keys. Values are whatever can be stored; a change inside one is noticed.
  * Transactions that change different keys merge.
  */
+import { checkFunction, checkIterable } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
 import { mergeAttributes, mergeMaps } from './merge-maps.ts'
@@ -22,7 +23,10 @@ export class PersistentMap<K = unknown, V = unknown> extends Persistent implemen
   /** @throws {ObjectError} INVALID_ARGUMENT for what cannot be a key */
   constructor(entries: Iterable<readonly [K, V]> = []) {
     super()
-    for (const [key, value] of entries) this.set(key, value)
+    for (const entry of checkIterable('PersistentMap', entries)) {
+      const [key, value] = checkIterable('PersistentMap: an entry', entry)
+      this.set(key, value)
+    }
   }
 
   get size(): number {
@@ -74,6 +78,7 @@ export class PersistentMap<K = unknown, V = unknown> extends Persistent implemen
   }
 
   forEach(run: (value: V, key: K, map: this) => void): void {
+    checkFunction('forEach', run)
     for (const [key, value] of this) run(value, key, this)
   }
 

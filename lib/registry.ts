@@ -4,7 +4,7 @@
  * A record names its class by a stable string, never by a module path, so classes may move and be renamed freely:
  * register the new class with the old name in `aliases`. The registry is the process's, as classes are.
  */
-import { inspect } from 'node:util'
+import { checkOptions, shown } from './arguments.ts'
 import { isRetryable, messageOf, ObjectError } from './errors.ts'
 import { cellOf, Persistent } from './persistent.ts'
 import { MAX_NAME } from './record.ts'
@@ -91,35 +91,40 @@ const byClass = new Map<PersistentClass, ClassEntry>()
  *   is no class of persistent objects
  */
 export function registerClass(name: string, ctor: PersistentClass, options: ClassOptions = {}): void {
-  const { version = 1, upgrade, aliases = [] } = options
+  const { version = 1, upgrade, aliases = [] } = checkOptions('registerClass', options)
   if (typeof ctor !== 'function' || !(ctor === Persistent || ctor.prototype instanceof Persistent))
-    throw new ObjectError('INVALID_CLASS', `what is registered as '${name}' must be a class that extends Persistent`)
+    throw new ObjectError(
+      'INVALID_CLASS',
+      `what is registered as ${shown(name)} must be a class that extends Persistent, found ${shown(ctor)}`,
+    )
   if (!Number.isInteger(version) || version < 1 || version > MAX_VERSION)
     throw new ObjectError(
       'INVALID_CLASS',
-      `version of class '${name}' must be a whole number from 1 to ${MAX_VERSION}, found ${version}`,
+      `version of class ${shown(name)} must be a whole number from 1 to ${MAX_VERSION}, found ${shown(version)}`,
     )
   const known = byClass.get(ctor)
   if (known !== undefined && known.name !== name)
     throw new ObjectError(
       'INVALID_CLASS',
-      `class ${ctor.name} is registered as '${known.name}', it cannot be '${name}' too`,
+      `class ${ctor.name} is registered as '${known.name}', it cannot be ${shown(name)} too`,
+    )
+  if (!Array.isArray(aliases))
+    throw new ObjectError(
+      'INVALID_CLASS',
+      `the aliases of class ${ctor.name} must be a list of names, found ${shown(aliases)}`,
     )
   for (const each of [name, ...aliases]) {
     if (typeof each !== 'string' || each === '' || Buffer.byteLength(each) > MAX_NAME || !isWellFormed(each))
       throw new ObjectError(
         'INVALID_CLASS',
-        `a name of class ${ctor.name} must be a text of 1 to ${MAX_NAME} bytes in UTF-8, found ${inspect(each)}`,
+        `a name of class ${ctor.name} must be a text of 1 to ${MAX_NAME} bytes in UTF-8, found ${shown(each)}`,
       )
     const other = byName.get(each)
     if (other !== undefined && other.ctor !== ctor)
       throw new ObjectError('INVALID_CLASS', `'${each}' is the name of another class already; choose a different name`)
   }
   if (upgrade !== undefined && typeof upgrade !== 'function')
-    throw new ObjectError(
-      'INVALID_CLASS',
-      `the upgrade of class '${name}' must be a function, found ${inspect(upgrade)}`,
-    )
+    throw new ObjectError('INVALID_CLASS', `the upgrade of class '${name}' must be a function, found ${shown(upgrade)}`)
   const entry: ClassEntry = { name, ctor, version, upgrade }
   for (const [each, { ctor: other }] of byName) if (other === ctor) byName.delete(each)
   byClass.set(ctor, entry)

@@ -12,7 +12,7 @@
  * manager; the hooks given to `afterCommit`, which are told true. When anything before the write's end fails, the transaction
  * is `failed`: it is neither stored nor repeatable, and has to be aborted. Nothing that goes wrong in an abort keeps the rest of it from being done.
  */
-import { inspect } from 'node:util'
+import { checkFunction, shown } from './arguments.ts'
 import { messageOf, ObjectError } from './errors.ts'
 
 /** Something besides the database that takes part in a transaction (ZODB's IDataManager). */
@@ -117,8 +117,11 @@ export class Transaction {
     if (typeof sortKey !== 'string')
       throw new ObjectError(
         'INVALID_ARGUMENT',
-        `${action}: a data manager needs a sortKey, a text that tells when it prepares among others; found ${inspect(sortKey)}`,
+        `${action}: a data manager needs a sortKey, a text that tells when it prepares among others; found ${shown(sortKey)}`,
       )
+    for (const part of ['prepare', 'finish', 'abort', 'savepoint'] as const)
+      if (manager[part] !== undefined)
+        checkFunction(`${action}: ${part} of data manager ${shown(sortKey)}`, manager[part])
     this.sortKeys.set(manager, sortKey)
     this.managers.push(manager)
     this.byRole.set(role, manager)
@@ -130,20 +133,20 @@ export class Transaction {
    * @throws {ObjectError} here and for the other hooks: INVALID_ARGUMENT if it is no function
    */
   beforeCommit(hook: Hook): void {
-    this.before.commit.push(asHook(hook, 'beforeCommit'))
+    this.before.commit.push(checkFunction('beforeCommit', hook))
   }
 
   /** Runs `hook` after the commit, told whether it succeeded. Its errors are reported as warnings. */
   afterCommit(hook: (committed: boolean) => void | Promise<void>): void {
-    this.afterCommitHooks.push(asHook(hook, 'afterCommit'))
+    this.afterCommitHooks.push(checkFunction('afterCommit', hook))
   }
 
   beforeAbort(hook: Hook): void {
-    this.before.abort.push(asHook(hook, 'beforeAbort'))
+    this.before.abort.push(checkFunction('beforeAbort', hook))
   }
 
   afterAbort(hook: Hook): void {
-    this.afterAbortHooks.push(asHook(hook, 'afterAbort'))
+    this.afterAbortHooks.push(checkFunction('afterAbort', hook))
   }
 
   /** Makes sure that the transaction cannot be committed. */
@@ -298,11 +301,6 @@ export class Transaction {
     this.state = 'failed'
     this.failure = why
   }
-}
-
-function asHook<H>(hook: H, kind: string): H {
-  if (typeof hook === 'function') return hook
-  throw new ObjectError('INVALID_ARGUMENT', `${kind}: expected a function, found ${inspect(hook)}`)
 }
 
 /** Runs what may not disturb the transaction any more. */

@@ -3,6 +3,7 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { unexpected } from './arguments.ts'
 import { adoptContent, Blob } from './blob.ts'
 import { Broken } from './broken.ts'
 import { addBroken, type StagedObject } from './broken-transfer.ts'
@@ -229,6 +230,15 @@ function assertNoLoops(objects: readonly StagedObject[]): void {
   }
 }
 
+type Iterate = () => AsyncIterator<Uint8Array> | Iterator<Uint8Array>
+
+/** How what gives pieces is walked through; undefined for a text and for all else that gives none. */
+function iteration(pieces: unknown): Iterate | undefined {
+  if (typeof pieces !== 'object' || pieces === null) return undefined
+  const found: unknown = Reflect.get(pieces, Symbol.asyncIterator) ?? Reflect.get(pieces, Symbol.iterator)
+  return typeof found === 'function' ? (found as Iterate) : undefined
+}
+
 /** The bytes of a source, in pieces of the size that is asked for. Holds no more than the piece and what came with it. */
 class Reader {
   private readonly source: AsyncIterator<Uint8Array> | Iterator<Uint8Array>
@@ -238,8 +248,10 @@ class Reader {
   private readonly hash = createHash('sha256')
 
   constructor(source: ExportSource) {
-    if (source instanceof Uint8Array) this.source = [source][Symbol.iterator]()
-    else this.source = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+    const pieces = source instanceof Uint8Array ? [source] : source
+    const iterate = iteration(pieces)
+    if (iterate === undefined) throw unexpected('import', 'the bytes of an export file, or a stream of them', source)
+    this.source = iterate.call(pieces)
   }
 
   async take(count: number): Promise<Buffer> {

@@ -28,11 +28,12 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { checkProgress, unexpected } from './arguments.ts'
 import { Blob } from './blob.ts'
 import { ObjectError } from './errors.ts'
 import { type Member, Members } from './export-members.ts'
 import { pauses } from './pauses.ts'
-import { asState, type Persistent } from './persistent.ts'
+import { asState, Persistent } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle } from './pickle.ts'
 
@@ -65,6 +66,8 @@ export async function* writeExport(
   top: Persistent,
   progress?: (state: ExportProgress) => void,
 ): AsyncGenerator<Uint8Array, undefined> {
+  if (!(top instanceof Persistent)) throw unexpected('export', 'a persistent object', top)
+  checkProgress('export', progress)
   const members = new Members(top)
   const { states, contents } = await members.explore()
   let done = 0

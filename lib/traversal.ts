@@ -5,6 +5,7 @@
  * up in containers only, with `get`: traversal never reads an attribute. Every object in the tree knows its container
  * (`__parent__`) and its name there (`__name__`).
  */
+import { unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 
 /** What can be walked through: something that finds its children by name. */
@@ -52,6 +53,7 @@ export function physicalPath(object: Located): string {
  * @throws {ObjectError} NOT_FOUND naming the part of the path that does exist
  */
 export function traverse(start: Located, path: string): unknown {
+  if (typeof path !== 'string') throw unexpected('traverse', 'a path', path)
   let at: unknown = path.startsWith('/') ? rootOf(start) : start
   for (const name of path.split('/')) {
     if (name === '' || name === '.') continue
@@ -68,6 +70,8 @@ export function traverse(start: Located, path: string): unknown {
  * @throws {ObjectError} NOT_FOUND
  */
 export function acquire(object: Located, name: string): unknown {
+  if (typeof name !== 'string') throw unexpected('acquire', 'a name', name)
+  if (typeof object !== 'object' || object === null) throw unexpected('acquire', 'an object', object)
   for (let at: Located | undefined = object; at !== undefined; at = at.__parent__) {
     const found = isContainer(at) ? at.get(name) : undefined
     if (found !== undefined) return found

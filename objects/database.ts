@@ -1,5 +1,5 @@
 /** Opening a database whose root is an Application, with its mail. */
-import { type CacheLimits, type Database, type Level, openDatabase as open } from '../lib/index.ts'
+import { type CacheLimits, checkOptions, type Database, type Level, openDatabase as open } from '../lib/index.ts'
 import { Application } from './application.ts'
 import { allowedConfigs, createMailSystem, type MaildropConfigs } from './mail-system.ts'
 
@@ -32,7 +32,7 @@ export async function openDatabase(
   location: string | Level,
   options: OpenOptions = {},
 ): Promise<Database<Application>> {
-  const { maildropConfig, maildropConfigs, socket = true, ...others } = options
+  const { maildropConfig, maildropConfigs, socket = true, ...others } = checkOptions('openDatabase', options)
   const configs = allowedConfigs(maildropConfigs)
   const database = await open(location, { root: () => new Application(), ...others })
   const { publisher } = createMailSystem(database, maildropConfig, configs)

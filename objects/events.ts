@@ -6,7 +6,16 @@
  * too, the outer first. A listener that throws fails the operation: it is taken back and its error comes out. If other
  * calls had been made for the same operation by then, the transaction is doomed as well, because what those did stands.
  */
-import type { Connection, Database, Persistent, PersistentClass, Transaction } from '../lib/index.ts'
+import {
+  type Connection,
+  checkFunction,
+  checkOptions,
+  Database,
+  type Persistent,
+  type PersistentClass,
+  type Transaction,
+  unexpected,
+} from '../lib/index.ts'
 import type { Application } from './application.ts'
 
 /** What a listener of `subscribe` is told. */
@@ -37,7 +46,12 @@ const subscriptions = new WeakMap<Database, Set<Subscription>>()
 
 /** Has `listener` called for each event in the trees of that database. @returns what ends it */
 export function subscribe(database: Database, listener: TreeListener, options: SubscribeOptions = {}): () => void {
-  const subscription = { ...options, listener }
+  const { under, type } = checkOptions('subscribe', options)
+  if (!(database instanceof Database)) throw unexpected('subscribe', 'a database', database)
+  if (under !== undefined && typeof under !== 'string') throw unexpected('subscribe: under', 'a path', under)
+  if (type !== undefined && !(type?.prototype instanceof Object))
+    throw unexpected('subscribe: type', 'a class of objects', type)
+  const subscription = { ...options, listener: checkFunction('subscribe', listener) }
   const all = subscriptions.get(database) ?? new Set()
   subscriptions.set(database, all.add(subscription))
   return () => void all.delete(subscription)

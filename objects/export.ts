@@ -5,6 +5,7 @@
  * until the commit, about 3.5 KiB for each at its peak (200,000 of 350 bytes: 0.7 GiB); contents of blobs are not. Larger trees go in parts.
  */
 import {
+  checkOptions,
   type ExportProgress,
   type ExportSource,
   ObjectError,
@@ -14,7 +15,7 @@ import {
   writeExport,
 } from '../lib/index.ts'
 import { connectionOf } from './events.ts'
-import { Folder } from './folder.ts'
+import { checkFolder, Folder } from './folder.ts'
 import { checkId } from './names.ts'
 
 /**
@@ -24,9 +25,9 @@ import { checkId } from './names.ts'
  */
 export function exportTree(
   object: Persistent,
-  { progress }: { readonly progress?: (state: ExportProgress) => void } = {},
+  options: { readonly progress?: (state: ExportProgress) => void } = {},
 ): AsyncIterable<Uint8Array> {
-  return writeExport(object, progress)
+  return writeExport(object, checkOptions('exportTree', options).progress)
 }
 
 /**
@@ -40,6 +41,7 @@ export function exportTree(
  */
 export async function importTree(folder: Folder, id: string, source: ExportSource): Promise<Persistent> {
   checkId(id)
+  checkFolder('importTree', folder)
   const connection = connectionOf(folder)
   if (connection === undefined)
     throw new ObjectError('NOT_CONNECTED', `'${id}' cannot be imported: the folder is in no database yet; add it first`)

@@ -3,7 +3,7 @@
  *
  * `write` gives it its content, in the transaction; `read` and `bytes` give it back.
  */
-import { Blob, registerClass } from '../lib/index.ts'
+import { Blob, checkOptions, registerClass } from '../lib/index.ts'
 import type { Properties } from './properties.ts'
 
 /** A Blob with a title: an image or a document of the tree. */
@@ -15,7 +15,8 @@ export class File extends Blob {
 
   title: string
 
-  constructor({ title = '', mediaType }: { readonly title?: string; readonly mediaType?: string } = {}) {
+  constructor(options: { readonly title?: string; readonly mediaType?: string } = {}) {
+    const { title = '', mediaType } = checkOptions('File', options)
     super(mediaType === undefined ? {} : { mediaType })
     this.title = title
   }

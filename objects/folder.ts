@@ -8,6 +8,7 @@ import {
   Broken,
   BTree,
   type Container,
+  checkOptions,
   copyOf,
   ObjectError,
   Persistent,
@@ -18,6 +19,7 @@ import {
   ROOT_OID,
   registerClass,
   traverse,
+  unexpected,
 } from '../lib/index.ts'
 import { announce, connectionOf, type Place } from './events.ts'
 import { checkId } from './names.ts'
@@ -92,6 +94,7 @@ export class Folder extends Persistent implements Container {
    * @throws {ObjectError} NOT_FOUND, INVALID_ID, DUPLICATE_ID, INVALID_ARGUMENT (into itself), UNKNOWN_CLASS; on failure nothing has changed
    */
   move(id: string, folder: Folder, newId: string = id): void {
+    checkFolder('move', folder)
     const child = this.child(id)
     if (folder === this && newId === id) return
     if (isFixed(child))
@@ -121,6 +124,7 @@ export class Folder extends Persistent implements Container {
    * @throws {ObjectError} NOT_FOUND, INVALID_ID; UNKNOWN_CLASS if the class of something in it is not registered
    */
   copy(id: string, folder: Folder = this, newId: string = id): Persistent {
+    checkFolder('copy', folder)
     const child = this.child(id)
     checkId(newId)
     let name = newId
@@ -144,6 +148,7 @@ export class Folder extends Persistent implements Container {
 
   /** The same with their names. */
   entries<T extends Persistent = Persistent>(type?: PersistentClass<T>, range: Range = {}): [id: string, child: T][] {
+    checkType('entries', type)
     const found = [...this.children.entries(range)] as [string, T][]
     return type === undefined ? found : found.filter(([, child]) => child instanceof type)
   }
@@ -153,6 +158,7 @@ export class Folder extends Persistent implements Container {
    * @throws {ObjectError} NOT_FOUND, WRONG_TYPE
    */
   traverse<T extends Persistent = Persistent>(path: string, type?: PersistentClass<T>): T {
+    checkType('traverse', type)
     const found = traverse(this, path) as T
     if (type !== undefined && !(found instanceof type))
       throw new ObjectError(
@@ -169,11 +175,13 @@ export class Folder extends Persistent implements Container {
    * @throws {ObjectError} NOT_FOUND (with the remedy), WRONG_TYPE, INVALID_ID, DUPLICATE_ID
    */
   create<T extends Persistent>(path: string, object: T, options: { readonly parents?: boolean } = {}): T {
+    if (typeof path !== 'string') throw unexpected('create', 'a path', path)
+    const { parents = false } = checkOptions('create', options)
     const names = path.split('/').filter(name => name !== '')
     const id = names.pop()
     if (id === undefined) throw new ObjectError('INVALID_ID', `'${path}' names no object to create`)
     let at: Persistent = path.startsWith('/') ? this.traverse('/') : this
-    for (const name of names) at = step(at, name, path, options.parents ?? false)
+    for (const name of names) at = step(at, name, path, parents)
     if (!(at instanceof Folder)) throw notAFolder(at, path)
     return at.add(id, object)
   }
@@ -273,6 +281,16 @@ function isLeftOver(object: Persistent): boolean {
 
 /** Whether an object is stored as it is for good: its class is not registered. */
 const isFixed = (object: Persistent): object is Broken => object instanceof Broken && object._p_jar !== undefined
+
+/** @throws {ObjectError} INVALID_ARGUMENT */
+export function checkFolder(operation: string, folder: unknown): void {
+  if (!(folder instanceof Folder)) throw unexpected(operation, 'a Folder', folder)
+}
+
+function checkType(operation: string, type: unknown): void {
+  const isClass = typeof type === 'function' && (type === Persistent || type.prototype instanceof Persistent)
+  if (type !== undefined && !isClass) throw unexpected(operation, 'a class that extends Persistent', type)
+}
 
 function notAFolder(at: Persistent, path: string): ObjectError {
   return new ObjectError(

@@ -1,6 +1,6 @@
 /** What the mail hosts of a database share: the configurations of the maildrop that they may choose from, and the publisher. */
 import { resolve } from 'node:path'
-import { type Database, ObjectError } from '../lib/index.ts'
+import { checkOptions, type Database, ObjectError, unexpected } from '../lib/index.ts'
 import { loadConfig, type MaildropConfig } from '../maildrop/index.ts'
 import { MailPublisher } from './mail-publisher.ts'
 import { KeyExpiry } from './sent-keys.ts'
@@ -77,7 +77,8 @@ export function mailSystemOf(database: Database): MailSystem {
  * @throws {ObjectError} INVALID_ARGUMENT
  */
 export function allowedConfigs(configs: MaildropConfigs = configsOfEnvironment()): ReadonlyMap<string, string> {
-  return new Map(Object.entries(configs).map(([key, file]) => [checkKey(key), resolve(file)]))
+  const files = Object.entries(checkOptions('openDatabase: maildropConfigs', configs))
+  return new Map(files.map(([key, file]) => [checkKey(key), resolve(checkFile(key, file))]))
 }
 
 function configsOfEnvironment(): MaildropConfigs {
@@ -93,6 +94,11 @@ function configsOfEnvironment(): MaildropConfigs {
     configs[key] = file
   }
   return configs
+}
+
+function checkFile(key: string, file: unknown): string {
+  if (typeof file === 'string' && file !== '') return file
+  throw unexpected(`openDatabase: maildropConfigs: '${key}'`, 'the path of a configuration file', file)
 }
 
 function checkKey(key: string): string {

@@ -4,7 +4,7 @@
  * `send` takes part in the transaction of the tree that the host belongs to: the message is composed and checked at once, and published in
  * the spool, for the daemon to deliver, if and only if that transaction commits.
  */
-import { acquire, ObjectError, Persistent, registerClass, traverse } from '../lib/index.ts'
+import { acquire, checkOptions, ObjectError, Persistent, registerClass, traverse, unexpected } from '../lib/index.ts'
 import type { ComposedMessage } from '../maildrop/compose/index.ts'
 import { type MaildropConfig, type QueuedMail, readLogTail } from '../maildrop/index.ts'
 import type { MailHost } from '../templates/index.ts'
@@ -64,7 +64,7 @@ export class MaildropHost extends Persistent implements MailHost {
 
   constructor(settings: Partial<typeof DEFAULTS> = {}) {
     super()
-    const all = { ...DEFAULTS, ...settings }
+    const all = { ...DEFAULTS, ...checkOptions('MaildropHost', settings) }
     this.title = all.title
     this.transactional = all.transactional
     this.configPath = all.configPath
@@ -121,7 +121,7 @@ export class MaildropHost extends Persistent implements MailHost {
     data: Record<string, unknown> = {},
     options: SendTemplateOptions = {},
   ): Promise<string> {
-    const { context, locale, timeZone, baseUrl, ...sending } = options
+    const { context, locale, timeZone, baseUrl, ...sending } = checkOptions('sendTemplate', options)
     const found = this.template(template)
     const { type = found.contentType } = sending
     const contentType = type.toLowerCase() === 'text/html' ? 'text/html' : 'text/plain'
@@ -137,9 +137,10 @@ export class MaildropHost extends Persistent implements MailHost {
    * @param options most bytes to return, up to 64 MiB
    * @throws {ObjectError} INVALID_ARGUMENT; {MaildropError} SPOOL_DENIED, SPOOL_FAILED
    */
-  async log({ bytes = 16_384 }: { readonly bytes?: number } = {}): Promise<string> {
+  async log(options: { readonly bytes?: number } = {}): Promise<string> {
+    const { bytes = 16_384 } = checkOptions('log', options)
     if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAX_LOG)
-      throw new ObjectError('INVALID_ARGUMENT', `log: expected bytes from 1 to ${MAX_LOG}, found ${String(bytes)}`)
+      throw unexpected('log', `bytes from 1 to ${MAX_LOG}`, bytes)
     return await readLogTail(this.config().logFile, bytes)
   }
 
@@ -154,7 +155,8 @@ export class MaildropHost extends Persistent implements MailHost {
    * @returns 'publishing' between the commit and the spool; 'unknown' for a message that is neither: it was delivered, or there never
    *   was one; otherwise as `queue` tells it
    */
-  status(messageId: string): Promise<MailStatus> {
+  async status(messageId: string): Promise<MailStatus> {
+    if (typeof messageId !== 'string') throw unexpected('status', 'the id of a message', messageId)
     return statusOfMail(connectionOf(this).database, this.config().spools, messageId)
   }
 

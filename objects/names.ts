@@ -1,5 +1,5 @@
 /** Which names objects may have in the tree. */
-import { ObjectError } from '../lib/index.ts'
+import { ObjectError, shown } from '../lib/index.ts'
 
 const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f/<>&]/
 
@@ -10,7 +10,10 @@ const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f/<>&]/
 export function checkId(id: unknown): asserts id is string {
   const why = problem(id)
   if (why !== undefined)
-    throw new ObjectError('INVALID_ID', `${JSON.stringify(id) ?? String(id)} cannot be the name of an object: ${why}`)
+    throw new ObjectError(
+      'INVALID_ID',
+      `${typeof id === 'string' ? JSON.stringify(id) : shown(id)} cannot be the name of an object: ${why}`,
+    )
 }
 
 function problem(id: unknown): string | undefined {

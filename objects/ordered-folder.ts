@@ -1,5 +1,12 @@
 /** OrderedFolder: a folder whose children come in an order of one's own (Zope's Ordered Folder). */
-import { ObjectError, type Persistent, type PersistentClass, type Range, registerClass } from '../lib/index.ts'
+import {
+  ObjectError,
+  type Persistent,
+  type PersistentClass,
+  type Range,
+  registerClass,
+  unexpected,
+} from '../lib/index.ts'
 import { Folder } from './folder.ts'
 
 /** A Folder whose children come in an order that is given with `order`. */
@@ -12,6 +19,7 @@ export class OrderedFolder extends Folder {
    * @throws {ObjectError} NOT_FOUND, INVALID_ARGUMENT for a name given twice
    */
   order(ids: readonly string[]): void {
+    if (!Array.isArray(ids)) throw unexpected('order', 'a list of names', ids)
     const seen = new Set<string>()
     for (const id of ids) {
       if (!this.has(id)) throw new ObjectError('NOT_FOUND', `${this.physicalPath} has no object '${id}' to be ordered`)

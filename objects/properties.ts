@@ -3,7 +3,7 @@
  *
  * A class declares them as `static properties`; a subclass inherits its parent's.
  */
-import { ObjectError, type Persistent } from '../lib/index.ts'
+import { ObjectError, Persistent, unexpected } from '../lib/index.ts'
 import { announce } from './events.ts'
 
 /** A property that can be set from text, by `objtree set` and `setProperty`. */
@@ -24,6 +24,7 @@ const declared = new WeakMap<object, Properties>()
 
 /** The properties that an object's class declares, its parents' first. */
 export function propertiesOf(object: Persistent): Properties {
+  if (!(object instanceof Persistent)) throw unexpected('properties', 'a persistent object', object)
   const known = declared.get(object.constructor)
   if (known !== undefined) return known
   const found: Record<string, PropertySpec> = {}
@@ -40,6 +41,7 @@ export function propertiesOf(object: Persistent): Properties {
  */
 export function setProperty(object: Persistent, name: string, text: string): void {
   const properties = propertiesOf(object)
+  if (typeof name !== 'string') throw unexpected('setProperty', 'the name of a property', name)
   const spec = Object.hasOwn(properties, name) ? properties[name] : undefined
   if (spec === undefined) {
     const known = Object.keys(properties).join(', ') || 'none'

@@ -1,4 +1,5 @@
 /** Templates in files, with the servers that a page may name (see `smarthost.ts`). */
+import { checkOptions, unexpected } from '../lib/index.ts'
 import { type RenderOptions, renderFile as render } from '../templates/index.ts'
 import { smarthost } from './smarthost.ts'
 
@@ -7,6 +8,12 @@ import { smarthost } from './smarthost.ts'
  * @param options context: the object from which mail hosts are acquired
  * @throws {TemplateError} TEMPLATE_UNREADABLE, and as `render` of a Template
  */
-export function renderFile(path: string, data: Record<string, unknown>, options: RenderOptions = {}): Promise<string> {
+export async function renderFile(
+  path: string,
+  data: Record<string, unknown>,
+  options: RenderOptions = {},
+): Promise<string> {
+  if (typeof path !== 'string' || path === '') throw unexpected('renderFile', 'the path of a file', path)
+  checkOptions('renderFile', options)
   return render(path, data, { smarthost, ...options })
 }

@@ -1,5 +1,5 @@
 /** What a message can be sent with, and what is wrong with it. */
-import { ObjectError } from '../lib/index.ts'
+import { checkOptions, ObjectError, unexpected } from '../lib/index.ts'
 import { dateOf } from './properties.ts'
 import { checkKey } from './sent-keys.ts'
 
@@ -52,6 +52,8 @@ const OPTIONS = new Set([
   'immediate',
 ])
 
+const TEXTS = ['subject', 'encode', 'charset', 'type', 'autoSubmitted'] as const
+
 /**
  * @returns when the message is to be sent, if that is not now; its key; whether it goes out while the caller waits
  * @throws {ObjectError} INVALID_ARGUMENT
@@ -61,12 +63,16 @@ export function readOptions(options: SendOptions): {
   key: string | undefined
   immediate: boolean
 } {
-  const unknown = Object.keys(options).find(key => !OPTIONS.has(key))
+  const unknown = Object.keys(checkOptions('send', options)).find(key => !OPTIONS.has(key))
   if (unknown !== undefined)
     throw new ObjectError('INVALID_ARGUMENT', `send takes no option '${unknown}'; it takes ${[...OPTIONS].join(', ')}`)
+  for (const name of TEXTS)
+    if (options[name] !== undefined && typeof options[name] !== 'string')
+      throw unexpected(name, 'a text', options[name])
+  if (options.allow !== undefined && !Array.isArray(options.allow))
+    throw unexpected('allow', "a list of 'files' and 'urls'", options.allow)
   const { immediate = false } = options
-  if (typeof immediate !== 'boolean')
-    throw new ObjectError('INVALID_ARGUMENT', `immediate: expected true or false, found ${JSON.stringify(immediate)}`)
+  if (typeof immediate !== 'boolean') throw unexpected('immediate', 'true or false', immediate)
   const other = immediate ? (['sendAt', 'key'] as const).find(name => options[name] !== undefined) : undefined
   if (other !== undefined)
     throw new ObjectError(
@@ -85,9 +91,10 @@ function laterTime(sendAt: Date | string): Date | undefined {
   const time = typeof sendAt === 'string' ? dateOf(sendAt.trim()) : sendAt
   const isTime = time instanceof Date && !Number.isNaN(time.getTime()) && time.getUTCFullYear() <= 9999
   if (!isTime)
-    throw new ObjectError(
-      'INVALID_ARGUMENT',
-      `sendAt: expected a Date up to the year 9999, or a time with its zone like 2026-12-24T18:00:00+01:00, found ${JSON.stringify(sendAt) ?? String(sendAt)}`,
+    throw unexpected(
+      'sendAt',
+      'a Date up to the year 9999, or a time with its zone like 2026-12-24T18:00:00+01:00',
+      sendAt,
     )
   return time.getTime() > Date.now() ? time : undefined
 }

@@ -6,7 +6,7 @@
  * finds it. A key counts until its time is over; after that it is removed, in transactions of their own, a bounded number in each.
  */
 import { createHash } from 'node:crypto'
-import { BTree, type Database, isRetryable, ObjectError, Persistent, registerClass } from '../lib/index.ts'
+import { BTree, type Database, isRetryable, ObjectError, Persistent, registerClass, shown } from '../lib/index.ts'
 
 /** A key as it is kept: a hash of host and key, so that entries are small and spread evenly. */
 export type KeyName = string
@@ -19,7 +19,7 @@ const BATCH = 500
 export function checkKey(key: unknown): string {
   const isKey = typeof key === 'string' && key !== '' && key.length <= MAX_LENGTH && key.isWellFormed()
   if (isKey && !/\p{Cc}/u.test(key)) return key
-  const found = typeof key === 'string' && key.length > MAX_LENGTH ? `${key.length} characters` : JSON.stringify(key)
+  const found = typeof key === 'string' && key.length > MAX_LENGTH ? `${key.length} characters` : shown(key)
   throw new ObjectError(
     'INVALID_ARGUMENT',
     `key: expected 1 to ${MAX_LENGTH} characters, none of them a control character, found ${found}`,

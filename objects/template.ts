@@ -3,7 +3,7 @@
  *
  * A source that is no template is refused when it is set, so whatever is stored can be parsed. Its history is the database's.
  */
-import { acquire, ObjectError, Persistent, registerClass } from '../lib/index.ts'
+import { acquire, checkOptions, ObjectError, Persistent, registerClass } from '../lib/index.ts'
 import {
   type CompiledTemplate,
   checkTemplate,
@@ -41,11 +41,9 @@ export class Template extends Persistent {
   private __source__ = ''
 
   /** @throws {TemplateError} as setting `source` does */
-  constructor(
-    source = '',
-    { contentType = 'text/html', title = '' }: { contentType?: ContentType; title?: string } = {},
-  ) {
+  constructor(source = '', options: { contentType?: ContentType; title?: string } = {}) {
     super()
+    const { contentType = 'text/html', title = '' } = checkOptions('Template', options)
     this.source = source
     this.contentType = contentType
     this.title = title
@@ -70,7 +68,7 @@ export class Template extends Persistent {
    * @throws {TemplateError} with file (the template's path), line and column; whatever sending throws
    */
   async render(data: Record<string, unknown> = {}, options: TemplateOptions = {}): Promise<string> {
-    const { context = this } = options
+    const { context = this } = checkOptions('render', options)
     return this.compiled(context, this.contentType).render(data, { smarthost, ...options, context })
   }
 

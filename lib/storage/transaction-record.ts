@@ -10,6 +10,7 @@
  * The transactions are a chain, so a missing one is noticed. `classes` are the names of the classes of the objects, each once, in order; `within`
  * is a Map that has under the oid of a structure (a BTree) those of the oids that are parts of it.
  */
+import { shown } from '../arguments.ts'
 import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../persistent.ts'
 import { pickle, unpickle } from '../pickle.ts'
@@ -34,6 +35,11 @@ export function encodeTransaction(entry: StoredTransaction): Buffer {
   const state: Record<string, unknown> = {}
   if (user !== '') state.user = text('user', user)
   if (note !== '') state.note = text('note', note)
+  if (!isPlain(extension))
+    throw new ObjectError(
+      'INVALID_VALUE',
+      `the extension of a transaction must be a plain object, found ${shown(extension)}`,
+    )
   if (Object.keys(extension).length > 0) state.extension = { ...extension }
   if (oids.length > 0) state.oids = oids
   if (classes.length > 0) state.classes = classes

@@ -133,10 +133,27 @@ function onlyText(message: MessageObject): Draft | undefined {
   return isText ? { headers: [], body: message.text as string } : undefined
 }
 
+/** A function among them would be called as if it were nodemailer's own. @throws {ComposeError} BAD_MESSAGE */
+function checkContent(place: string, content: unknown): void {
+  if (content !== undefined && typeof content !== 'string' && typeof content !== 'object')
+    throw new ComposeError('BAD_MESSAGE', `${place}: expected text, bytes or a stream, found a ${typeof content}`)
+}
+
+function partsOf(field: string, parts: unknown): Record<string, unknown>[] {
+  const isPart = (part: unknown): part is Record<string, unknown> => typeof part === 'object' && part !== null
+  const list = parts ?? []
+  if (Array.isArray(list) && list.every(isPart)) return list
+  throw new ComposeError('BAD_MESSAGE', `${field}: expected a list of objects`)
+}
+
 async function readContent(message: MessageObject, { encode, allow = [] }: ContentOptions): Promise<Draft> {
   const strange = allow.find(each => each !== 'files' && each !== 'urls')
   if (strange !== undefined)
     throw new ComposeError('BAD_MESSAGE', `allow: expected files, urls, found ${JSON.stringify(strange)}`)
+  for (const field of ['text', 'html', 'watchHtml', 'amp', 'icalEvent'] as const) checkContent(field, message[field])
+  for (const field of ['attachments', 'alternatives'] as const)
+    for (const [i, part] of partsOf(field, message[field]).entries())
+      for (const name of ['content', 'raw']) checkContent(`${field}[${i}].${name}`, part[name])
   const content = Object.fromEntries(Object.entries(message).filter(([field]) => CONTENT_FIELDS.includes(field)))
   const options: MailComposerOptions = {
     ...content,
