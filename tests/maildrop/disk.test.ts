@@ -199,7 +199,7 @@ t.test(
     t.match(await ctl('drain'), { code: 1, stdout: /^30 messages left: 30 waiting/ }, 'it returns')
     const pidFile = join(drop.spool, '.pid')
     t.throws(
-      () => claimPidFile(pidFile),
+      () => claimPidFile(pidFile, 'config'),
       { message: /^cannot write .*\.pid: EROFS/ },
       'what was wanted, not what was tidied',
     )
