@@ -11,6 +11,13 @@ import { run, say, usageError } from './output.ts'
 export async function parsed<T>(name: string, args: readonly string[], parser: Argv<T>, flags: readonly string[]) {
   const wrong = valued(args, flags)
   if (wrong !== undefined) usageError(name, `--${wrong} takes no value`)
+  const empty = args.findIndex(arg => /^(--[\w-]+=)?\s*$/.test(arg))
+  // As a pattern it would match everything, as a file mean another one: mostly it is a variable of a shell that is not set.
+  if (empty >= 0)
+    usageError(name, `argument ${empty + 1} (${JSON.stringify(args[empty])}) is empty; is a variable not set?`)
+  const end = args.indexOf('--')
+  const behind = end >= 0 ? args[end + 1] : undefined
+  if (behind !== undefined) usageError(name, `nothing is taken after --, found ${JSON.stringify(behind)}`)
   let shown = ''
   const argv = await parser.parseAsync([...args], {}, (_error, _argv, output) => {
     shown = output

@@ -82,7 +82,7 @@ function inLines(names: readonly string[]): string {
 /** Of an option that is given twice, the last one counts. */
 function lastOfEach(argv: Record<string, unknown>): void {
   for (const [key, value] of Object.entries(argv)) {
-    if (key !== '_' && key !== 'ids' && Array.isArray(value)) argv[key] = value.at(-1)
+    if (!['_', '--', 'ids'].includes(key) && Array.isArray(value)) argv[key] = value.at(-1)
   }
 }
 
@@ -94,6 +94,7 @@ function base(name: string, args: readonly string[]): Argv<Common> {
     yargs([...args])
       .scriptName(name)
       .option('config', { type: 'string', requiresArg: true, describe: 'configuration file' })
+      .parserConfiguration({ 'dot-notation': false })
       .middleware(lastOfEach, true)
       .strict()
       // Its own way of breaking lines breaks words.

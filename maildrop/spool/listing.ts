@@ -110,10 +110,14 @@ export async function findMails(
   return results
 }
 
+/** Longest name of a file; what is longer is no id. */
+const MAX_SHOWN = 255
+
 function notFound(spools: readonly string[], text: string): MaildropError {
+  const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
   return new MaildropError(
     'MAIL_NOT_FOUND',
-    `message ${JSON.stringify(text)} is not in ${spools.join(', ')}; maildropctl queue lists ids`,
+    `message ${JSON.stringify(shown)} is not in ${spools.join(', ')}; maildropctl queue lists ids`,
   )
 }
 

@@ -399,6 +399,13 @@ t.test('wrong usage exits with 2 and one line, help with 0', async t => {
     ['maildropctl', ['status', '--json=maybe'], /--json takes no value/],
     ['maildropctl', ['show'], /an id is missing/],
     ['maildropctl', ['status', '--config'], /Not enough arguments following: config/],
+    // Of a variable that is not set; an empty pattern would match every message.
+    ['maildropctl', ['delete', '--yes', '--from', ''], /argument 4 \(""\) is empty; is a variable not set\?/],
+    ['maildropctl', ['queue', '--to='], /argument 2 \("--to="\) is empty/],
+    ['maildropctl', ['--config', ' ', 'status'], /argument 2 \(" "\) is empty/],
+    ['stop_maildrop', ['--config', ''], /argument 2 \(""\) is empty/],
+    ['maildropctl', ['hold', '--', '-x'], /nothing is taken after --, found "-x"/],
+    ['maildropctl', ['queue', '--state.x', 'y'], /Unknown argument: state\.x/],
     ['start_maildrop', ['now'], /no arguments are expected|Unknown argument/],
     ['start_maildrop', ['--foreground'], /Unknown argument: foreground/],
     ['stop_maildrop', ['--force'], /Unknown argument: force/],
