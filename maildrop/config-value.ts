@@ -8,7 +8,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import type { CaptureTarget } from './capture/mailbox.ts'
 import type { MetricsTarget, Rate, Setting } from './config.ts'
-import { parseDuration } from './duration.ts'
+import { parseDuration, UNITS } from './duration.ts'
 import type { Problem } from './errors.ts'
 import { CONFIG_KEYS, type ConfigKeyName, isConfigKey, type KeyKind, shownValue } from './keys.ts'
 import { isDomain, isHost, parseRelay, type RelayName, relayText } from './relays.ts'
@@ -232,7 +232,6 @@ const shortened = (value: string): string => (value.length > MOST_SHOWN ? `${val
 const DURATION = 'a time of at least 1 second: seconds, or days, hours, minutes and seconds such as 5d, 2d 12h, 90m'
 /** The time of each message is remembered. */
 const MAX_RATE = 100_000
-const UNITS = { d: 86_400, h: 3600, m: 60, s: 1 } as const
 
 /** The words of a command; undefined if a quote is not closed. */
 function wordsOf(text: string): string[] | undefined {

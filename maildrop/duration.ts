@@ -1,7 +1,9 @@
 /**
  * Lengths of time as people write them: `90` (seconds), `90s`, `30m`, `12h`, `5d`, `2d 12h`.
  */
-const UNITS = { d: 86_400, h: 3600, m: 60, s: 1 } as const
+
+/** In seconds. */
+export const UNITS = { d: 86_400, h: 3600, m: 60, s: 1 } as const
 
 /** In seconds; undefined if the text is no duration. */
 export function parseDuration(text: string): number | undefined {

@@ -7,7 +7,7 @@ import { MaildropError, messageOf } from '../errors.ts'
 import { bad, type Check, good } from './check.ts'
 import { checkPlaces, checkPort } from './check-places.ts'
 import { checkServer, checkSigning } from './check-server.ts'
-import { fail, printable, say } from './output.ts'
+import { fail, printable, say, sayJson } from './output.ts'
 
 /**
  * Prints what it finds; the exit code is 1 if anything is wrong.
@@ -24,7 +24,7 @@ export async function configtest(load: () => MaildropConfig, options: Options): 
   const { dkim } = config.smtp
   if (dkim !== undefined) checks.push(...checkSigning(dkim))
   const wrong = checks.filter(({ ok }) => !ok)
-  if (options.json) say(JSON.stringify({ ok: wrong.length === 0, checks }, undefined, 2))
+  if (options.json) sayJson({ ok: wrong.length === 0, checks })
   else for (const check of checks) describe(check)
   for (const { where, text, remedy } of wrong) fail('maildropctl', `${where}: ${text}; ${remedy}`)
 }
@@ -43,7 +43,7 @@ function readable(load: () => MaildropConfig, { config, json }: Options): Maildr
     const checks = (problems.length > 0 ? problems : [whole]).map(({ where, text }) =>
       bad('config', where, text, 'correct it, and test it again'),
     )
-    if (json) say(JSON.stringify({ ok: false, checks }, undefined, 2))
+    if (json) sayJson({ ok: false, checks })
     throw error
   }
 }

@@ -4,14 +4,14 @@
  * A filter means those of its messages that this can be done to; ids mean exactly these, and each that it cannot be done to
  * is an error, which stops none of the others.
  */
-import { createInterface } from 'node:readline/promises'
 import type { MaildropConfig } from '../config.ts'
 import { MaildropError } from '../errors.ts'
 import { type MailFilter, selectMail } from '../spool/filter.ts'
 import { findMails, type QueuedMail } from '../spool/listing.ts'
 import { type MailRef, type Operation, operateOnAll } from '../spool/operations.ts'
+import { confirmed } from './asking.ts'
 import { type ChoiceOptions, filterOf, isChoice } from './choice.ts'
-import { fail, messages, pour, printable, say, usageError } from './output.ts'
+import { fail, messages, pour, printable, say, sayJson, usageError } from './output.ts'
 import { rowOf } from './queue.ts'
 
 export interface OperateOptions extends ChoiceOptions {
@@ -23,16 +23,12 @@ export interface OperateOptions extends ChoiceOptions {
 
 type States = readonly QueuedMail['status'][]
 
-/** For each operation, the states in which it is possible, those that a filter without a state means, and the word for done. */
-const OPERATIONS: Record<Operation, { readonly possible: States; readonly usual: States; readonly done: string }> = {
+/** For each operation, the states in which it is possible, those that a filter without a state means if not all of these, and the word for done. */
+const OPERATIONS: Record<Operation, { readonly possible: States; readonly usual?: States; readonly done: string }> = {
   retry: { possible: ['waiting', 'scheduled', 'deferred', 'failed'], usual: ['deferred', 'failed'], done: 'due now' },
-  hold: { possible: ['waiting', 'scheduled', 'deferred'], usual: ['waiting', 'scheduled', 'deferred'], done: 'held' },
-  release: { possible: ['held'], usual: ['held'], done: 'released' },
-  delete: {
-    possible: ['waiting', 'scheduled', 'deferred', 'held', 'failed'],
-    usual: ['waiting', 'scheduled', 'deferred', 'held', 'failed'],
-    done: 'deleted',
-  },
+  hold: { possible: ['waiting', 'scheduled', 'deferred'], done: 'held' },
+  release: { possible: ['held'], done: 'released' },
+  delete: { possible: ['waiting', 'scheduled', 'deferred', 'held', 'failed'], done: 'deleted' },
 }
 
 /** Errors that are told one by one. */
@@ -49,7 +45,7 @@ export function operation(name: string, what: Operation) {
       ? namedBy(options.ids, await findMails(config.spools, options.ids), errors)
       : selectMail(config.spools, { ...filterOf(options), states: statesOf(what, filterOf(options)) })
     if (options.dryRun) return await preview(what, chosen, errors, options.json)
-    const mails = what === 'delete' ? await confirmed(chosen, options) : chosen
+    const mails = what === 'delete' ? await agreed(chosen, options) : chosen
     if (mails === undefined) return fail(name, 'nothing was deleted')
     const done: string[] = []
     for await (const { mail, id, error } of operateOnAll(what, mails)) {
@@ -62,7 +58,7 @@ export function operation(name: string, what: Operation) {
 }
 
 function statesOf(what: Operation, { states }: MailFilter): States {
-  const { possible, usual } = OPERATIONS[what]
+  const { possible, usual = possible } = OPERATIONS[what]
   return states?.filter(state => possible.includes(state)) ?? usual
 }
 
@@ -102,21 +98,18 @@ async function preview(
 }
 
 /** What is deleted is gone: a person is asked. */
-async function confirmed(chosen: Chosen, { yes, json }: OperateOptions): Promise<MailRef[] | undefined> {
+async function agreed(chosen: Chosen, { yes, json }: OperateOptions): Promise<MailRef[] | undefined> {
   const mails: MailRef[] = []
   for await (const { spool, id, status, path } of chosen) mails.push({ spool, id, status, path })
   if (mails.length === 0 || yes || json || !process.stdin.isTTY) return mails
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(`delete ${messages(mails.length)} for good? (yes/no) `)
-  terminal.close()
-  return /^y(es)?$/i.test(answer.trim()) ? mails : undefined
+  return (await confirmed(`delete ${messages(mails.length)} for good?`)) ? mails : undefined
 }
 
 function report(what: Operation, done: readonly string[], errors: Errors, json: boolean): void {
   if (errors.length > 0) process.exitCode = 1
   if (json) {
     const failed = errors.map(({ id, error }) => ({ id, code: error.code, message: error.message }))
-    say(JSON.stringify({ [what]: done, failed }, undefined, 2))
+    sayJson({ [what]: done, failed })
   } else {
     tell(errors)
     if (done.length > 0 || errors.length === 0) say(`${messages(done.length)} ${OPERATIONS[what].done}`)

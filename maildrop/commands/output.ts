@@ -8,6 +8,11 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/** The one object that a command prints with --json. */
+export function sayJson(value: object): void {
+  say(JSON.stringify(value, undefined, 2))
+}
+
 /**
  * Writes a part of what may be much, no faster than it is read.
  * @returns false once nobody reads any more

@@ -9,7 +9,7 @@ import { MaildropError, messageOf, systemCode } from '../errors.ts'
 import { readLogTail } from '../log-tail.ts'
 import { MAX_ENVELOPE_BYTES, parseMailHead } from '../spool/format.ts'
 import { findMail, type QueuedMail } from '../spool/listing.ts'
-import { pour, printable, say } from './output.ts'
+import { pour, printable, say, sayJson } from './output.ts'
 
 export interface ShowOptions {
   readonly id: string
@@ -33,7 +33,7 @@ export async function show(
     if (raw) return await pourFile(needed(file, mail), 0, text => text)
     const parts = file === undefined ? undefined : await partsOf(file)
     const history = (await readLogTail(config.logFile, LOG_PART)).split('\n').filter(line => isAbout(line, mail.id))
-    if (json) return say(JSON.stringify({ ...mail, headers: parts?.headers ?? [], history }, undefined, 2))
+    if (json) return sayJson({ ...mail, headers: parts?.headers ?? [], history })
     print(mail, history)
     if (parts !== undefined) say(['', ...parts.headers.map(printable)].join('\n'))
     if (body) await pourFile(needed(file, mail), needed(parts, mail).bodyAt, text => printableLines(text.toString()))

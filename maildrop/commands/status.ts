@@ -9,7 +9,7 @@ import { formatDuration } from '../duration.ts'
 import { countSpools } from '../spool/listing.ts'
 import { askStatus, troubleOf } from './daemon-status.ts'
 import { type Facts, isBroken } from './facts.ts'
-import { printable, say } from './output.ts'
+import { printable, say, sayJson } from './output.ts'
 
 const REMARKS = {
   none: '',
@@ -28,7 +28,7 @@ export async function status(known: MaildropConfig | Facts, options: { readonly 
   const daemon = running ? await askStatus(known) : undefined
   if (options.json) {
     const paths = { config: file, spools, logFile, pidFile }
-    say(JSON.stringify({ running, pid, messages: counts, ...paths, ...configured(known), daemon }, undefined, 2))
+    sayJson({ running, pid, messages: counts, ...paths, ...configured(known), daemon })
   } else {
     say(running ? `running with pid ${pid}` : `not running${REMARKS[found.kind]}`)
     say(

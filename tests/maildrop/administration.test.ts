@@ -11,6 +11,8 @@ import { listSpool } from '../../maildrop/spool/listing.ts'
 import { submit } from '../../maildrop/spool/write.ts'
 import { failsWith, setUp } from '../support/launchers.ts'
 import { namesIn, SAMPLE } from '../support/maildrop.ts'
+import { TOP } from '../support/program.ts'
+import { hasProgram, terminal } from '../support/terminal.ts'
 import { waitFor } from '../support/waiting.ts'
 
 // Most of the time is waiting.
@@ -262,3 +264,25 @@ t.test('a large queue is listed while it is read, and stops when nobody reads', 
   t.strictSame(namesIn(spool, '.deferred'), [])
   t.ok(existsSync(spool) && statSync(spool).isDirectory())
 })
+
+t.test(
+  'on a terminal delete asks, and whoever says nothing, or no, keeps the messages',
+  { skip: hasProgram('script') ? false : 'there is no script (util-linux) here' },
+  async t => {
+    const { cwd, ids, spool } = await setUpQueue(t)
+    const line = `${join(TOP, 'maildrop/bin/maildropctl')} delete ${ids.waiting}`
+    for (const [keys, code] of [
+      ['n\n', 1],
+      ['\u0004', 1],
+      ['yes\n', 0],
+    ] as const) {
+      const { shows, type, ended } = terminal(t, line, { cwd })
+      await shows(/delete 1 message for good\? \[y\/N\] $/)
+      t.ok(existsSync(join(spool, ids.waiting)))
+      type(keys)
+      await shows(code === 0 ? /1 message deleted\n/ : /maildropctl: nothing was deleted\n/)
+      t.equal(await ended, code)
+    }
+    t.notOk(existsSync(join(spool, ids.waiting)))
+  },
+)

@@ -1,4 +1,4 @@
-/** Asking on the terminal, before what cannot be typed again is changed. */
+/** Asking on the terminal, before what cannot be typed again is changed or deleted. */
 
 /** @returns true for yes; anything else, the end of the input too, is no */
 export async function confirmed(question = 'go on?'): Promise<boolean> {
