@@ -307,6 +307,10 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
       user: tx.user,
       note: tx.note,
       extension: tx.extension,
+      place: oid => {
+        const cell = this.objects.get(oid)
+        return cell && placeOf(cell)
+      },
       merge: (change, committed) => mergeRecords(change, committed, this.snapshot.load(change.oid)),
       redo: (within, changes, now) =>
         redone(within, changes, {

@@ -6,12 +6,12 @@
  * returns anything else than a plain object, there is a conflict after all.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { asState } from './persistent.ts'
+import { asState, type Oid } from './persistent.ts'
 import { asItStands, pickle, Reference, unpickle } from './pickle.ts'
 import { isPlain } from './pickle-values.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
-import type { Change } from './storage/storage.ts'
+import type { Change, Merged } from './storage/storage.ts'
 
 /** What a class has that merges what two transactions made of one object, instead of a conflict. */
 export interface ConflictResolver {
@@ -19,11 +19,7 @@ export interface ConflictResolver {
 }
 
 /** The merged record; undefined if there is no merging these. `old` is what the change was made to. */
-export function mergeRecords(
-  change: Change,
-  committed: RecordBody,
-  old: RecordBody | undefined,
-): RecordBody | undefined {
+export function mergeRecords(change: Change, committed: RecordBody, old: RecordBody | undefined): Merged | undefined {
   const { className, version } = change.record
   const resolver = classNamed(className)?.ctor.prototype as Partial<ConflictResolver> | undefined
   if (resolver?._p_resolveConflict === undefined || old === undefined) return undefined
@@ -39,7 +35,13 @@ export function mergeRecords(
     const merged: unknown = resolver._p_resolveConflict(read(old), read(committed), read(change.record))
     if (merged instanceof Promise) merged.catch(() => undefined)
     if (!isPlain(merged)) return undefined
-    return { className, version, state: pickle(asState(merged), refuseNew, className) }
+    const kept = new Set<Oid>()
+    const refer = (object: unknown) => {
+      if (!(object instanceof Reference)) throw new Error('a resolver cannot add objects')
+      kept.add(object.oid)
+      return object
+    }
+    return { record: { className, version, state: pickle(asState(merged), refer, className) }, references: [...kept] }
   } catch {
     return undefined
   }
@@ -51,9 +53,4 @@ export function sameAttributes(names: readonly string[], old: RecordBody | undef
   const read = ({ state }: RecordBody) => unpickle(state, asItStands)
   const [before, after] = [read(old), read(committed)]
   return names.every(name => isDeepStrictEqual(before[name], after[name]))
-}
-
-function refuseNew(object: unknown): Reference {
-  if (object instanceof Reference) return object
-  throw new Error('a resolver cannot add objects')
 }

@@ -9,8 +9,9 @@
 import { ObjectError } from './errors.ts'
 import { mergeRecords } from './merge.ts'
 import { type Oid, ROOT_OID, type Tid } from './persistent.ts'
-import { asItStands, Reference, referencesOf, unpickle } from './pickle.ts'
+import { referencesOf } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
+import { containerOf, describeRecord } from './record-place.ts'
 import type { Change, Commit, Storage, StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { TreeUndo } from './undo-trees.ts'
 import { latest, type Plan, sameRecord, turnOf, undoConflict } from './undo-turn.ts'
@@ -97,21 +98,25 @@ function before(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: RecordBo
   const change: Change = { oid, serial: tid, record: target, references: [] }
   const merged = isGone(now) || isGone(target) ? undefined : mergeRecords(change, now, undone)
   if (merged === undefined) throw undoConflict(oid, tid, `${now.className || 'it'} was changed since`)
-  return merged
+  return merged.record
 }
 
 /** Makes sure that nothing will refer to an object that is not there. */
 function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEntry[]): void {
   const taken = new Set([...plan].flatMap(([oid, record]) => (isGone(record) ? [oid] : [])))
+  const planned = (oid: Oid) => plan.get(oid) ?? latest(snapshot, oid)
   const problems: string[] = []
   // what was written before an object was made cannot refer to it
   const others = taken.size === 0 ? [] : since.flatMap(({ oids }) => oids)
   for (const oid of new Set([...plan.keys(), ...others])) {
-    const record = plan.get(oid) ?? latest(snapshot, oid)
+    const record = planned(oid)
     if (record === undefined || isGone(record)) continue
     for (const other of referencesOf(record.state)) {
       const there = plan.has(other) ? !taken.has(other) : snapshot.load(other) !== undefined
-      if (!there) problems.push(`${record.className} (object ${oid}) refers to object ${other}`)
+      if (!there)
+        problems.push(
+          `${describeRecord(oid, planned)} refers to ${describeRecord(other, oid => latest(snapshot, oid))}`,
+        )
     }
   }
   if (problems.length > 0)
@@ -154,12 +159,6 @@ function climber(load: (oid: Oid) => RecordBody | undefined): (oid: Oid) => bool
     for (const oid of way) known.set(oid, reached)
     return reached
   }
-}
-
-function containerOf(record: RecordBody | undefined): Oid | undefined {
-  if (record === undefined || isGone(record)) return undefined
-  const { __parent__: container } = unpickle(record.state, asItStands)
-  return container instanceof Reference ? container.oid : undefined
 }
 
 async function entryOf(storage: Storage, tid: Tid): Promise<TransactionEntry> {

@@ -19,6 +19,7 @@ import { OidSet } from './oid-set.ts'
 import { type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
 import { referencesOf } from './pickle.ts'
 import { isGone } from './record.ts'
+import { describeRecord } from './record-place.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
 import { isContainer } from './traversal.ts'
 import { verifyBlobs } from './verify-blobs.ts'
@@ -109,9 +110,16 @@ async function verifyRecords(
       report({ kind: 'record', oid, message: `object ${oid}, revision ${record.serial}: ${messageOf(error)}` })
     }
   }
-  for (const [oid, from] of referred)
-    if (!present.has(oid))
-      report({ kind: 'reference', oid, message: `object ${from} refers to object ${oid}, which is not there` })
+  const dangling = [...referred].filter(([oid]) => !present.has(oid))
+  const snapshot = storage.snapshot()
+  try {
+    for (const [oid, from] of dangling.slice(0, MOST)) {
+      const referrer = describeRecord(from, at => snapshot.load(at))
+      report({ kind: 'reference', oid, message: `${referrer} refers to object ${oid}, which is not there` })
+    }
+  } finally {
+    snapshot.release()
+  }
   return counts
 }
 

@@ -41,21 +41,31 @@ export function decide(commit: Commit, present: Present, removed: OidSet): Decis
   const bodies = changes.map(({ record }) => record)
   const befores: (WholeRecord | undefined)[] = new Array(changes.length)
   let merged: Set<Oid> | undefined
+  let whole: Change[] | undefined
   for (let i = 0; i < changes.length; i++) {
     const change = changes[i]!
-    const { oid, serial, references } = change
-    for (const other of references)
-      if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other)
+    const { oid, serial } = change
+    assertThere(change, commit, removed)
     const before = serial === 0 ? undefined : present.latest(oid)
     befores[i] = before
     if (before?.serial === serial || serial === 0) continue
-    const result = before === undefined || isGone(before) ? undefined : merge(change, before)
-    if (result === undefined) return redone(change, commit, present, removed) ?? refuse(change, before)
-    bodies[i] = result
+    const found = before === undefined || isGone(before) ? undefined : merge(change, before)
+    if (found === undefined) return redone(change, commit, present, removed) ?? refuse(change, before)
+    // it may refer to what neither side does, but the state that both began with
+    const result = { ...change, ...found }
+    assertThere(result, commit, removed)
+    bodies[i] = result.record
+    whole ??= [...changes]
+    whole[i] = result
     merged ??= new Set()
     merged.add(oid)
   }
-  return { changes, bodies, befores, merged: merged ?? NONE }
+  return { changes: whole ?? changes, bodies, befores, merged: merged ?? NONE }
+}
+
+function assertThere(change: Change, { changes, place }: Commit, removed: OidSet): void {
+  for (const other of change.references)
+    if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other, place)
 }
 
 /** Has all changes done again that belong together with one that conflicts. @returns undefined if that cannot be */
@@ -91,10 +101,11 @@ function readConflict(oid: Oid, serial: Tid, latest: WholeRecord | undefined): O
 }
 
 /** Run again, the transaction sees the object no more. */
-function dangling({ oid, record }: Change, other: Oid): ObjectError {
+function dangling({ oid, record }: Change, other: Oid, place: Commit['place']): ObjectError {
+  const from = place?.(oid) ?? `${record.className} (object ${oid})`
   const error = new ObjectError(
     'DANGLING_REFERENCE',
-    `${record.className} (object ${oid}) refers to object ${other}, which has been removed from the database meanwhile; get what it should refer to anew`,
+    `${from} refers to ${place?.(other) ?? `object ${other}`}, which has been removed from the database meanwhile; get what it should refer to anew`,
   )
   return Object.assign(error, { retryable: true })
 }

@@ -44,8 +44,11 @@ export interface Change {
   readonly within?: Oid | undefined
 }
 
+/** What is to be stored instead of a change, and what that refers to. */
+export type Merged = Pick<Change, 'record' | 'references'>
+
 /** Decides what to store for an object that `committed` another revision of: the merged record, or undefined for a conflict. */
-export type Merge = (change: Change, committed: StoredRecord) => RecordBody | undefined
+export type Merge = (change: Change, committed: StoredRecord) => Merged | undefined
 
 /**
  * Decides what to store for all changes of a transaction within one structure, of which one conflicts: changes of the latest revisions, or
@@ -92,6 +95,8 @@ export interface Commit extends TransactionRecord {
   readonly outbox: ReadonlyMap<string, Uint8Array>
   readonly merge: Merge
   readonly redo?: Redo
+  /** What messages call an object, with its path; undefined if that is not known. */
+  readonly place?: ((oid: Oid) => string | undefined) | undefined
 }
 
 export interface Committed {

@@ -201,10 +201,33 @@ export function storageContract(t: Test, factory: StorageFactory): void {
       extension: {},
       user: '',
       note: '',
-      merge: ({ record }, committed) => ({ ...record, state: Buffer.concat([committed.state, record.state]) }),
+      merge: ({ record }, committed) => ({
+        record: { ...record, state: Buffer.concat([committed.state, record.state]) },
+        references: [],
+      }),
     })
     t.same([...result.merged], [oid])
     t.equal(read(storage, oid), '23')
+    return undefined
+  })
+
+  own('what was merged is refused if it refers to what is gone', async (t, storage) => {
+    const [a, b] = [storage.newOid(), storage.newOid()]
+    const { tid } = await commit(storage, [change(a, 0, 'a'), change(b, 0, 'b')])
+    await commit(storage, [change(a, tid, '2')])
+    await commit(storage, [takenBack(b, tid)])
+    const merging = storage.commit({
+      changes: [change(a, tid, '3')],
+      outbox: new Map(),
+      reads: new Map(),
+      extension: {},
+      user: '',
+      note: '',
+      place: oid => `the object ${oid}`,
+      merge: ({ record }) => ({ record, references: [b] }),
+    })
+    await t.rejects(merging, { code: 'DANGLING_REFERENCE', message: `the object ${a} refers to the object ${b}` })
+    t.equal(read(storage, a), '2')
     return undefined
   })
 

@@ -1,9 +1,19 @@
 /** The past: revisions, views of it, undo. */
 import assert from 'node:assert/strict'
 import t from 'tap'
-import { Counter, type Database, type Tid } from '../../lib/index.ts'
+import { Counter, type Database, Persistent, registerClass, type StateRecord, type Tid } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
 import { fc } from '../support/properties.ts'
+
+/** Once on the shelf, always on the shelf. */
+class Shelf extends Persistent {
+  items: Item[] = []
+
+  _p_resolveConflict(old: StateRecord): StateRecord {
+    return old
+  }
+}
+registerClass('Shelf', Shelf)
 
 type Work = (root: Root) => void
 
@@ -135,7 +145,7 @@ t.test('undoing the creation of an object is refused while something refers to i
     error => error as Error & { code: string },
   )
   t.equal(failure?.code, 'DANGLING_REFERENCE')
-  t.match(failure?.message, /Root \(object 1\) refers to object \d+/)
+  t.match(failure?.message, /Root \(object 1\) at \/ refers to Item \(object \d+\)/)
   await db.undo([other, linked])
   t.same(await read(db, root => [root.tree.has('k'), root.record]), [false, {}])
   await db.close()
@@ -232,12 +242,36 @@ t.test('a transaction that refers to an object taken back meanwhile is refused',
   const item = connection.root.tree.get('k')
   await db.undo(created)
   connection.root.any = item
-  t.equal(await codeOf(() => connection.transaction.commit()), 'DANGLING_REFERENCE')
+  await t.rejects(connection.transaction.commit(), {
+    code: 'DANGLING_REFERENCE',
+    message: /^Root \(object 1\) at \/ refers to Item \(object \d+\), which has been removed/,
+  })
   await connection.transaction.abort()
   connection.close()
   t.equal(await read(db, root => root.any), undefined)
   await db.close()
 })
+
+t.test(
+  'what a class merges of the state that both began with is refused if it refers to what was taken back',
+  async t => {
+    const db = await openTestDatabase()
+    await commit(db, root => void (root.any = new Shelf()))
+    const shelf = ({ any }: Root) => any as Shelf
+    const created = await commit(db, root => void shelf(root).items.push(new Item('x')))
+    const connection = db.open()
+    shelf(connection.root).items = []
+    await commit(db, root => void (shelf(root).items = []))
+    await db.undo([created, db.storage.lastTid])
+    await t.rejects(connection.transaction.commit(), {
+      code: 'DANGLING_REFERENCE',
+      message: /^Shelf \(object \d+\) refers to Item \(object \d+\), which has been removed/,
+    })
+    await connection.abandon()
+    t.match(await db.verify(), { ok: true })
+    await db.close()
+  },
+)
 
 t.test('transact runs again where an object it found was taken back meanwhile', async t => {
   const db = await openTestDatabase()

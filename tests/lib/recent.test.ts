@@ -96,7 +96,7 @@ t.test(
               }),
             )
             latest.release()
-            const merge = ({ record }: Change) => record
+            const merge = ({ record, references }: Change) => ({ record, references })
             const one = storage
               .commit({ changes, outbox: new Map(), user: '', note: '', extension: {}, reads: new Map(), merge })
               .then(
