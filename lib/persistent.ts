@@ -457,9 +457,18 @@ export class Persistent implements Located {
     const title = `${this.constructor.name}${own.oid === 0 ? '' : ` #${own.oid}`}`
     if (own.state === undefined) return `${title} (ghost)`
     if (depth !== null && depth < 0) return `[${title}]`
-    return `${title} ${recurse({ ...own.proxy }, { ...options, depth })}`
+    if (inspected.has(own)) return `[Circular ${title}]`
+    inspected.add(own)
+    try {
+      return `${title} ${recurse({ ...own.proxy }, { ...options, depth })}`
+    } finally {
+      inspected.delete(own)
+    }
   }
 }
+
+/** The objects that a call of `inspect` is inside of: it sees a copy of each, and no circle. */
+const inspected = new Set<Cell>()
 
 function cell(object: object): Cell {
   return (object as { [CELL]: Cell })[CELL]

@@ -81,8 +81,9 @@ function placeIn({ __parent__: container, __name__: name }: StateRecord): () => 
 }
 
 const MAX_VERSION = 0xffff
-const byName = new Map<string, ClassEntry>()
-const byClass = new Map<PersistentClass, ClassEntry>()
+/** What is registered, by name and alias, and by class; `registerClass` alone changes it. */
+export const byName = new Map<string, ClassEntry>()
+export const byClass = new Map<PersistentClass, ClassEntry>()
 
 /**
  * Makes `ctor` known to all databases of this process under `name`.
@@ -132,14 +133,6 @@ export function registerClass(name: string, ctor: PersistentClass, options: Clas
 }
 
 const isWellFormed = (text: string): boolean => Buffer.from(text).toString() === text
-
-/** Takes a class out again, by its name; its records then load as Broken. */
-export function unregisterClass(name: string): void {
-  const entry = byName.get(name)
-  if (entry === undefined) return
-  byClass.delete(entry.ctor)
-  for (const [each, { ctor }] of byName) if (ctor === entry.ctor) byName.delete(each)
-}
 
 /** All classes that are registered, in the order of their names. */
 export function registeredClasses(): ClassEntry[] {

@@ -2,11 +2,11 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { Blob, Broken, ObjectError, Persistent, registerClass } from '../../lib/index.ts'
-import { unregisterClass } from '../../lib/registry.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
 import { needs } from '../support/peers.ts'
 import { directory } from '../support/program.ts'
+import { unregisterClass } from '../support/registry.ts'
 
 process.removeAllListeners('warning')
 const nextTurn = () => new Promise(resolve => setImmediate(resolve))

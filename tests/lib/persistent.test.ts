@@ -41,6 +41,9 @@ t.test('inspect shows objects to the depth asked for, also those in a circle', t
   t.equal(shown(1), "Item { label: 'a', others: [ [Item] ] }")
   t.equal(shown(3), "Item { label: 'a', others: [ Item { label: 'b', others: [ [Item] ] } ] }")
   t.equal(inspect(a), inspect(a, { depth: 2 }))
+  const whole = "Item { label: 'a', others: [ Item { label: 'b', others: [ [Circular Item] ] } ] }"
+  t.equal(shown(Number.POSITIVE_INFINITY), whole)
+  t.equal(inspect([a, a], { depth: null }).replace(/\s+/g, ' '), `[ ${whole}, ${whole} ]`)
   t.end()
 })
 
@@ -496,7 +499,7 @@ t.test('a class that is not registered loads as Broken, is kept, and refuses cha
   })
   await db.close()
 
-  const registry = await import('../../lib/registry.ts')
+  const registry = await import('../support/registry.ts')
   registry.unregisterClass('Passing')
   const again = await openTestDatabase(level)
   await again.transact(root => {
@@ -534,7 +537,7 @@ t.test('a state of an older version is upgraded when it is loaded, one of a newe
   await db.transact(root => {
     root.any = new V1()
   })
-  const registry = await import('../../lib/registry.ts')
+  const registry = await import('../support/registry.ts')
   registry.unregisterClass('Person')
   registerClass('Human', V2, {
     version: 2,

@@ -1,8 +1,8 @@
 /** Which stored objects are followed because their inner values may be known outside, and which are not. */
 import t from 'tap'
 import { type Persistent, registerClass } from '../../lib/index.ts'
-import { unregisterClass } from '../../lib/registry.ts'
 import { codeOf, Item, openTestDatabase, type Root } from '../support/database.ts'
+import { unregisterClass } from '../support/registry.ts'
 
 t.test('an inner value that was set and kept stays part of a loaded object, though no other was read', async t => {
   const db = await openTestDatabase()

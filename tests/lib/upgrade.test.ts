@@ -1,10 +1,10 @@
 /** Classes that change: versions, names, and objects whose class is not known. */
 import t from 'tap'
 import { Broken, Persistent, registerClass } from '../../lib/index.ts'
-import { unregisterClass } from '../../lib/registry.ts'
 import { codeOf, newLevel, openTestDatabase } from '../support/database.ts'
 import { watchMemory } from '../support/memory.ts'
 import { directory } from '../support/program.ts'
+import { unregisterClass } from '../support/registry.ts'
 
 class Person extends Persistent {
   name = ''

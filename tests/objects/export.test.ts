@@ -5,7 +5,6 @@ import t from 'tap'
 import { Blob } from '../../lib/index.ts'
 import { asState } from '../../lib/persistent.ts'
 import { pickle, Reference } from '../../lib/pickle.ts'
-import { unregisterClass } from '../../lib/registry.ts'
 import {
   type Application,
   Broken,
@@ -28,6 +27,7 @@ import {
 } from '../../objects/index.ts'
 import { codeOf, newLevel } from '../support/database.ts'
 import { fc } from '../support/properties.ts'
+import { unregisterClass } from '../support/registry.ts'
 
 class Box extends Persistent {
   values: unknown = undefined

@@ -1,7 +1,6 @@
 /** The tree: folders, paths, names, acquisition. */
 
 import t from 'tap'
-import { unregisterClass } from '../../lib/registry.ts'
 import {
   Application,
   BTree,
@@ -19,6 +18,7 @@ import {
 } from '../../objects/index.ts'
 import { codeOf, newLevel } from '../support/database.ts'
 import { fc } from '../support/properties.ts'
+import { unregisterClass } from '../support/registry.ts'
 
 class Order extends Persistent {
   items: string[] = []
