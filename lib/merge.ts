@@ -21,8 +21,11 @@ export interface ConflictResolver {
 /** The merged record; undefined if there is no merging these. `old` is what the change was made to. */
 export function mergeRecords(change: Change, committed: RecordBody, old: RecordBody | undefined): Merged | undefined {
   const { className, version } = change.record
-  const resolver = classNamed(className)?.ctor.prototype as Partial<ConflictResolver> | undefined
-  if (resolver?._p_resolveConflict === undefined || old === undefined) return undefined
+  const entry = classNamed(className)
+  // in an undo, states of another version, which the class does not know
+  if (entry?.version !== version || old === undefined) return undefined
+  const resolver = entry.ctor.prototype as Partial<ConflictResolver>
+  if (resolver._p_resolveConflict === undefined) return undefined
   if ([old, committed].some(each => each.className !== className || each.version !== version)) return undefined
   const references = new Map<number, Reference>()
   const read = (record: RecordBody): StateRecord =>

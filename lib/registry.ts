@@ -39,13 +39,13 @@ export interface ClassEntry {
  */
 export function upgraded(state: StateRecord, entry: ClassEntry, version: number, whose: string): StateRecord {
   const { name, upgrade } = entry
+  const place = placeIn(state)
   if (entry.version < version)
     throw new ObjectError(
       'UNKNOWN_CLASS',
-      `a record of class '${name}' has version ${version}, newer than the registered ${entry.version} (${whose}); run newer code`,
+      `a record of class '${name}' has version ${version}, newer than the registered ${entry.version} (${whose}${place()}); run newer code`,
     )
   if (entry.version === version || upgrade === undefined) return state
-  const place = placeIn(state)
   const failed = (why: string, cause?: unknown) =>
     new ObjectError(
       'INVALID_CLASS',

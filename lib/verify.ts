@@ -173,7 +173,8 @@ async function verifyOutbox(storage: Storage, report: Report): Promise<void> {
 
 /**
  * That containers and what is in them agree. Reads with the application's classes. What was taken out of its container without being changed,
- * since its class is not registered, says still where it was.
+ * since its class is not registered, says still where it was. Objects of newer versions of their classes are passed over, as those of unknown
+ * ones are: this program cannot read them, which is no damage.
  */
 async function verifyParents(storage: Storage, open: () => Connection, report: Report): Promise<void> {
   const connection = open()
@@ -181,11 +182,15 @@ async function verifyParents(storage: Storage, open: () => Connection, report: R
   try {
     for await (const { oid, current, record } of storage.records()) {
       if (!current || record === undefined || isGone(record)) continue
-      const object = connection.get(oid)
-      const { __parent__: parent, __name__: name } = object
-      if (object instanceof Broken || parent === undefined || name === undefined || !isContainer(parent)) continue
-      const found = parent.get(name) as Persistent | undefined
-      if (found?._p_oid !== oid) misplaced.set(oid, name)
+      try {
+        const name = misplacedName(connection.get(oid))
+        if (name !== undefined) misplaced.set(oid, name)
+      } catch (error) {
+        if (!(error instanceof ObjectError)) throw error
+        // it, or what it is in, is of a newer version of its class; or it came after the view
+        if (error.code !== 'UNKNOWN_CLASS' && connection.seen(oid) !== undefined)
+          report({ kind: 'parent', oid, message: error.message })
+      }
     }
     const reachable = misplaced.size === 0 ? new OidSet() : reachableIn(connection)
     for (const [oid, name] of misplaced)
@@ -201,6 +206,14 @@ async function verifyParents(storage: Storage, open: () => Connection, report: R
   } finally {
     connection.close()
   }
+}
+
+/** The name that an object says it has in its container, if the container has something else there. */
+function misplacedName(object: Persistent): string | undefined {
+  const { __parent__: parent, __name__: name } = object
+  if (object instanceof Broken || parent === undefined || name === undefined || !isContainer(parent)) return undefined
+  const found = parent.get(name) as Persistent | undefined
+  return found?._p_oid === object._p_oid ? undefined : name
 }
 
 /** What a pack would keep. */

@@ -4,6 +4,7 @@ import t from 'tap'
 import {
   Application,
   BTree,
+  exportTree,
   Folder,
   MaildropHost,
   OrderedFolder,
@@ -13,6 +14,7 @@ import {
   PersistentRef,
   type Properties,
   registerClass,
+  type StateRecord,
   setProperty,
   subscribe,
 } from '../../objects/index.ts'
@@ -233,6 +235,54 @@ t.test('different additions to a folder, and changing or renaming what is around
     )
   })
   for (const each of connections) each.close()
+  await db.close()
+})
+
+t.test('what newer code wrote is no damage, linked or not; it is packed, undone and refused with its path', async t => {
+  class Note extends Folder {
+    label = 'new'
+    _p_resolveConflict(): StateRecord {
+      t.fail('a state of another version was merged')
+      return {}
+    }
+  }
+  const register = (version: number) => registerClass('tests.Note', Note, { version })
+  const commit = async (work: (app: Application) => void) => {
+    await db.transact(work)
+    return db.storage.lastTid
+  }
+  register(2)
+  const db = await openDatabase(newLevel())
+  await db.transact(app => {
+    app.add('note', new Note()).add('inner', new Folder())
+    app.add('map', new PersistentMap([['gone', new Note()]]))
+  })
+  const renamed = await commit(app => void (app.traverse('/note', Note).label = 'renamed'))
+  await commit(app => void (app.traverse('/note', Note).title = 'titled'))
+  register(1)
+  const isWhole = async () => t.match(await db.verify(), { ok: true, problems: [] })
+  await isWhole()
+  const unlinked = await commit(app => void app.traverse('/map', PersistentMap).delete('gone'))
+  await isWhole()
+  t.equal(await codeOf(() => db.undo(renamed)), 'UNDO_CONFLICT')
+  await db.undo(unlinked)
+  const refusal = { code: 'UNKNOWN_CLASS', message: /version 2, newer than the registered 1 \(object \d+ at \/note\)/ }
+  for (const use of [
+    (app: Application) => app.traverse('/note', Note).label,
+    (app: Application) => app.delete('note'),
+    (app: Application) => app.copy('note'),
+    async (app: Application) => {
+      for await (const _ of exportTree(app.get('note') as Note));
+    },
+  ])
+    await t.rejects(db.transact<unknown>(use), refusal)
+  await db.transact(app => void app.traverse('/map', PersistentMap).delete('gone'))
+  t.equal((await db.pack()).objects, 4)
+  await isWhole()
+  register(2)
+  t.equal(await db.transact(app => app.traverse('/note', Note).label), 'renamed')
+  await isWhole()
+  unregisterClass('tests.Note')
   await db.close()
 })
 
