@@ -30,3 +30,15 @@ export function crc32c(bytes: Uint8Array, before = 0): number {
 
 /** LevelDB's checksums are masked, since they may be taken of what contains checksums. */
 export const masked = (checksum: number): number => (((checksum >>> 15) | (checksum << 17)) + 0xa282ead8) >>> 0
+
+/** @returns the end of the first part from there on that has a type of block (0 or 1) at its end, and its masked checksum behind that */
+export function sealedEnd(bytes: Buffer, from: number): number | undefined {
+  if (T0[1] === 0) fill()
+  let crc = -1
+  for (let at = from; at + 4 < bytes.length; at++) {
+    const byte = bytes[at]!
+    crc = (crc >>> 8) ^ T0[(crc ^ byte) & 255]!
+    if (byte < 2 && masked(~crc >>> 0) === bytes.readUInt32LE(at + 1)) return at + 1
+  }
+  return undefined
+}

@@ -15,8 +15,8 @@ import type { Looking, Part } from './looking.ts'
 import { unsnapped } from './snappy.ts'
 import { compareKeys, eachEntry, KEY_TRAILER, type Keys, keysOf, Reader, shown, Unsound } from './table-block.ts'
 
-/** Of a block without its type and checksum. */
-interface Entry extends Part {
+/** Without its type and checksum. */
+export interface Block extends Part {
   /** No key of the block comes after it. */
   readonly key: Buffer
 }
@@ -26,7 +26,7 @@ export interface Damage {
   /** The list of blocks; then nothing is known of the others. */
   readonly list: boolean
   /** Data blocks that are as they were, in order. */
-  readonly sound: readonly Entry[]
+  readonly sound: readonly Block[]
   /** How many blocks are not. */
   readonly lost: number
   /** What was found first: where, what was expected, and what there is. */
@@ -53,8 +53,8 @@ const MOST_IN_BLOCK = 1024 * 1024 * 1024
  * @param inOrder whether to look at the keys, too: LevelDB writes none in disorder, and what it has compressed takes ten times as long
  */
 export function* lookInto(size: number, inOrder: boolean): Looking<Looked> {
-  let blocks: readonly Entry[]
-  const sound: Entry[] = []
+  let blocks: readonly Block[]
+  const sound: Block[] = []
   let lost = 0
   let problem: string | undefined
   let keys: Keys | undefined
@@ -99,8 +99,8 @@ function* partsOf(size: number): Looking<[named: Part, list: Part]> {
 const partAt = (reader: Reader): Part => ({ offset: reader.number(), size: reader.number() })
 
 /** What a list of blocks says. @throws {Unsound} if LevelDB would not find a key by it */
-function listOf(list: Buffer, size: number): readonly Entry[] {
-  const entries: Entry[] = []
+function listOf(list: Buffer, size: number): readonly Block[] {
+  const entries: Block[] = []
   let end = 0
   eachEntry(list, (key, value) => {
     writeOfListed(key)
@@ -176,7 +176,7 @@ function within<T>({ offset }: Part, read: () => T): T {
  * has the same size, since LevelDB's list of its files says it.
  * @param size bytes that it is to have
  */
-export function leaveOut(sound: readonly Entry[], path: string, size: number): void {
+export function leaveOut(sound: readonly Block[], path: string, size: number): void {
   const bytes = Buffer.alloc(size)
   readFileSync(path).copy(bytes)
   const kept = [...sound]

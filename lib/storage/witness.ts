@@ -37,10 +37,11 @@ import type { Tid } from '../persistent.ts'
 import { writeUInt64 } from '../record.ts'
 import { type DamagedLog, damagedLog } from './log-file.ts'
 import { atOnce } from './looking.ts'
-import { type Listed, listedTables, liveTables } from './manifest.ts'
+import { type Listed, listedTables, liveTables, type Table } from './manifest.ts'
 import { isMerging, mergedAtOpening } from './merging.ts'
 import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
 import { type Damage, leaveOut, lookInto } from './table-file.ts'
+import { blocksIn } from './table-search.ts'
 import {
   COMMITTED,
   contentOf,
@@ -166,21 +167,24 @@ export class Witness {
       const path = join(this.directory, name)
       const found = statSync(path, { throwIfNoEntry: false })?.size
       if (found === undefined || isThere(`${path}.damaged`)) continue
-      const size = this.listedSize(name) ?? found
-      const damage = size === found ? damageAt(path, size) : undefined
+      const listed = this.listedTable(name)
+      const damage = damageAt(path, found)
+      const same = listed === undefined || listed.bytes === found
+      const sound = damage?.list ? blocksIn(path, listed) : (same && damage?.sound) || []
       // a table without keys has no place in a list that is made anew: LevelDB would end the process
-      if (unlisted && !damage?.sound.length) renameSync(path, `${path}.damaged`)
-      else leaveOut(damage?.sound ?? [], path, size)
+      if (unlisted && sound.length === 0) renameSync(path, `${path}.damaged`)
+      else leaveOut(sound, path, listed?.bytes ?? found)
     }
   }
 
-  private listedSize(name: string): number | undefined {
-    return this.listed?.levels.flat().find(table => table.name === name)?.bytes
+  private listedTable(name: string): Table | undefined {
+    return this.listed?.levels.flat().find(table => table.name === name)
   }
 
   private hold(name: string): void {
     const path = `${this.directory}/${name}`
-    const size = this.known[name]?.[0] ?? this.listedSize(name) ?? statSync(path, { throwIfNoEntry: false })?.size
+    const size =
+      this.known[name]?.[0] ?? this.listedTable(name)?.bytes ?? statSync(path, { throwIfNoEntry: false })?.size
     if (size === undefined || this.damaged.includes(name)) return
     const checksum = this.known[name]?.[1]
     if (!this.checks.hold(name, path, size, checksum)) this.condemn(name)

@@ -175,6 +175,8 @@ t.test('a damaged table is named and refused; salvage reads what is certain, and
       t.match(found, { write: 'DATABASE_CORRUPT', ok: false })
       t.ok(found.damage.includes(table))
       t.ok(readFileSync(join(copy, `${table}.damaged`)).equals(bytes), 'the damaged table stays beside it')
+      if (harm === harms.at(-1))
+        t.same(found.labels, labels, 'where the list of blocks is damaged, all blocks are found')
       for (const [i, label] of found.labels.entries()) {
         if (label === labels[i]) outcomes.right += 1
         else if (label === 'error DATABASE_CORRUPT') outcomes.refused += 1

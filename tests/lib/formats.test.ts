@@ -23,6 +23,7 @@ import { decodeRow, outboxOperation } from '../../lib/storage/outbox.ts'
 import { unsnapped } from '../../lib/storage/snappy.ts'
 import { Unsound } from '../../lib/storage/table-block.ts'
 import { leaveOut, lookInto } from '../../lib/storage/table-file.ts'
+import { blocksIn } from '../../lib/storage/table-search.ts'
 import { decodeTransaction, encodeTransaction } from '../../lib/storage/transaction-record.ts'
 import { Witness } from '../../lib/storage/witness.ts'
 import { committedSaid, tablesSaid } from '../../lib/storage/witness-files.ts'
@@ -337,6 +338,26 @@ t.test('tables of LevelDB', async t => {
   fc.assert(
     fc.property(hostile(sound), bytes => withinBytes(64 * MIB, () => damage(bytes))),
     RUNS,
+  )
+  // without the list of blocks those are found that are there, up to a damaged one
+  const searched = (bytes: Buffer) => {
+    writeFileSync(path, bytes)
+    return blocksIn(path, undefined)
+  }
+  const blocks = searched(sound)
+  const other = Buffer.from(sound)
+  other[blocks[3]!.offset + 5]! ^= 1
+  t.ok(blocks.length > 4)
+  for (const [what, bytes, count] of [
+    ['its end is damaged', Buffer.from(sound).fill(0xff, sound.length - 60), blocks.length],
+    ['it ends within a block', sound.subarray(0, blocks[2]!.offset + 9), 2],
+    ['a block is damaged', other, 3],
+    ['it is empty', Buffer.alloc(0), 0],
+  ] as const)
+    t.same(searched(bytes), blocks.slice(0, count), what)
+  fc.assert(
+    fc.property(hostile(sound), bytes => withinBytes(64 * MIB, () => void searched(bytes))),
+    { numRuns: 200 },
   )
   // with one block damaged the others are read
   const bytes = Buffer.from(sound)
