@@ -2,7 +2,6 @@
  * One process that works in the database of this one: carries out what it asks of the storage (protocol.ts), until it has gone or the database
  * is closed. Mail that it commits is published here.
  */
-import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { redone } from '../../lib/btree-redo.ts'
 import { mergeRecords, sameAttributes } from '../../lib/merge.ts'
@@ -55,7 +54,11 @@ export async function serveStorage(socket: Socket, { database, onward, busy }: S
     }
   })
   try {
-    if (!socket.destroyed) await once(socket, 'close')
+    // after an error, too; that is no failure of ours
+    await new Promise<void>(resolve => {
+      if (socket.destroyed) resolve()
+      else socket.once('close', () => resolve())
+    })
   } finally {
     stopListening()
     session.end()

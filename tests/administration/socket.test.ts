@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { openElsewhere } from '../../administration/remote/open.ts'
 import { SOCKET } from '../../administration/socket-path.ts'
 import { MAX_REQUEST } from '../../administration/wire.ts'
-import { File, Folder, MaildropHost } from '../../objects/index.ts'
+import { File, Folder, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { type Child, launch, launchProgram } from '../support/children.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { directory, type Outcome, program, TOP } from '../support/program.ts'
@@ -288,6 +288,29 @@ t.test('rubbish from a guest ends its connection, or is answered, and disturbs n
     t.match(JSON.parse(await patient(`${JSON.stringify({ id: 1, ...said })}\n`)), { id: 1, error: { code: String } })
   t.match(await objtree('ls'), { code: 0 })
   t.equal(await openElsewhere(`${db}-not`, 'ann'), undefined)
+})
+
+t.test('a guest that leaves while it is let in disturbs nobody', async t => {
+  const place = await directory(t)
+  const db = await openDatabase(place)
+  t.teardown(() => db.close())
+  const unhandled: unknown[] = []
+  const listener = (error: unknown) => void unhandled.push(error)
+  process.on('unhandledRejection', listener)
+  const another = () => openElsewhere(place, 'ann')
+  // from now on its code is loaded, so a guest is let in at once
+  await (await another())?.close()
+  for (let i = 0; i < 50; i++) {
+    const guest = connect(join(place, SOCKET))
+    guest.on('error', () => undefined)
+    guest.write('{"objtree":1,"command":"storage","args":{},"user":"u","note":""}\n', () => guest.destroy())
+    await once(guest, 'close')
+  }
+  const guest = await another()
+  t.ok(guest, 'others are let in')
+  await guest?.close()
+  process.off('unhandledRejection', listener)
+  t.same(unhandled, [])
 })
 
 t.test('where no socket can be made, the database is open without it', async t => {
