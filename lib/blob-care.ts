@@ -1,6 +1,6 @@
 /** Keeping the contents of blobs in step with the database: at open, and after a pack. */
 import { BLOB_ROWS, blobRow } from './blob.ts'
-import type { Oid } from './persistent.ts'
+import type { Oid } from './ids.ts'
 import { asItStands, unpickle } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { type BlobContent, isContentId, soundContent } from './storage/blob-store.ts'

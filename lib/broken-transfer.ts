@@ -3,10 +3,14 @@
  *
  * Their records are made here, since a connection makes those of registered classes only.
  */
+
+import { type Cell, cellOf } from './cell.ts'
 import type { Connection } from './connection.ts'
-import { type Cell, cellOf, type Oid, type Persistent, type State } from './persistent.ts'
+import type { Oid } from './ids.ts'
+import type { Persistent } from './persistent.ts'
 import { pickle, type Refer, Reference } from './pickle.ts'
 import type { RecordBody } from './record.ts'
+import type { State } from './state.ts'
 import { classNameOf } from './subtree.ts'
 
 /** The version of its class with which a stored object was written. */

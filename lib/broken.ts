@@ -1,5 +1,6 @@
 /** What stands in the place of an object whose class the program does not know. */
-import { cellOf, Persistent } from './persistent.ts'
+import { cellOf } from './cell.ts'
+import { Persistent } from './persistent.ts'
 
 /** An object whose class is not registered: keeps its state, refuses changes. */
 export class Broken extends Persistent {

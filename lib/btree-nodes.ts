@@ -11,8 +11,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { checkedKey, compareKeys, indexOfKey, type Key, lowerBound } from './btree-keys.ts'
 import { messageOf } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
-import { BARE, bareState, EXPLICIT, follow, handOut, ownState, Persistent } from './persistent.ts'
+import { bareState, follow, handOut, ownState, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
+import { BARE, EXPLICIT } from './state.ts'
 
 /** The most entries in a leaf. Concurrent insertions that merge may leave more, until the next one. */
 export const LEAF = 64

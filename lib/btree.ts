@@ -35,10 +35,12 @@ import {
   type Node,
   type Piece,
 } from './btree-nodes.ts'
+import { isInner } from './cell.ts'
 import { Counter } from './counter.ts'
-import { EXPLICIT, follow, handOut, isInner, ownState, Persistent, type State } from './persistent.ts'
+import { follow, handOut, ownState, Persistent } from './persistent.ts'
 import { Reference } from './reference.ts'
 import { registerClass } from './registry.ts'
+import { EXPLICIT, type State } from './state.ts'
 
 type Step = { branch: Branch; index: number }
 

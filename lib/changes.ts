@@ -2,7 +2,7 @@
 import { checkSignal, shown } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 import { type LogEntry, logEntry, timeOf } from './history.ts'
-import type { Tid } from './persistent.ts'
+import type { Tid } from './ids.ts'
 import type { Storage } from './storage/storage.ts'
 
 export interface ChangesOptions {

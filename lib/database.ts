@@ -19,8 +19,9 @@ import {
   type UndoLogOptions,
   undoLog,
 } from './history.ts'
+import { type Oid, ROOT_OID, type Tid } from './ids.ts'
 import type { CacheLimits } from './object-cache.ts'
-import { type Oid, type Persistent, ROOT_OID, type Tid } from './persistent.ts'
+import type { Persistent } from './persistent.ts'
 import { type DatabaseStats, statsOf } from './stats.ts'
 import { openDirectory } from './storage/directory.ts'
 import type { Level } from './storage/level.ts'

@@ -5,7 +5,7 @@
  */
 import { checkFunction, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
-import type { Oid, Tid } from './persistent.ts'
+import type { Oid, Tid } from './ids.ts'
 import { isGone } from './record.ts'
 import type { Storage, TransactionEntry } from './storage/storage.ts'
 

@@ -18,10 +18,11 @@ export {
 } from './database.ts'
 export { ERROR_CODES, type ErrorCode, isRetryable, ObjectError } from './errors.ts'
 export type { LogEntry, Moment, Revision, UndoLogOptions } from './history.ts'
+export { type Oid, ROOT_OID, type Tid } from './ids.ts'
 export type { ConflictResolver } from './merge.ts'
 export type { CacheLimits } from './object-cache.ts'
 export { pauses } from './pauses.ts'
-export { EXPLICIT, type Oid, Persistent, ROOT_OID, type Tid } from './persistent.ts'
+export { Persistent } from './persistent.ts'
 export { PersistentList } from './persistent-list.ts'
 export { PersistentMap } from './persistent-map.ts'
 export { PersistentRef } from './persistent-ref.ts'
@@ -35,6 +36,7 @@ export {
   registeredClasses,
   type StateRecord,
 } from './registry.ts'
+export { EXPLICIT } from './state.ts'
 export type { DatabaseStats } from './stats.ts'
 export type { BlobSource } from './storage/blob-store.ts'
 export { exchange, finishExchange, freshPlace } from './storage/exchange.ts'

@@ -5,8 +5,9 @@
  * a savepoint knows the inner values of each object as they were, and the rollback gives these their content back
  * instead of putting others in their places.
  */
-import { isInner, type State } from './persistent.ts'
+import { isInner } from './cell.ts'
 import { isPlain } from './pickle-values.ts'
+import type { State } from './state.ts'
 
 /** All arrays, objects, Maps … of a state, each once, in an order that is the same whenever that state is decoded. */
 export function innerValues(state: State): object[] {

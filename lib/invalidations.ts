@@ -2,7 +2,7 @@
  * What others committed since a connection's snapshot was taken. Most connections end before they have to know, so it is not worked out as it
  * comes.
  */
-import type { Oid, Tid } from './persistent.ts'
+import type { Oid, Tid } from './ids.ts'
 import type { TransactionEntry } from './storage/storage.ts'
 
 /** Transactions that are remembered as they came. */

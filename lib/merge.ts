@@ -6,11 +6,12 @@
  * returns anything else than a plain object, there is a conflict after all.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { asState, type Oid } from './persistent.ts'
+import type { Oid } from './ids.ts'
 import { asItStands, pickle, Reference, unpickle } from './pickle.ts'
 import { isPlain } from './pickle-values.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { classNamed, type StateRecord } from './registry.ts'
+import { asState } from './state.ts'
 import type { Change, Merged } from './storage/storage.ts'
 
 /** What a class has that merges what two transactions made of one object, instead of a conflict. */

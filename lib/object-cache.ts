@@ -7,7 +7,8 @@
  * only when half as much more has been loaded, so that no transaction takes longer and longer for each object.
  */
 import { unexpected } from './arguments.ts'
-import { Cell, type Oid } from './persistent.ts'
+import { Cell } from './cell.ts'
+import type { Oid } from './ids.ts'
 
 /** How much a connection keeps loaded; what was loaded first becomes ghosts, and is loaded again when it is read. */
 export interface CacheLimits {

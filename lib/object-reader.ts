@@ -1,10 +1,12 @@
 /** Makes states of records (ZODB: ObjectReader). */
+
+import type { Cell } from './cell.ts'
 import { ObjectError } from './errors.ts'
-import { asState, type Cell, type State } from './persistent.ts'
 import { type Resolve, unpickle } from './pickle.ts'
 import { keyText, type RecordBody, WholeRecord } from './record.ts'
 import { classNamed, upgraded } from './registry.ts'
 import { fillShared } from './shared-state.ts'
+import { asState, type State } from './state.ts'
 
 /**
  * A record's attributes, as the registered version of its class has them.

@@ -1,9 +1,13 @@
 /** Makes records of the objects of one connection (ZODB: ObjectWriter). */
+
+import { type Cell, cellOf, type Jar } from './cell.ts'
 import { ObjectError } from './errors.ts'
-import { type Cell, cellOf, type Jar, type Oid, type Persistent, ROOT_OID, type State } from './persistent.ts'
+import { type Oid, ROOT_OID } from './ids.ts'
+import type { Persistent } from './persistent.ts'
 import { type Place, pickle, type Refer, Reference } from './pickle.ts'
 import { type RecordBody, RecordDraft, roomFor } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
+import type { State } from './state.ts'
 import type { Change } from './storage/storage.ts'
 
 /** What an object is to become; a change for the storage. */

@@ -1,5 +1,5 @@
 /** A set of oids, in bits: a million neighbours take 128 KiB. */
-import type { Oid } from './persistent.ts'
+import type { Oid } from './ids.ts'
 
 const CHUNK = 1 << 15
 

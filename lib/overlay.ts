@@ -2,8 +2,9 @@
  * What a connection's transaction has stored so far, at savepoints and at the commit: a draft for each object. The object's cell holds its own;
  * they come in the order in which the objects were first stored.
  */
+
+import type { Cell } from './cell.ts'
 import type { Draft } from './object-writer.ts'
-import type { Cell } from './persistent.ts'
 
 export class Overlay {
   private cells: Cell[] = []

@@ -7,8 +7,9 @@
  */
 import { checkFunction, checkIterable, shown, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
-import { EXPLICIT, handOut, Persistent } from './persistent.ts'
+import { handOut, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
+import { EXPLICIT } from './state.ts'
 
 /** An array as an object of its own, stored as one record; its methods are Array's. */
 export class PersistentList<T = unknown> extends Persistent {

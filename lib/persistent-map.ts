@@ -6,11 +6,13 @@
  * Transactions that change different keys merge.
  */
 import { checkFunction, checkIterable } from './arguments.ts'
+import { cellOf } from './cell.ts'
 import { ObjectError } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
 import { mergeAttributes, mergeMaps } from './merge-maps.ts'
-import { cellOf, EXPLICIT, handOut, Persistent } from './persistent.ts'
+import { handOut, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
+import { EXPLICIT } from './state.ts'
 
 /** A Map as an object of its own, stored as one record; its methods are Map's. Transactions that change different keys merge. */
 export class PersistentMap<K = unknown, V = unknown> extends Persistent implements ConflictResolver {

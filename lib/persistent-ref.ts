@@ -4,9 +4,12 @@
  * It holds the object's oid and the id of its database as plain data, which pack does not follow. An object that was taken out of the tree is
  * found until it is packed away. In another database (an import, say) it finds nothing.
  */
+
+import { cellOf } from './cell.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
-import { cellOf, type Oid, Persistent } from './persistent.ts'
+import type { Oid } from './ids.ts'
+import { Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
 
 /** A reference that does not keep its object: a pack may remove that, and `deref` finds nothing then. */

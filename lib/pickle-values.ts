@@ -3,7 +3,7 @@
  * Both are written as an extension of one byte of ours, followed by a value: that of a reference is [oid, class name], that of a special
  * [kind, …].
  */
-import { cellOf } from './persistent.ts'
+import { cellOf } from './cell.ts'
 
 /** The numbers of our extension types, chosen such that others will hardly choose them. */
 export const REFERENCE = 82

@@ -5,8 +5,9 @@
  * Paths are put together only for messages.
  */
 import { isDate, isMap, isSet } from 'node:util/types'
+import { cellOf } from './cell.ts'
 import { ObjectError } from './errors.ts'
-import { cellOf, type Persistent, type State } from './persistent.ts'
+import type { Persistent } from './persistent.ts'
 import type { Place, Refer } from './pickle.ts'
 import { ByteWriter } from './pickle-bytes.ts'
 import { packLeaf } from './pickle-leaves.ts'
@@ -14,6 +15,7 @@ import { isDense } from './pickle-properties.ts'
 import { MAX_SPARSE } from './pickle-values.ts'
 import { type Binary, besideBytes, isBinary, Views } from './pickle-views.ts'
 import { Reference } from './reference.ts'
+import type { State } from './state.ts'
 
 /** The most attributes of an object. */
 const MAX_KEYS = 0xffff

@@ -14,10 +14,12 @@
  * bytes, and every number, length and text the shortest that there is.
  */
 import { messageOf, ObjectError } from './errors.ts'
-import type { Oid, Persistent, State } from './persistent.ts'
+import type { Oid } from './ids.ts'
+import type { Persistent } from './persistent.ts'
 import { StateReader } from './pickle-reader.ts'
 import { StateWriter } from './pickle-writer.ts'
 import { Reference } from './reference.ts'
+import type { State } from './state.ts'
 
 export { Reference }
 

@@ -1,5 +1,5 @@
 /** Where objects are in the tree, told by their records alone: for messages, where no connection has them. */
-import { type Oid, ROOT_OID } from './persistent.ts'
+import { type Oid, ROOT_OID } from './ids.ts'
 import { asItStands, Reference, unpickle } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
 

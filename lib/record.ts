@@ -16,8 +16,8 @@
  */
 import { crc32 } from 'node:zlib'
 import { ObjectError } from './errors.ts'
+import type { Oid, Tid } from './ids.ts'
 import { nameIn } from './names.ts'
-import type { Oid, Tid } from './persistent.ts'
 import type { SharedState } from './shared-state.ts'
 
 /** A record without its oid and serial, as a connection hands it to the storage. */

@@ -1,5 +1,5 @@
 /** A reference as it stands in a record. States that are merged hold some, and nodes of a BTree until somebody asks for what they lead to. */
-import type { Oid } from './persistent.ts'
+import type { Oid } from './ids.ts'
 
 export class Reference {
   readonly oid: Oid

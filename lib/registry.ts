@@ -5,8 +5,9 @@
  * register the new class with the old name in `aliases`. The registry is the process's, as classes are.
  */
 import { checkOptions, shown } from './arguments.ts'
+import { cellOf } from './cell.ts'
 import { isRetryable, messageOf, ObjectError } from './errors.ts'
-import { cellOf, Persistent } from './persistent.ts'
+import { Persistent } from './persistent.ts'
 import { MAX_NAME } from './record.ts'
 
 /** A state as a record holds it: attribute names and values. */

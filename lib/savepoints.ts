@@ -2,9 +2,10 @@
  * The savepoints of a connection's transaction. Each knows what the overlay had for the objects that were stored since, and which inner values
  * of objects may be in use outside: those a rollback gives their content back (lib/inner-values.ts).
  */
+
+import type { Cell } from './cell.ts'
 import { ObjectError } from './errors.ts'
 import { innerValues } from './inner-values.ts'
-import type { Cell } from './persistent.ts'
 
 /** @template Entry what the overlay has for an object */
 export interface Undo<Entry> {

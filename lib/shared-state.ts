@@ -5,10 +5,11 @@
  * record that stays at hand (lib/storage/recent-records.ts) is decoded as ever for its first reader. For the second one its attributes are kept
  * with it, if nothing in them can be changed in place: scalar values, references, and of a BARE object arrays of these, which are frozen.
  */
-import type { State } from './persistent.ts'
+
 import { asItStands, type Resolve, unpickle } from './pickle.ts'
 import type { WholeRecord } from './record.ts'
 import { Reference } from './reference.ts'
+import type { State } from './state.ts'
 
 interface Attributes {
   readonly names: readonly string[]

@@ -6,10 +6,10 @@
  * give the same bytes when it is encoded again, so there is no state that we could not have written ourselves.
  */
 import { ObjectError } from './errors.ts'
-import { asState } from './persistent.ts'
 import { pickle, type Reference, unpickle } from './pickle.ts'
 import { LEAF_TYPES } from './pickle-leaves.ts'
 import { REFERENCE, SPECIAL } from './pickle-values.ts'
+import { asState } from './state.ts'
 
 /**
  * The attributes, with references as they stand, and each reference once.

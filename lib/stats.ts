@@ -1,7 +1,7 @@
 /** What a database holds, counted in one look through its records. */
 import { committedContents } from './blob-care.ts'
 import { timeOf } from './history.ts'
-import type { Tid } from './persistent.ts'
+import type { Tid } from './ids.ts'
 import { isGone } from './record.ts'
 import type { Storage } from './storage/storage.ts'
 

@@ -5,12 +5,14 @@
  * one is a part of whatever refers to it (a BTree's node, a PersistentMap). The root of the tree is inside nothing but itself.
  */
 import { adoptContent, Blob } from './blob.ts'
+import { Cell, cellOf } from './cell.ts'
 import type { Connection } from './connection.ts'
 import { ObjectError } from './errors.ts'
-import { asState, Cell, cellOf, type Persistent, type State } from './persistent.ts'
+import type { Persistent } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle, Reference, unpickle } from './pickle.ts'
 import { entryOf } from './registry.ts'
+import { asState, type State } from './state.ts'
 import type { BlobContent } from './storage/blob-store.ts'
 import { rootOf } from './traversal.ts'
 

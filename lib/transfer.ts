@@ -33,9 +33,10 @@ import { Blob } from './blob.ts'
 import { ObjectError } from './errors.ts'
 import { type Member, Members } from './export-members.ts'
 import { pauses } from './pauses.ts'
-import { asState, Persistent } from './persistent.ts'
+import { Persistent } from './persistent.ts'
 import { PersistentRef } from './persistent-ref.ts'
 import { pickle } from './pickle.ts'
+import { asState } from './state.ts'
 
 export const MAGIC = Buffer.from('894f54580d0a1a0a', 'hex')
 export const VERSION = 1

@@ -6,7 +6,7 @@
  * it is now (lib/btree-redo.ts); nodes that it made stay. That fails where one of these entries has been changed since.
  */
 import { redone } from './btree-redo.ts'
-import type { Oid } from './persistent.ts'
+import type { Oid } from './ids.ts'
 import type { StoredRecord } from './record.ts'
 import type { StorageSnapshot, TransactionEntry } from './storage/storage.ts'
 import { latest, type Plan, sameRecord, turnOf, undoConflict } from './undo-turn.ts'

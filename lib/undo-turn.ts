@@ -1,6 +1,6 @@
 /** What undoing one transaction makes of one object, before anything is merged. */
 import { ObjectError } from './errors.ts'
-import type { Oid, Tid } from './persistent.ts'
+import type { Oid, Tid } from './ids.ts'
 import { GONE, type RecordBody, type StoredRecord } from './record.ts'
 import type { StorageSnapshot } from './storage/storage.ts'
 

@@ -7,8 +7,8 @@
  * container that has been taken out of the tree since. An undo can be undone.
  */
 import { ObjectError } from './errors.ts'
+import { type Oid, ROOT_OID, type Tid } from './ids.ts'
 import { mergeRecords } from './merge.ts'
-import { type Oid, ROOT_OID, type Tid } from './persistent.ts'
 import { referencesOf } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { containerOf, describeRecord } from './record-place.ts'

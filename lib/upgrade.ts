@@ -4,10 +4,13 @@
  * Objects are upgraded when they are loaded, in any case; this does it for all of them at once, some hundred in a transaction, so that old `upgrade`
  * functions and aliases can be dropped afterwards; views of the past need them until the next pack. It may be interrupted and run again.
  */
+
+import { cellOf } from './cell.ts'
 import type { Connection } from './connection.ts'
 import type { Database } from './database.ts'
 import { ObjectError } from './errors.ts'
-import { cellOf, type Oid, type Persistent } from './persistent.ts'
+import type { Oid } from './ids.ts'
+import type { Persistent } from './persistent.ts'
 import { unpickle } from './pickle.ts'
 import { isGone, type RecordBody } from './record.ts'
 import { classNamed } from './registry.ts'

@@ -1,6 +1,6 @@
 /** What is said of a database that is damaged, or cannot be written. */
 import { ObjectError } from '../errors.ts'
-import type { Tid } from '../persistent.ts'
+import type { Tid } from '../ids.ts'
 import type { DamagedLog } from './log-file.ts'
 
 /** What can be done about a damaged database. */

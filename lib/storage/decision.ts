@@ -3,8 +3,8 @@
  * another one has changed meanwhile is merged where the class knows how.
  */
 import { ObjectError } from '../errors.ts'
+import type { Oid, Tid } from '../ids.ts'
 import type { OidSet } from '../oid-set.ts'
-import type { Oid, Tid } from '../persistent.ts'
 import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
 import type { Change, Commit } from './storage.ts'
 

@@ -4,7 +4,7 @@
  *
  * If a batch fails, everything accepted since may rest on it, so all of it fails too.
  */
-import type { Oid } from '../persistent.ts'
+import type { Oid } from '../ids.ts'
 import type { WholeRecord } from '../record.ts'
 import type { Batch } from './level.ts'
 import type { TransactionEntry } from './storage.ts'

@@ -10,7 +10,7 @@
  * Numbers are big endian, so that LevelDB's order is theirs. When an object is written again, its current record moves to `r` as it is; so
  * a new object is written once, and the newest revision is always one `get` away.
  */
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 
 const numbered = (kind: number, number: number, key: Buffer): Buffer => {

@@ -8,7 +8,7 @@
  */
 import type { AbstractSnapshot } from 'abstract-level'
 import { ObjectError } from '../errors.ts'
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { decodeRecord, isGone, type WholeRecord } from '../record.ts'
 import { objectKey, revisionKey } from './keys.ts'
 import { BINARY, type Level, unreadable } from './level.ts'

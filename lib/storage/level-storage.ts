@@ -9,7 +9,7 @@
  * Snapshots are shared: there is one per state of the database, which each batch that has been written makes a new one.
  */
 import { messageOf, ObjectError } from '../errors.ts'
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { GONE, type WholeRecord, wholeBytes, wholeRecord } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
 import { damagedTable, failedWrite, lostCommits } from './damage.ts'

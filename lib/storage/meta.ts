@@ -1,7 +1,7 @@
 /** The rows about the database itself: its format and id, and how far it was packed. */
 import { randomBytes } from 'node:crypto'
 import { ObjectError } from '../errors.ts'
-import type { Tid } from '../persistent.ts'
+import type { Tid } from '../ids.ts'
 import { readUInt64, writeUInt64 } from '../record.ts'
 import { FORMAT_KEY, PACKED_KEY } from './keys.ts'
 import { BINARY, failedRead, type Level, type Operation, SYNCED, unreadable } from './level.ts'

@@ -15,9 +15,9 @@
  * is refused (DANGLING_REFERENCE). Each step leaves a consistent database, so after a kill at any point the next pack does the rest.
  */
 import { ObjectError } from '../errors.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { OidSet } from '../oid-set.ts'
 import { pauses } from '../pauses.ts'
-import type { Oid, Tid } from '../persistent.ts'
 import { referencesOf } from '../pickle.ts'
 import { isGone, type StoredRecord, serialOf } from '../record.ts'
 import { objectKey, oidOf, range, revisionKey, tidOf, transactionKey } from './keys.ts'

@@ -3,8 +3,8 @@
  * while a pack is under way (pack.ts).
  */
 import { ObjectError } from '../errors.ts'
+import { type Oid, ROOT_OID, type Tid } from '../ids.ts'
 import { OidSet } from '../oid-set.ts'
-import { type Oid, ROOT_OID, type Tid } from '../persistent.ts'
 import { isGone, type RecordBody, type WholeRecord } from '../record.ts'
 import { failedWrite } from './damage.ts'
 import type { GroupCommit } from './group-commit.ts'

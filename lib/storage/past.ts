@@ -1,5 +1,5 @@
 /** The database as it was: a snapshot in which every object is the revision of that time. */
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { isGone, type StoredRecord } from '../record.ts'
 import type { StorageSnapshot } from './storage.ts'
 

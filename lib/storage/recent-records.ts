@@ -2,7 +2,7 @@
  * The newest durable revisions of the objects that were written or read last, kept at hand: most transactions change what was in use a moment ago, so
  * neither it nor the revision that a change follows has to be read back. A small table: an object takes the place of another.
  */
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import type { WholeRecord } from '../record.ts'
 
 /** How many. */

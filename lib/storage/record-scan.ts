@@ -1,6 +1,6 @@
 /** Going through all records of one state: to look at them, or to copy them. */
 import { messageOf, ObjectError } from '../errors.ts'
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { decodeRecord } from '../record.ts'
 import { oidOf, PACKED_KEY, range, tidOf } from './keys.ts'
 import { entriesIn, failedRead, type Level, type Operation, unreadable, writeBatch } from './level.ts'

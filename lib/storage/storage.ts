@@ -16,7 +16,7 @@
  *
  * Implementations run the suite in `tests/contract/storage.ts`.
  */
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import type { RecordBody, StoredRecord } from '../record.ts'
 import type { BlobStore } from './blob-store.ts'
 import type { Level } from './level.ts'

@@ -3,7 +3,7 @@
  * be read in its place; so what every object must be at is worked out from the transactions, and what is not there is an error.
  */
 import { ObjectError } from '../errors.ts'
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import type { StoredRecord } from '../record.ts'
 import { range } from './keys.ts'
 import { BINARY, entriesIn, type Level } from './level.ts'

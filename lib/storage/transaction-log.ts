@@ -2,7 +2,7 @@
  * The log of transactions, and its chain: each names the one before, so that a missing one is noticed, unless a pack has removed it.
  */
 import { ObjectError } from '../errors.ts'
-import type { Tid } from '../persistent.ts'
+import type { Tid } from '../ids.ts'
 import { range, transactionKey } from './keys.ts'
 import { BINARY, entriesIn, failedRead, type Level } from './level.ts'
 import type { TransactionEntry, TransactionRange } from './storage.ts'

@@ -12,7 +12,7 @@
  */
 import { shown } from '../arguments.ts'
 import { messageOf, ObjectError } from '../errors.ts'
-import type { Oid, Tid } from '../persistent.ts'
+import type { Oid, Tid } from '../ids.ts'
 import { pickle, unpickle } from '../pickle.ts'
 import { isPlain } from '../pickle-values.ts'
 import { isSealed, readUInt64, seal, writeUInt64 } from '../record.ts'

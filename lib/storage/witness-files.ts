@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import type { Tid } from '../persistent.ts'
+import type { Tid } from '../ids.ts'
 import { readUInt64 } from '../record.ts'
 import { isThere } from './table-checks.ts'
 

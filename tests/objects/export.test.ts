@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { Blob } from '../../lib/index.ts'
-import { asState } from '../../lib/persistent.ts'
 import { pickle, Reference } from '../../lib/pickle.ts'
+import { asState } from '../../lib/state.ts'
 import {
   type Application,
   Broken,
