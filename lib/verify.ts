@@ -4,6 +4,7 @@
  * - no file was found damaged when the database was opened, or in the background since;
  * - every record, current or earlier, agrees with its checksum, and its state can be decoded;
  * - the transactions form a chain; each one that was not packed has left what it says it wrote, and every revision belongs to one;
+ * - every BTree has its keys where they are looked for, and counts them;
  * - every reference leads to an object; every one that is in use and has a `__parent__` is found there under its name;
  * - every content of a blob is there and agrees with its checksum, and is known to belong to it;
  * - every outbox row agrees with its checksum.
@@ -13,6 +14,8 @@
 import { BLOB_ROWS } from './blob.ts'
 import { contentOfRow } from './blob-care.ts'
 import { Broken } from './broken.ts'
+import { BTree } from './btree.ts'
+import { problemInTree } from './btree-check.ts'
 import type { Connection } from './connection.ts'
 import { messageOf, ObjectError } from './errors.ts'
 import { type Oid, ROOT_OID, type Tid } from './ids.ts'
@@ -184,8 +187,12 @@ async function verifyParents(storage: Storage, open: () => Connection, report: R
     for await (const { oid, current, record } of storage.records()) {
       if (!current || record === undefined || isGone(record)) continue
       try {
-        const name = misplacedName(connection.get(oid))
+        const object = connection.get(oid)
+        const name = misplacedName(object)
         if (name !== undefined) misplaced.set(oid, name)
+        const problem = object instanceof BTree ? await problemInTree(object) : undefined
+        if (problem !== undefined)
+          report({ kind: 'record', oid, message: `${record.className} (object ${oid}) is no sound tree: ${problem}` })
       } catch (error) {
         if (!(error instanceof ObjectError)) throw error
         // it, or what it is in, is of a newer version of its class; or it came after the view

@@ -60,6 +60,44 @@ t.test('nothing is found where nothing is, while others commit, and after packs 
   await db.close()
 })
 
+t.test('a tree whose keys are not where they are looked for, or that does not count them, is told', async t => {
+  const db = await openTestDatabase()
+  await db.transact(root => {
+    for (let i = 0; i < 1000; i++) root.tree.set(i, i)
+  })
+  type Nodes = { top: { keys: number[]; children: { keys: number[]; values: number[]; _p_changed: boolean }[] } }
+  const spoils: [RegExp, (tree: Nodes) => void][] = [
+    [
+      /node \d+: it has keys that are not looked for in it/,
+      ({ top }) => spoil(top.children[3]!, leaf => leaf.keys.splice(0, 1, -5)),
+    ],
+    [/node \d+: its keys are in disorder/, ({ top }) => spoil(top.children[3]!, leaf => leaf.keys.reverse())],
+    [
+      /it has 999 entries and counts 1000/,
+      ({ top }) => spoil(top.children[3]!, leaf => [leaf.keys.pop(), leaf.values.pop()]),
+    ],
+    [
+      /node \d+: it has more or fewer keys than places/,
+      ({ top }) => spoil(top.children[3]!, leaf => leaf.values.pop()),
+    ],
+  ]
+  for (const [message, damage] of spoils) {
+    await db.transact(root => damage(root.tree as unknown as Nodes))
+    const { ok, problems } = await db.verify()
+    t.notOk(ok)
+    t.match(problems, [{ kind: 'record', message }])
+    t.equal(problems.length, 1)
+    await db.undo(db.storage.lastTid)
+    t.match(await db.verify(), { ok: true })
+  }
+  await db.close()
+})
+
+function spoil<T extends { _p_changed: boolean }>(node: T, how: (node: T) => unknown): void {
+  node._p_changed = true
+  how(node)
+}
+
 for (const [what, damage, expected] of [
   [
     'an object is missing',
