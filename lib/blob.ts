@@ -143,6 +143,11 @@ class StagedContents implements DataManager {
     this.store.keep(freshIds(this.contents)).catch(() => undefined) // done at the next opening; until then it is read where it is
   }
 
+  async decided(_: Transaction, happened: boolean): Promise<void> {
+    if (happened) this.finish()
+    else await this.store.remove(freshIds(this.contents))
+  }
+
   async abort(tx: Transaction): Promise<void> {
     if (!tx.inDoubt) await this.store.remove(freshIds(this.contents))
   }

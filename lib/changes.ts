@@ -1,6 +1,6 @@
 /** The change feed: committed transactions, in order, from any moment on; then each new one as it becomes durable. */
 import { checkSignal, shown } from './arguments.ts'
-import { ObjectError } from './errors.ts'
+import { isRetryable, ObjectError } from './errors.ts'
 import { type LogEntry, logEntry, timeOf } from './history.ts'
 import type { Tid } from './ids.ts'
 import type { Storage } from './storage/storage.ts'
@@ -70,10 +70,15 @@ async function* feed(
         })
         continue
       }
-      for await (const entry of storage.transactions({ after: known, upTo: storage.lastTid })) {
-        if (over.aborted) return
-        known = entry.tid
-        yield logEntry(entry)
+      try {
+        for await (const entry of storage.transactions({ after: known, upTo: storage.lastTid })) {
+          if (over.aborted) return
+          known = entry.tid
+          yield logEntry(entry)
+        }
+      } catch (error) {
+        if (!isRetryable(error)) throw error
+        await storage.settled()
       }
     }
   } finally {

@@ -301,7 +301,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     this.flush(false)
     if (this.overlay.size === 0 && tx.outbox.size === 0) return undefined
     this.storing = true
-    const stored = this.storage.commit({
+    const commit: Commit = {
       changes: this.overlay.drafts,
       reads: NO_READS,
       ...(this.relied.size > 0 && this.reliance()),
@@ -320,11 +320,12 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
           latest: oid => now.latest(oid),
           newOid: () => now.newOid(),
         }),
-    })
-    return stored.then(
+    }
+    return this.storage.commit(commit).then(
       committed => this.committed(tx, committed),
       error => {
         this.storing = false
+        tx.outcome = this.storage.outcomeOf?.(commit)
         throw error
       },
     )

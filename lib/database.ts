@@ -241,6 +241,7 @@ export class Database<Root extends Persistent = Persistent> {
       throw unexpected('transact: attempts', 'a whole number from 1', attempts)
     checkFunction('transact', work)
     for (let attempt = 1; ; attempt++) {
+      if (this.storage.reopening !== undefined) await this.storage.reopening
       const connection = this.open()
       const tx = connection.transaction
       tx.user = user
@@ -346,17 +347,19 @@ export async function openDatabase<Root extends Persistent>(
   checkFunction('openDatabase: root', root)
   checkLocation(location)
   const name = typeof location === 'string' ? resolve(location) : `(${location.constructor.name})`
-  const { level, witness } =
+  const { level, witness, again } =
     typeof location === 'string'
       ? await openDirectory(name, { create, salvage, untrusted })
-      : { level: location, witness: undefined }
+      : { level: location, witness: undefined, again: undefined }
+  let storage: LevelStorage | undefined
   try {
-    const storage = await LevelStorage.open(level, name, { create, witness })
+    storage = await LevelStorage.open(level, name, { create, witness, again })
     if (storage.damage.length === 0) await settleStaged(storage)
     const database = new Database<Root>(storage, options)
     if (storage.lastTid === 0) await createRoot(database, root())
     return database
   } catch (error) {
+    await storage?.close()
     await level.close()
     witness?.close()
     throw error

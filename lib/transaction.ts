@@ -25,6 +25,8 @@ export interface DataManager {
   finish?(tx: Transaction): void
   /** The transaction will not happen, or (`tx.inDoubt`) nobody knows yet whether it did: takes back whatever was done. */
   abort?(tx: Transaction): void | Promise<void>
+  /** It was in doubt, and now it is known: it is durable, and `finish` was not called; or it is not, and what was kept for it can go. */
+  decided?(tx: Transaction, happened: boolean): void | Promise<void>
   /** Remembers the present state. A data manager without it cannot be rolled back. */
   savepoint?(): { rollback(): void }
 }
@@ -61,8 +63,13 @@ export class Transaction {
   readonly outbox = new Map<string, Uint8Array>()
   /** The id under which it became durable; undefined as long as it has not, or if there was nothing to store. */
   tid: number | undefined
-  /** It failed while it was being written, and may be on disk nevertheless: what it would need is kept until the next opening, which tells. */
+  /** It failed while it was being written, and may be on disk nevertheless: what it would need is kept until that is known. */
   inDoubt = false
+  /**
+   * Of one that is in doubt: whether it is durable, as soon as the database can be written again; undefined if it is closed before, or is not
+   * opened again by itself (a database in memory, a guest's): then the next opening tells.
+   */
+  outcome: Promise<boolean | undefined> | undefined
   private state: TransactionStatus = 'active'
   /** Its commit, once that has begun: the hooks before it run once. */
   private committing: Promise<void> | undefined
@@ -191,6 +198,7 @@ export class Transaction {
     } catch (error) {
       if (this.state === 'active' || this.state === 'committing') this.fail(error)
       this.inDoubt = (error as { inDoubt?: unknown } | undefined)?.inDoubt === true
+      void this.outcome?.then(happened => this.decided(happened))
       await this.runAfterCommit(false)
       if (this.abandoned) await this.abort()
       throw error
@@ -270,6 +278,12 @@ export class Transaction {
 
   private async finish(): Promise<void> {
     for (const manager of this.ordered()) await quietly('finish of a data manager', () => manager.finish?.(this))
+  }
+
+  private async decided(happened: boolean | undefined): Promise<void> {
+    if (happened === undefined) return
+    for (const manager of this.ordered())
+      await quietly('the end of doubt of a data manager', () => manager.decided?.(this, happened))
   }
 
   private ordered(): DataManager[] {

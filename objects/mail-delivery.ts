@@ -79,7 +79,15 @@ export class MailDelivery implements DataManager {
   }
 
   async abort(tx: Transaction): Promise<void> {
-    if (tx.inDoubt) return
+    if (!tx.inDoubt) await this.discard()
+  }
+
+  async decided(_: Transaction, happened: boolean): Promise<void> {
+    if (happened) this.finish()
+    else await this.discard()
+  }
+
+  private async discard(): Promise<void> {
     for (const { spool, id } of this.held) await discardHeld(spool, id)
   }
 

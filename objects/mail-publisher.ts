@@ -50,8 +50,11 @@ const RETRY_DELAYS = [1_000, 5_000, 30_000] as const
 
 const steps = channel(PUBLISH_CHANNEL)
 
-/** A mail in the queue: with its bytes, or to be read from its row; `ours` if that was committed while the database was open. */
-type Queued = OutgoingMail | { readonly id: string; readonly ours?: boolean }
+/**
+ * A mail in the queue: with its bytes, or to be read from its row; `ours` if that was committed while the database was open, `again` if it was tried
+ * before.
+ */
+type Queued = OutgoingMail | { readonly id: string; readonly ours?: boolean; readonly again?: true }
 
 export class MailPublisher {
   readonly publishes: boolean
@@ -160,6 +163,8 @@ export class MailPublisher {
       const batch = this.queue.splice(0, BATCH)
       for (const mail of batch) this.queuedBytes -= 'bytes' in mail ? (mail.bytes?.length ?? 0) : 0
       try {
+        // after a failed write the row on disk may say more than the one that can be read, until the database can be written again
+        if (batch.some(mail => 'again' in mail)) await this.database.outbox.writeOutbox([], { sync: true })
         const rows = await this.rowsOf(batch)
         for (const spool of new Set(rows.map(row => row.spool)))
           await this.work(
@@ -263,7 +268,7 @@ export class MailPublisher {
     this.failures += 1
     this.timer = setTimeout(() => {
       this.timer = undefined
-      this.queue.push(...this.again.splice(0).map(id => ({ id })))
+      this.queue.push(...this.again.splice(0).map(id => ({ id, again: true as const })))
       this.start()
     }, delay).unref()
   }

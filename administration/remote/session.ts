@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { redone } from '../../lib/btree-redo.ts'
 import { mergeRecords, sameAttributes } from '../../lib/merge.ts'
 import { type StoredRecord, WholeRecord, wholeRecord } from '../../lib/record.ts'
-import type { Storage, StorageSnapshot } from '../../lib/storage/storage.ts'
+import type { Commit, Storage, StorageSnapshot } from '../../lib/storage/storage.ts'
 import { type Application, type Connection, type Database, ObjectError } from '../../objects/index.ts'
 import { mailSystemOf } from '../../objects/mail-system.ts'
 import { failureOf } from '../failures.ts'
@@ -167,7 +167,7 @@ class Session {
         for (const record of newest.revisions(oid)) if (record.serial <= serial) return record
         return undefined
       }
-      const { tid, merged } = await storage.commit({
+      const commit: Commit = {
         ...receivedEntry(about),
         changes,
         reads: new Map(reads.map(([oid, serial]) => [oid, serial])),
@@ -177,8 +177,13 @@ class Session {
         redo: (within, changes, now) =>
           redone(within, changes, { seen: old, latest: oid => now.latest(oid), newOid: () => now.newOid() }),
         merge: (change, committed) => mergeRecords(change, committed, old(change.oid, change.serial)),
+      }
+      const publish = () => mailSystemOf(this.database).publisher.publishRows(outbox.map(([key]) => key))
+      const { tid, merged } = await storage.commit(commit).catch(error => {
+        void storage.outcomeOf?.(commit)?.then(happened => happened === true && publish())
+        throw error
       })
-      mailSystemOf(this.database).publisher.publishRows(outbox.map(([key]) => key))
+      publish()
       return { tid, merged: [...merged] }
     } finally {
       newest.release()

@@ -1,5 +1,5 @@
 /** What is said of a database that is damaged, or cannot be written. */
-import { ObjectError } from '../errors.ts'
+import { messageOf, ObjectError } from '../errors.ts'
 import type { Tid } from '../ids.ts'
 import type { DamagedLog } from './log-file.ts'
 
@@ -34,21 +34,46 @@ export function damagedLogOf(location: string, { name, problem }: DamagedLog): O
 export const whyOf = (cause: unknown): string =>
   cause instanceof Error ? ((cause.cause as Error | undefined)?.message ?? cause.message) : String(cause)
 
-/** Marked `inDoubt`: what was to be written may be on disk nevertheless, which the next opening tells. */
-export function failedWrite(location: string, cause: unknown): ObjectError {
+const remedy = (goesOn: boolean): string =>
+  goesOn
+    ? 'Mend the cause (free space, permissions); the database goes on by itself then'
+    : 'Mend the cause (free space, permissions), then open the database again'
+
+/**
+ * Marked `inDoubt`: what was to be written may be on disk nevertheless, which the next opening tells.
+ * @param goesOn whether the database is opened again by itself (lib/storage/reopening.ts)
+ */
+export function failedWrite(location: string, cause: unknown, goesOn = false): ObjectError {
   const error = new ObjectError(
     'DATABASE_FAILED',
-    `the database ${location} could not be written: ${whyOf(cause)}; the transaction failed. Mend the cause (free space, permissions), then open the database again`,
+    `the database ${location} could not be written: ${whyOf(cause)}; the transaction failed. ${remedy(goesOn)}`,
     { cause },
   )
   return Object.assign(error, { inDoubt: true })
 }
 
 /** What comes after a failed write; see lib/storage/writer.ts. */
-export function failedBefore(location: string, cause: unknown): ObjectError {
+export function failedBefore(location: string, cause: unknown, goesOn: boolean): ObjectError {
   return new ObjectError(
     'DATABASE_FAILED',
-    `nothing is written to the database ${location} any more, since a write failed: ${whyOf(cause)}. Mend the cause (free space, permissions), then open the database again`,
+    `nothing can be written to the database ${location}, since a write failed: ${whyOf(cause)}. ${remedy(goesOn)}`,
+    { cause },
+  )
+}
+
+/** What was being read when LevelDB was opened again, or is to be read meanwhile. */
+export function openedAgain(location: string): ObjectError {
+  return new ObjectError(
+    'READ_CONFLICT',
+    `the database ${location} is opened again, since a write failed, and what was being read ended with that; do it again`,
+  )
+}
+
+/** What comes as long as the database, closed after a failed write, cannot be opened again. @param final whether that is not tried any more */
+export function cannotReopen(location: string, cause: unknown, final: boolean): ObjectError {
+  return new ObjectError(
+    cause instanceof ObjectError && final ? cause.code : 'DATABASE_FAILED',
+    `the database ${location} had to be opened again, since a write failed, and cannot be: ${messageOf(cause)}${final ? '' : '. That is tried every second'}`,
     { cause },
   )
 }

@@ -15,6 +15,7 @@ import { assertUnforged } from './distrust.ts'
 import { finishExchange } from './exchange.ts'
 import type { Level } from './level.ts'
 import { lockHolder } from './lock-holder.ts'
+import { listedTables, manifestOf } from './manifest.ts'
 import { Witness } from './witness.ts'
 
 const openHere = new Set<string>()
@@ -33,7 +34,7 @@ const levelDirectory = () => (createRequire(import.meta.url)('level') as typeof 
 export async function openDirectory(
   directory: string,
   { create, salvage = false, untrusted = false }: { create: boolean; salvage?: boolean; untrusted?: boolean },
-): Promise<{ level: Level; witness: Witness }> {
+): Promise<{ level: Level; witness: Witness; again: Again }> {
   try {
     finishExchange(directory)
   } catch (error) {
@@ -67,27 +68,113 @@ export async function openDirectory(
     if (!create && !listed && !unlisted) throw noDatabase(directory)
     if (witness.unlisted) await repair(directory, witness)
     if (create && !listed && !unlisted) witness.create()
-    const opening = opened(directory, create && !listed && !unlisted).catch(async error => {
+    const level = levelIn(directory, create && !listed && !unlisted)
+    const opening = level.open().catch(async error => {
       // it may be in the making
       if (isLocked(error)) throw openFailure(directory, error)
       if (!salvage) throw unlisted ? damagedList(directory, 'CURRENT is missing', error) : openFailure(directory, error)
       await repair(directory, witness)
       witness.condemn('MANIFEST')
-      return opened(directory, false)
+      await level.open({ createIfMissing: false })
     })
-    // LevelDB opens in another thread meanwhile
-    if (!salvage) witness.checkNewest()
-    const level = await opening
-    witness.opened()
-    level.once('closed', () => openHere.delete(real))
-    // LevelDB would read on without a word, or end the process
-    if (!salvage && witness.damaged.length > 0) await level.close()
-    if (!salvage) refuseDamaged(directory, witness)
-    return { level, witness }
+    await checked(level, opening, directory, witness, salvage)
+    const again = new Again(level, directory, real)
+    return { level, witness, again }
   } catch (error) {
     openHere.delete(real)
     witness.close()
     throw error instanceof ObjectError ? error : openFailure(directory, error)
+  }
+}
+
+/** Waits until LevelDB has opened, in another thread, and checks the newest tables meanwhile. @throws {ObjectError} DATABASE_CORRUPT */
+async function checked(
+  level: Level,
+  opening: Promise<void>,
+  directory: string,
+  witness: Witness,
+  salvage: boolean,
+): Promise<void> {
+  if (!salvage) witness.checkNewest()
+  await opening
+  witness.opened()
+  // LevelDB would read on without a word, or end the process
+  if (!salvage && witness.damaged.length > 0) await level.close()
+  if (!salvage) refuseDamaged(directory, witness)
+}
+
+/**
+ * How a directory that is open is closed and opened again. Nobody else in this process can open it meanwhile; another process can, and then it is
+ * not opened again: what this one knows of it may be untrue.
+ */
+export class Again {
+  private readonly level: Level
+  private readonly directory: string
+  private readonly real: string
+  /** Whether it is closed for now only. */
+  private between = false
+  /** LevelDB's list as it was when it was open here. */
+  private manifest: string | undefined
+  /** Whether another process has had it open. */
+  changedHands = false
+
+  constructor(level: Level, directory: string, real: string) {
+    this.level = level
+    this.directory = directory
+    this.real = real
+    level.on('closed', () => {
+      if (!this.between) openHere.delete(real)
+    })
+  }
+
+  /** Closes it for now. */
+  async close(): Promise<void> {
+    this.manifest = manifestOf(this.directory)
+    this.between = true
+    await this.level.close()
+  }
+
+  /**
+   * Opens it with all checks of an ordinary opening.
+   * @throws {ObjectError} DATABASE_LOCKED, DATABASE_CORRUPT, DATABASE_FAILED; it is closed then
+   */
+  async open(): Promise<Witness> {
+    const { level, directory } = this
+    const manifest = manifestOf(directory)
+    const next = listedTables(directory)?.nextFile
+    if (manifest === undefined || next === undefined)
+      throw new ObjectError('DATABASE_FAILED', `LevelDB's list of its files in ${directory} cannot be read`)
+    if (manifest !== this.manifest) throw this.lost()
+    const witness = lookAt(directory)
+    try {
+      refuseDamaged(directory, witness)
+      const opening = level.open({ createIfMissing: false }).catch(error => {
+        throw openFailure(directory, error)
+      })
+      await checked(level, opening, directory, witness, false)
+      // each opening makes a manifest with the number that the one before names: another one since would have taken it
+      if (manifestOf(directory) !== `MANIFEST-${String(next).padStart(6, '0')}`) throw this.lost()
+      this.between = false
+      return witness
+    } catch (error) {
+      await level.close()
+      witness.close()
+      throw error
+    }
+  }
+
+  private lost(): ObjectError {
+    this.changedHands = true
+    return new ObjectError(
+      'DATABASE_FAILED',
+      `another process has had ${this.directory} open since a write failed here, and may have changed it: close the database, and open it again`,
+    )
+  }
+
+  /** Lets go of it for good; it is closed. */
+  leave(): void {
+    if (this.between) openHere.delete(this.real)
+    this.between = false
   }
 }
 
@@ -143,15 +230,13 @@ function leaveOutDamage(directory: string, witness: Witness, unlisted?: boolean)
   witness.leaveOutDamage(unlisted)
 }
 
-async function opened(directory: string, createIfMissing: boolean): Promise<Level> {
+function levelIn(directory: string, createIfMissing: boolean): Level {
   const LevelDirectory = levelDirectory()
-  const level: Level = new LevelDirectory<Buffer, Buffer>(directory, {
+  return new LevelDirectory<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
     createIfMissing,
   })
-  await level.open()
-  return level
 }
 
 const causeOf = (error: unknown) => (error as Error).cause as (Error & { code?: string }) | undefined

@@ -7,7 +7,7 @@
 import type { Oid } from '../ids.ts'
 import type { WholeRecord } from '../record.ts'
 import type { Batch } from './level.ts'
-import type { TransactionEntry } from './storage.ts'
+import type { Commit, TransactionEntry } from './storage.ts'
 import type { Writer } from './writer.ts'
 
 /** What a part of a batch does: that of a transaction, or of a pack that removes objects. */
@@ -18,6 +18,8 @@ export interface Part {
   readonly records?: readonly WholeRecord[] | undefined
   /** The objects that are removed. */
   readonly removed?: readonly Oid[] | undefined
+  /** What was asked for. */
+  readonly commit?: Commit | undefined
 }
 
 interface Accepted extends Part {
@@ -31,8 +33,8 @@ export interface GroupCommitHost {
   writing(): void
   /** A batch of so many bytes is durable. Called before the promises of its parts resolve. */
   written(parts: readonly Part[], bytes: number): void
-  /** A batch could not be written; nothing that was accepted will be. @returns the error that all of it is rejected with */
-  failed(cause: unknown): unknown
+  /** A batch could not be written; nothing of these parts, which are all that was accepted, will be. @returns the error that all are rejected with */
+  failed(cause: unknown, parts: readonly Part[]): unknown
 }
 
 export class GroupCommit {
@@ -54,9 +56,17 @@ export class GroupCommit {
   }
 
   /** Accepts what was put into the batch. @returns `result`, when it is durable */
-  accept<Result>({ entry, records, removed }: Part, result: Result): Promise<Result> {
+  accept<Result>({ entry, records, removed, commit }: Part, result: Result): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
-      this.waiting.push({ entry, records, removed, result, resolve: resolve as (result: unknown) => void, reject })
+      this.waiting.push({
+        entry,
+        records,
+        removed,
+        commit,
+        result,
+        resolve: resolve as (result: unknown) => void,
+        reject,
+      })
       this.writing ??= this.write()
     })
   }
@@ -85,7 +95,7 @@ export class GroupCommit {
         this.host.written(group, batch?.bytes ?? 0)
       } catch (error) {
         const failed = [...group, ...this.dropped()]
-        const failure = this.host.failed(error)
+        const failure = this.host.failed(error, failed)
         for (const each of failed) each.reject(failure)
         continue
       }

@@ -4,7 +4,8 @@
  * An earlier state needs no snapshot of LevelDB's: a record names the one before it, so where an object was written since, what the state shows of it
  * is found by following its revisions. A native snapshot is taken when a state is still read after a further write has followed, so that
  * no long way leads back, and where more than single objects is read (`fix`). It shows the newest state then, and serves the earlier ones too.
- * While a state is fixed, each new one gets its own: a pack removes revisions that the others need.
+ * While a state is fixed, each new one gets its own: a pack removes revisions that the others need. When LevelDB is opened again native snapshots
+ * end, and with them the states of a time before the last pack.
  */
 import type { AbstractSnapshot } from 'abstract-level'
 import { ObjectError } from '../errors.ts'
@@ -21,8 +22,10 @@ export interface Source {
   readonly level: Level
   readonly recent: RecentRecords
   readonly suspicion: Suspicion | undefined
-  /** @throws {ObjectError} DATABASE_CLOSED, DATABASE_CORRUPT if nothing may be read any more */
+  /** @throws {ObjectError} DATABASE_CLOSED, DATABASE_CORRUPT, DATABASE_FAILED, READ_CONFLICT if nothing may be read (now) */
   assertOpen(): void
+  /** What is said of a state that ended when LevelDB was opened again. */
+  endedState(): ObjectError
 }
 
 type Reading = typeof BINARY & { readonly snapshot: AbstractSnapshot }
@@ -43,6 +46,8 @@ export class SharedSnapshot implements StorageSnapshot {
   readonly number: number
   readers = 0
   native: Native | undefined
+  /** Whether it needed a native snapshot that has ended. */
+  lost = false
   private readonly source: Source
   private readonly owner: CurrentState
 
@@ -82,7 +87,8 @@ export class SharedSnapshot implements StorageSnapshot {
 
   /** For iterators over this state; it has to be fixed. */
   get reading(): Reading {
-    if (this.native === undefined) throw new Error('only a state that is fixed can be iterated over')
+    // it is fixed
+    if (this.native === undefined) throw this.source.endedState()
     return this.native.reading
   }
 
@@ -98,6 +104,7 @@ export class SharedSnapshot implements StorageSnapshot {
 
   private read(oid: Oid, key: Buffer): WholeRecord | undefined {
     let bytes: Buffer | undefined
+    if (this.lost) throw this.source.endedState()
     try {
       bytes = this.source.level.getSync(key, this.native?.reading ?? BINARY)
     } catch (error) {
@@ -113,6 +120,8 @@ export class CurrentState {
   private newest: SharedSnapshot
   /** The earlier states that are read without a native snapshot, the oldest first. */
   private readonly earlier = new Set<SharedSnapshot>()
+  /** Those that are read with one. */
+  private readonly held = new Set<SharedSnapshot>()
   private writing = false
   /** How many states are fixed. */
   private fixed = 0
@@ -150,6 +159,7 @@ export class CurrentState {
     this.fixed += 1
     try {
       while (this.writing && this.newest.native === undefined) await settled()
+      this.source.assertOpen()
       this.hold()
       return this.acquire()
     } catch (error) {
@@ -191,6 +201,20 @@ export class CurrentState {
     this.writing = false
   }
 
+  /** The level was closed and opened again: its snapshots have ended. @param packed the time of the last pack */
+  reopened(packed: Tid): void {
+    this.writing = false
+    const states = [...this.held, ...this.earlier].sort((a, b) => a.number - b.number)
+    this.held.clear()
+    this.earlier.clear()
+    for (const state of states) {
+      state.native = undefined
+      if (state === this.newest) continue
+      state.lost = state.tid < packed
+      if (!state.lost) this.earlier.add(state)
+    }
+  }
+
   /** The level is about to be closed, and its snapshots with it. */
   end(): void {
     this.ended = true
@@ -203,6 +227,7 @@ export class CurrentState {
       if (state.native !== undefined) continue
       state.native = native
       native.states += 1
+      this.held.add(state)
     }
     this.earlier.clear()
   }
@@ -211,6 +236,7 @@ export class CurrentState {
     this.earlier.delete(state)
     const { native } = state
     if (native === undefined) return
+    this.held.delete(state)
     native.states -= 1
     if (native.states === 0 && !this.ended) void native.reading.snapshot.close()
   }

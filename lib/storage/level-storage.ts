@@ -12,8 +12,10 @@ import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../ids.ts'
 import { GONE, type WholeRecord, wholeBytes, wholeRecord } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
-import { damagedTable, failedWrite, lostCommits } from './damage.ts'
+import { damagedTable, failedWrite, lostCommits, openedAgain } from './damage.ts'
 import { decide } from './decision.ts'
+import type { Again } from './directory.ts'
+import { Doubts } from './doubts.ts'
 import { GroupCommit, type Part } from './group-commit.ts'
 import { objectKey, revisionKey, transactionKey } from './keys.ts'
 import type { Level } from './level.ts'
@@ -23,6 +25,7 @@ import { outboxOperation, outboxRows } from './outbox.ts'
 import { Packing } from './packing.ts'
 import { PLACES, RecentRecords } from './recent-records.ts'
 import { copyRecords, countRecords, records } from './record-scan.ts'
+import { Reopening } from './reopening.ts'
 import type {
   Change,
   Commit,
@@ -60,8 +63,11 @@ export class LevelStorage implements Storage {
   private readonly group: GroupCommit
   readonly blobs: BlobStore
   private readonly packing: Packing
-  private readonly witness: Witness | undefined
+  private witness: Witness | undefined
   private readonly suspicion: Suspicion | undefined
+  /** Of a directory that can be opened again after a failed write. */
+  private readonly again: Reopening | undefined
+  private readonly doubts = new Doubts()
   private readonly listeners = new Set<(entry: TransactionEntry) => void>()
   /** What accepted transactions that are not yet durable have changed. New objects nobody else knows yet, but the nodes of structures. */
   private readonly unwritten = new Map<Oid, WholeRecord>()
@@ -72,7 +78,8 @@ export class LevelStorage implements Storage {
   private gate: Promise<void> | undefined
   private closed = false
 
-  private constructor(level: Level, location: string, id: string, { last, packed, witness, suspicion }: Found) {
+  private constructor(level: Level, location: string, id: string, found: Found, again: Again | undefined) {
+    const { last, packed, witness, suspicion } = found
     this.level = level
     this.location = location
     this.id = id
@@ -82,14 +89,20 @@ export class LevelStorage implements Storage {
     this.suspicion = suspicion
     this.blobs = witness === undefined ? memoryBlobs() : directoryBlobs(location)
     this.state = new CurrentState(
-      { level, recent: this.recent, suspicion, assertOpen: () => this.assertOpen() },
+      {
+        level,
+        recent: this.recent,
+        suspicion,
+        assertOpen: () => this.assertOpen(),
+        endedState: () => openedAgain(location),
+      },
       last.tid,
     )
     this.writer = new Writer(level, location)
     this.group = new GroupCommit(this.writer, {
       writing: () => this.state.beginWrite(),
       written: (parts, bytes) => this.written(parts, bytes),
-      failed: cause => this.failed(cause),
+      failed: (cause, parts) => this.failed(cause, parts),
     })
     this.packing = new Packing(
       {
@@ -103,18 +116,28 @@ export class LevelStorage implements Storage {
       },
       packed,
     )
+    if (again === undefined || suspicion !== undefined) return
+    this.again = new Reopening(again, {
+      level,
+      location,
+      atRest: work => this.packing.ended().then(() => this.atRest(work)),
+      closed: () => this.witness?.close(),
+      opened: found => this.opened(found),
+    })
+    this.writer.onFailure = cause => this.again?.failed(cause)
   }
 
   /**
    * @param level is opened if it is not
    * @param create whether an empty one may become an object database
    * @param witness of the directory, if it is one
+   * @param again how the directory is opened again after a failed write; without it that is not done
    * @throws {ObjectError} DATABASE_FORMAT, DATABASE_CORRUPT
    */
   static async open(
     level: Level,
     location: string,
-    { create, witness }: { create: boolean; witness?: Witness | undefined },
+    { create, witness, again }: { create: boolean; witness?: Witness | undefined; again?: Again | undefined },
   ): Promise<LevelStorage> {
     await level.open()
     // looked for in another thread meanwhile; what is no object database is refused as such
@@ -127,16 +150,48 @@ export class LevelStorage implements Storage {
     // what a damaged table has lost may have been the newest
     if (!damaged && witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
     const suspicion = damaged ? await Suspicion.of(level, location, packed) : undefined
-    const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion })
+    const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion }, again)
     // what is refused leaves the witness as it is, so that it is refused the next time too
     if (suspicion === undefined && witness !== undefined && witness.checkpoint !== last.tid)
       await assertWhole(storage, witness.checkpoint)
     witness?.begin(last.tid)
-    if (suspicion === undefined && witness !== undefined) {
-      witness.moved = () => void witness.watch()
-      setTimeout(witness.moved, witness.merges ? 50 : 500).unref()
-    }
+    if (suspicion === undefined && witness !== undefined) keepWatching(witness)
     return storage
+  }
+
+  /** LevelDB was opened again after a failed write. @throws {ObjectError} DATABASE_CORRUPT if what was durable is not there */
+  private async opened(witness: Witness): Promise<void> {
+    const { level, location, state } = this
+    if ((await databaseId(level, location, false, false)) !== this.id)
+      throw new ObjectError('DATABASE_CORRUPT', `${location} is not the database that it was`)
+    const packed = readPacked(level)
+    const last = (await newestTransaction(level, state.tid)) ?? { tid: 0, nextOid: 1 }
+    if (last.tid < state.tid) throw lostCommits(location, state.tid, last.tid)
+    const log = { level, location, lastTid: last.tid, packed: packed.tid }
+    if (witness.checkpoint !== last.tid) await assertWhole(log, witness.checkpoint)
+    const found: TransactionEntry[] = []
+    for await (const entry of transactions(log, { after: state.tid })) found.push(entry)
+    witness.begin(last.tid)
+    keepWatching(witness)
+    this.witness = witness
+    this.writer.reopened()
+    this.recent.clear()
+    this.lastAccepted = last.tid
+    this.nextOid = Math.max(this.nextOid, last.nextOid)
+    state.reopened(packed.tid)
+    this.again?.readable()
+    if (found.length > 0) state.advance(last.tid)
+    this.packing.reopened(packed, this.doubts.oids())
+    for (const entry of found) this.tell(entry)
+    this.doubts.end(new Set(found.map(({ tid }) => tid)))
+  }
+
+  get reopening(): Promise<void> | undefined {
+    return this.again?.running
+  }
+
+  outcomeOf(commit: Commit): Promise<boolean | undefined> | undefined {
+    return this.again && this.doubts.outcomeOf(commit)
   }
 
   get damage(): readonly string[] {
@@ -152,7 +207,7 @@ export class LevelStorage implements Storage {
   }
 
   snapshot(): StorageSnapshot {
-    this.assertOpen()
+    this.assertAcquirable()
     return this.state.acquire()
   }
 
@@ -175,21 +230,24 @@ export class LevelStorage implements Storage {
   }
 
   async commitAtRest(plan: () => Promise<Commit>): Promise<Committed> {
+    const { accepted } = await this.atRest(async () => ({ accepted: this.accept(await plan()) }))
+    return await accepted
+  }
+
+  /** Does something while nothing is being written, and nothing is accepted. */
+  private async atRest<Result>(work: () => Promise<Result>): Promise<Result> {
     while (this.gate !== undefined) await this.gate
     let opened = () => {}
     this.gate = new Promise(resolve => {
       opened = resolve
     })
-    let accepted: Promise<Committed>
     try {
       await this.group.drained()
-      const commit = await plan()
-      accepted = this.accept(commit)
+      return await work()
     } finally {
       this.gate = undefined
       opened()
     }
-    return await accepted
   }
 
   /** Decides, and has what was decided written. Throws what refuses the transaction. */
@@ -233,7 +291,7 @@ export class LevelStorage implements Storage {
     }
     this.lastAccepted = tid
     this.packing.accepted(changes)
-    return this.group.accept({ entry, records }, { tid, merged })
+    return this.group.accept({ entry, records, commit }, { tid, merged })
   }
 
   /** The current revision, durable or accepted. */
@@ -253,10 +311,15 @@ export class LevelStorage implements Storage {
     }
     if (last !== this.lastTid) this.witness?.committed(last, bytes)
     this.state.advance(last)
-    for (const { entry } of parts) if (entry !== undefined) for (const listener of this.listeners) tell(listener, entry)
+    for (const { entry } of parts) if (entry !== undefined) this.tell(entry)
   }
 
-  private failed(cause: unknown): ObjectError {
+  private tell(entry: TransactionEntry): void {
+    for (const listener of this.listeners) tell(listener, entry)
+  }
+
+  private failed(cause: unknown, parts: readonly Part[]): ObjectError {
+    if (this.again !== undefined) this.doubts.begin(parts)
     this.unwritten.clear()
     this.state.writeFailed()
     return cause instanceof ObjectError ? cause : failedWrite(this.location, cause)
@@ -265,6 +328,7 @@ export class LevelStorage implements Storage {
   async *records(): AsyncGenerator<RecordEntry> {
     this.assertOpen()
     const seen = this.state.acquire()
+    const failure = this.readingOn()
     try {
       const fixed = await this.state.fix(() => this.settled())
       try {
@@ -272,6 +336,8 @@ export class LevelStorage implements Storage {
       } finally {
         this.state.unfix(fixed)
       }
+    } catch (error) {
+      failure(error)
     } finally {
       seen.release()
     }
@@ -279,17 +345,22 @@ export class LevelStorage implements Storage {
 
   countRecords(): Promise<RecordCounts> {
     this.assertOpen()
-    return countRecords(this.level)
+    return countRecords(this.level).catch(this.readingOn())
   }
 
   async transaction(tid: Tid): Promise<TransactionEntry | undefined> {
     this.assertOpen()
-    return transaction(this, tid)
+    return transaction(this, tid).catch(this.readingOn())
   }
 
   async *transactions(range?: TransactionRange): AsyncGenerator<TransactionEntry> {
     this.assertOpen()
-    yield* transactions(this, range)
+    const failure = this.readingOn()
+    try {
+      yield* transactions(this, range)
+    } catch (error) {
+      failure(error)
+    }
   }
 
   async copyTo(
@@ -297,9 +368,10 @@ export class LevelStorage implements Storage {
     progress: ((records: number) => void) | undefined,
   ): Promise<{ tid: Tid; records: number }> {
     this.assertOpen()
+    const failure = this.readingOn()
     const fixed = await this.state.fix(() => this.settled())
     try {
-      return await copyRecords(this.level, fixed, level, progress)
+      return await copyRecords(this.level, fixed, level, progress).catch(failure)
     } finally {
       this.state.unfix(fixed)
     }
@@ -312,30 +384,48 @@ export class LevelStorage implements Storage {
 
   async *outboxRows(prefix: string): AsyncGenerator<[string, Uint8Array | undefined]> {
     this.assertOpen()
-    yield* outboxRows(this.level, prefix)
+    const failure = this.readingOn()
+    try {
+      yield* outboxRows(this.level, prefix)
+    } catch (error) {
+      failure(error)
+    }
   }
 
   async writeOutbox(
     rows: Iterable<readonly [string, Uint8Array | undefined]>,
     { sync }: { sync: boolean },
   ): Promise<void> {
+    if (this.reopening !== undefined) await this.reopening
     this.assertWritable()
     const operations = Array.from(rows, ([key, value]) => outboxOperation(key, value))
     await this.writer.writeAll(operations, { sync })
   }
 
-  settled(): Promise<void> {
-    return this.group.settled()
+  async settled(): Promise<void> {
+    if (this.reopening !== undefined) await this.reopening
+    await this.group.settled()
   }
 
   async close(): Promise<void> {
     if (this.closed) return
+    await this.again?.end()
     await this.group.drained()
     this.closed = true
     this.state.end()
-    await this.witness?.merged()
+    if (this.level.status === 'open') await this.witness?.merged()
     await this.level.close()
     this.witness?.close()
+    this.again?.leave()
+    this.doubts.end(undefined)
+  }
+
+  /** Something is read for a while. @returns what throws an error of it, by its meaning: LevelDB may have been opened again meanwhile */
+  private readingOn(): (error: unknown) => never {
+    const times = this.again?.times
+    return error => {
+      throw times === this.again?.times ? error : openedAgain(this.location)
+    }
   }
 
   private assertWritable(): void {
@@ -349,6 +439,12 @@ export class LevelStorage implements Storage {
   }
 
   private assertOpen(): void {
+    this.assertAcquirable()
+    this.again?.assertReadable()
+  }
+
+  /** Whether there are states to be read, be it later. */
+  private assertAcquirable(): void {
     if (this.suspicion === undefined && this.witness !== undefined && this.witness.damaged.length > 0)
       throw damagedTable(this.location, this.damage)
     if (this.closed) throw new ObjectError('DATABASE_CLOSED', `the database ${this.location} has been closed`)
@@ -366,6 +462,11 @@ function partsOf(changes: readonly Change[]): Within | undefined {
     else known.push(oid)
   }
   return parts
+}
+
+function keepWatching(witness: Witness): void {
+  witness.moved = () => void witness.watch()
+  setTimeout(witness.moved, witness.merges ? 50 : 500).unref()
 }
 
 /** What is durable is so, whatever a listener makes of it. */

@@ -30,6 +30,8 @@ export interface Listed {
   readonly mergedTo: readonly (Buffer | undefined)[]
   /** What logs before that one had is in tables; 0 if there was none. */
   readonly log: number
+  /** The number that the next opening gives its manifest. */
+  readonly nextFile: number
 }
 
 /** A live table, and its first and last key. */
@@ -44,9 +46,18 @@ export interface Table {
 /** @returns undefined if the manifest cannot be understood */
 export function listedTables(directory: string): Listed | undefined {
   try {
-    const manifest = readFileSync(join(directory, 'CURRENT'), 'utf8').trim()
-    if (!/^MANIFEST-\d+$/.test(manifest)) return undefined
-    return tablesIn(readFileSync(join(directory, manifest)))
+    const manifest = manifestOf(directory)
+    return manifest === undefined ? undefined : tablesIn(readFileSync(join(directory, manifest)))
+  } catch {
+    return undefined
+  }
+}
+
+/** The manifest's name; undefined if there is none. */
+export function manifestOf(directory: string): string | undefined {
+  try {
+    const name = readFileSync(join(directory, 'CURRENT'), 'utf8').trim()
+    return /^MANIFEST-\d+$/.test(name) ? name : undefined
   } catch {
     return undefined
   }
@@ -54,7 +65,13 @@ export function listedTables(directory: string): Listed | undefined {
 
 /** What the bytes of a manifest say. Throws if they cannot be understood. */
 export function tablesIn(manifest: Buffer): Listed {
-  const version: Version = { live: new Map(), dropped: new Set(), mergedTo: new Array(LEVELS).fill(undefined), log: 0 }
+  const version: Version = {
+    live: new Map(),
+    dropped: new Set(),
+    mergedTo: new Array(LEVELS).fill(undefined),
+    log: 0,
+    nextFile: 0,
+  }
   for (const edit of records(manifest)) applyEdit(readEdit(edit), version)
   const live = new Set<string>()
   const levels: Table[][] = Array.from({ length: LEVELS }, () => [])
@@ -64,12 +81,13 @@ export function tablesIn(manifest: Buffer): Listed {
     levels[level]!.push({ name, level, bytes, first: keyAt(first), last: keyAt(last) })
   }
   for (const tables of levels) tables.sort((a, b) => Buffer.compare(a.first, b.first))
-  const { dropped, mergedTo, log } = version
+  const { dropped, mergedTo, log, nextFile } = version
   return {
     live,
     levels,
     mergedTo,
     log,
+    nextFile,
     get dropped() {
       return new Set(Array.from(dropped, number => nameOf(number)))
     },
@@ -82,6 +100,7 @@ interface Version {
   readonly dropped: Set<number>
   readonly mergedTo: (Buffer | undefined)[]
   log: number
+  nextFile: number
 }
 
 /** A table that an edit adds. */
@@ -205,8 +224,9 @@ export function readEdit(bytes: Buffer): Edit {
 }
 
 /** LevelDB drops first, and then adds. */
-function applyEdit({ log, pointers, dropped, added }: Edit, version: Version): void {
+function applyEdit({ log, nextFile, pointers, dropped, added }: Edit, version: Version): void {
   version.log = log ?? version.log
+  version.nextFile = nextFile ?? version.nextFile
   for (const { level, key } of pointers) version.mergedTo[level] = keyAt(key)
   for (const { number } of dropped) {
     version.live.delete(number)

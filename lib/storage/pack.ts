@@ -135,6 +135,7 @@ async function mark(host: PackHost, at: Tid, progress: PackOptions['progress']):
   const written = new OidSet()
   const pause = pauses()
   for await (const { oids } of host.transactions(at)) {
+    host.writer.assertSound()
     for (const oid of oids) {
       if (!written.add(oid)) continue
       marker.reach(oid)

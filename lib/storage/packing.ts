@@ -36,6 +36,7 @@ export class Packing {
   private readonly owner: PackingOwner
   /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
   private referred: Set<Oid> | undefined
+  private running: Promise<unknown> | undefined
 
   constructor(owner: PackingOwner, packed: Packed) {
     this.owner = owner
@@ -59,12 +60,40 @@ export class Packing {
    * @throws {ObjectError} PACK_RUNNING, DATABASE_CORRUPT, DATABASE_FAILED
    */
   async pack(before: Tid, options: PackOptions): Promise<PackResult> {
-    const { level, location, state, writer, group } = this.owner
+    const { location } = this.owner
     if (this.referred !== undefined)
       throw new ObjectError('PACK_RUNNING', `${location} is being packed already; wait until that has ended`)
-    const referred = new Set<Oid>()
-    this.referred = referred
-    const { progress, stopped } = stoppable(options.progress)
+    this.referred = new Set()
+    const work = this.run(before, options, this.referred)
+    this.running = Promise.allSettled([this.running, work]).then(() => undefined)
+    try {
+      return await work
+    } finally {
+      this.referred = undefined
+    }
+  }
+
+  /** Waits until no pack is under way; one ends soon after a write has failed. */
+  async ended(): Promise<void> {
+    await this.running
+  }
+
+  /** LevelDB was opened again, after commits that wrote these objects failed. @param packed how far it was packed */
+  reopened(packed: Packed, oids: Iterable<Oid>): void {
+    this.packedTo = packed.tid
+    for (const oid of oids) {
+      const record = this.owner.latest(oid)
+      if (record === undefined || isGone(record)) this.removed.add(oid)
+      else this.removed.delete(oid)
+    }
+  }
+
+  private async run(before: Tid, options: PackOptions, referred: Set<Oid>): Promise<PackResult> {
+    const { level, location, state, writer, group } = this.owner
+    const { progress, stopped } = stoppable(state => {
+      writer.assertSound()
+      options.progress?.(state)
+    })
     // what was accepted before is in the snapshot; what comes from now on tells what it refers to
     await group.settled()
     const snapshot = await state.fix(() => group.settled())
@@ -87,9 +116,8 @@ export class Packing {
     } catch (error) {
       throw error instanceof ObjectError || stopped() ? error : failedWrite(location, error)
     } finally {
-      this.referred = undefined
       state.unfix(snapshot)
-      if (level.status === 'open') {
+      if (level.status === 'open' && writer.isSound) {
         // a new state, in which what was swept no longer is
         await group.accept({}, undefined)
         if (!stopped())

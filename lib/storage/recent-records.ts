@@ -31,6 +31,10 @@ export class RecentRecords {
     else this.forget(record.oid)
   }
 
+  clear(): void {
+    this.records.fill(undefined)
+  }
+
   /** The object is no longer there. */
   forget(oid: Oid): void {
     const place = oid % PLACES

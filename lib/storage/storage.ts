@@ -7,7 +7,8 @@
  *   when the transaction is durable, all of it or nothing of it, and never before all transactions with smaller tids are.
  *   Transactions that wait together become durable together (group commit), in the order of their tids.
  * - If writing fails, every transaction of that write, and every one accepted since, is rejected with DATABASE_FAILED and none of them is visible.
- *   From then on every write is, until the storage is opened again; reading goes on.
+ *   From then on every write is, until the storage is opened again, by itself or not; reading goes on. While it is being opened again, reading fails with
+ *   READ_CONFLICT, and so does going on with what was being iterated over. It may be that some of the rejected are durable: listeners hear of them then.
  * - `onCommit` listeners hear of each durable transaction in the order of tids, before its promise resolves and
  *   before a new snapshot shows it.
  * - Every revision stays until a pack removes it: each names the one before, newest first.
@@ -173,6 +174,13 @@ export interface Storage {
    * @throws as `commit`; what `plan` throws
    */
   commitAtRest(plan: () => Promise<Commit>): Promise<Committed>
+  /**
+   * Of a commit that failed, and may have been written nevertheless: whether it was, as soon as that is known; undefined if the storage is closed before.
+   * @returns undefined where only the next opening tells
+   */
+  outcomeOf?(commit: Commit): Promise<boolean | undefined> | undefined
+  /** While it is being opened again after a failed write: until that has ended. */
+  readonly reopening?: Promise<void> | undefined
   onCommit(listener: (entry: TransactionEntry) => void): () => void
   /** Every record of one state: the current ones in the order of oids, then the earlier ones. A damaged one comes without `record`. */
   records(): AsyncIterable<RecordEntry>

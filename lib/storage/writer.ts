@@ -1,5 +1,5 @@
 /**
- * The way of all that is written to the LevelDB of a storage. A write that failed is the last one until the database is opened again: LevelDB
+ * The way of all that is written to the LevelDB of a storage. A write that failed is the last one until LevelDB is opened again (reopening.ts): it
  * may have left a part of it in its log, goes on behind that as soon as there is space, and when it reads the log again takes nothing of
  * what stands behind a torn record (db/log_writer.cc, db/log_reader.cc): commits that were durable would be gone.
  */
@@ -11,6 +11,10 @@ export class Writer {
   private readonly location: string
   private readonly options: object
   private failure: { readonly cause: unknown } | undefined
+  /** How often LevelDB was opened again. */
+  private openings = 0
+  /** Told of the first failure since LevelDB was opened. */
+  onFailure: ((cause: unknown) => void) | undefined
 
   constructor(level: Level, location: string) {
     this.level = level
@@ -26,14 +30,22 @@ export class Writer {
   async write(batch: Batch, options: { readonly sync: boolean }): Promise<void> {
     if (this.failure !== undefined) void batch.close()
     this.assertSound()
+    const { openings } = this
     try {
       await batch.write(options)
     } catch (cause) {
-      this.failure ??= { cause }
-      throw failedWrite(this.location, cause)
+      this.fail(cause)
+      throw failedWrite(this.location, cause, this.goesOn)
     }
     // it may stand behind what failed meanwhile
-    if (this.failure !== undefined) throw failedWrite(this.location, this.failure.cause)
+    if (this.failure !== undefined) throw failedWrite(this.location, this.failure.cause, this.goesOn)
+    if (openings !== this.openings) throw failedWrite(this.location, 'another write failed', this.goesOn)
+  }
+
+  private fail(cause: unknown): void {
+    if (this.failure !== undefined) return
+    this.failure = { cause }
+    this.onFailure?.(cause)
   }
 
   /** Writes operations as one indivisible step. @throws {ObjectError} DATABASE_FAILED */
@@ -43,8 +55,22 @@ export class Writer {
     await this.write(batch, options)
   }
 
-  /** @throws {ObjectError} DATABASE_FAILED if nothing can be written any more */
+  get isSound(): boolean {
+    return this.failure === undefined
+  }
+
+  /** @throws {ObjectError} DATABASE_FAILED as long as nothing can be written */
   assertSound(): void {
-    if (this.failure !== undefined) throw failedBefore(this.location, this.failure.cause)
+    if (this.failure !== undefined) throw failedBefore(this.location, this.failure.cause, this.goesOn)
+  }
+
+  /** LevelDB was opened again. */
+  reopened(): void {
+    this.failure = undefined
+    this.openings += 1
+  }
+
+  private get goesOn(): boolean {
+    return this.onFailure !== undefined
   }
 }

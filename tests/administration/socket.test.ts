@@ -11,7 +11,9 @@ import { SOCKET } from '../../administration/socket-path.ts'
 import { MAX_REQUEST } from '../../administration/wire.ts'
 import { File, Folder, MaildropHost, openDatabase } from '../../objects/index.ts'
 import { type Child, launch, launchProgram } from '../support/children.ts'
+import { diskProblem, mountSmallDisk } from '../support/disk.ts'
 import { mailsIn } from '../support/maildrop.ts'
+import { needs } from '../support/peers.ts'
 import { directory, type Outcome, program, TOP } from '../support/program.ts'
 import { waitFor } from '../support/waiting.ts'
 
@@ -256,6 +258,30 @@ t.test('a guest works in the database that another process has open', async t =>
     guest.transact(app => void (app.title = 'lost')),
     { code: 'DATABASE_CLOSED' },
   )
+  t.match(await objtree('verify'), { code: 0 })
+})
+
+t.test('a guest goes on by itself, too, when the disk was full', needs(diskProblem()), async t => {
+  const { cwd, db, start, objtree } = await shop(t, 'disk/db')
+  const disk = mountSmallDisk(t, join(cwd, 'disk'), 8192)
+  await start()
+  const guest = (await openElsewhere(db, 'ann'))!
+  t.teardown(() => guest.close())
+  const view = guest.open()
+  const change = () => guest.transact(app => void (app.create('/folder', new Folder()).title = 'x'.repeat(20_000)))
+  disk.fill()
+  await t.rejects(change(), { code: 'DATABASE_FAILED', message: /goes on by itself/ })
+  t.notOk(await guest.transact(app => app.has('folder')), 'reading goes on')
+  disk.free()
+  const goesOn = () =>
+    change().then(
+      () => true,
+      ({ code }) => code !== 'DATABASE_FAILED' && Promise.reject(new Error(code)),
+    )
+  await waitFor('the database to go on', goesOn)
+  t.notOk(view.root.has('folder'), 'its view goes on')
+  view.close()
+  t.ok(await guest.transact(app => app.has('folder')))
   t.match(await objtree('verify'), { code: 0 })
 })
 

@@ -1,10 +1,7 @@
 /** Transactions under programs that do things at the wrong moment, and classes whose functions return what they should not. */
-import { join } from 'node:path'
 import t from 'tap'
 import { Blob, Broken, ObjectError, Persistent, registerClass } from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
-import { diskProblem, mountSmallDisk } from '../support/disk.ts'
-import { needs } from '../support/peers.ts'
 import { directory } from '../support/program.ts'
 import { unregisterClass } from '../support/registry.ts'
 
@@ -41,46 +38,6 @@ t.test('an abort while the commit is being written waits for it, and takes nothi
   t.ok((await db.verify()).ok)
   await db.close()
 })
-
-t.test(
-  'after a write that failed nothing is written, and nothing that was durable is lost when the database is opened again',
-  needs(diskProblem()),
-  async t => {
-    const place = await directory(t)
-    const disk = mountSmallDisk(t, place, 4096)
-    const location = join(place, 'objects')
-    const db = await openTestDatabase(location)
-    await db.transact(root => {
-      root.n = 1
-    })
-    disk.fill()
-    const large = () =>
-      db.transact(root => {
-        root.text = 'x'.repeat(20_000)
-      })
-    t.equal(await codeOf(large), 'DATABASE_FAILED')
-    disk.free()
-    // LevelDB would take it, and lose it
-    t.equal(await codeOf(large), 'DATABASE_FAILED')
-    const row = [['a row', Buffer.from('of an outbox')]] as const
-    t.equal(await codeOf(() => db.outbox.writeOutbox(row, { sync: true })), 'DATABASE_FAILED')
-    t.equal(await codeOf(() => db.pack()), 'DATABASE_FAILED')
-    t.equal(await codeOf(() => db.undo(db.storage.lastTid)), 'DATABASE_FAILED')
-    t.equal(await db.transact(root => root.n), 1, 'reading goes on')
-    await db.close()
-
-    const again = await openTestDatabase(location)
-    t.equal(await again.transact(root => root.n), 1)
-    await again.transact(root => {
-      root.n = 2
-    })
-    t.ok((await again.verify()).ok)
-    await again.close()
-    const last = await openTestDatabase(location)
-    t.equal(await last.transact(root => root.n), 2)
-    await last.close()
-  },
-)
 
 t.test('a listener that fails makes no durable commit fail, and stops no other listener', async t => {
   const db = await openTestDatabase()

@@ -4,12 +4,22 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import type { Level } from '../../lib/index.ts'
+import { listHeld } from '../../maildrop/index.ts'
 import { Blob, exportTree, importTree, MaildropHost, openDatabase, restoreDatabase } from '../../objects/index.ts'
-import { LOADER, launchProgram, PROJECT } from '../support/children.ts'
+import { LOADER, launch, launchProgram, PROJECT } from '../support/children.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
+import { failNextWrite } from '../support/failing-writes.ts'
 import { mailsIn } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
 import { directory } from '../support/program.ts'
+import { waitFor } from '../support/waiting.ts'
+
+const yes = () => true
+const no = () => false
+// nothing else keeps the process alive until the database goes on
+const alive = setInterval(() => undefined, 1000)
+t.teardown(() => clearInterval(alive))
+process.removeAllListeners('warning')
 
 /** Runs the filler with files of at most so many KiB. */
 async function fill(t: import('tap').Test, home: string, count: number, bytes: number, limit: number) {
@@ -153,3 +163,103 @@ async function* failing(): AsyncGenerator<Uint8Array> {
   yield Buffer.alloc(1000)
   throw new Error('the source failed')
 }
+
+for (const written of [true, false])
+  t.test(
+    `a commit in doubt that was ${written ? '' : 'not '}written: its mail is ${written ? 'published, once' : 'forgotten'}`,
+    async t => {
+      const home = await directory(t)
+      const spool = join(home, 'maildrop', 'spool')
+      process.env.MAILDROP_HOME = join(home, 'maildrop')
+      const db = await openDatabase(join(home, 'objects'))
+      await db.transact(app => void app.create('/mail', new MaildropHost()))
+      const send = (subject: string) =>
+        db.transact(async app => {
+          app.title = subject
+          for (const size of [1, 20_000]) {
+            const text = `From: a@example.org\nTo: b@example.org\nSubject: ${subject}\n\n${'text\n'.repeat(size)}`
+            await app.traverse('/mail', MaildropHost).send(text)
+          }
+        })
+      failNextWrite(db, { written })
+      await t.rejects(send('in doubt'), { code: 'DATABASE_FAILED', inDoubt: true })
+      t.equal((await listHeld(spool)).length, 1, 'the large one is kept')
+      await waitFor('the database to go on', () => send('later').then(yes, no))
+      await waitFor('the spool', async () => mailsIn(spool).length >= (written ? 4 : 2))
+      await waitFor('what was held', async () => (await listHeld(spool)).length === 0)
+      await db.close()
+      const again = await openDatabase(join(home, 'objects'))
+      const subjects = mailsIn(spool).map(mail => /^Subject: (.*)/m.exec(mail)?.[1])
+      t.same(subjects.sort(), [...(written ? ['in doubt', 'in doubt'] : []), 'later', 'later'])
+      await again.close()
+    },
+  )
+
+t.test(
+  'a disk that is full again and again, and a kill: all that was acknowledged is there, nothing that was refused, each mail once',
+  needs(diskProblem()),
+  async t => {
+    const home = await directory(t)
+    const disk = mountSmallDisk(t, home, 16_384)
+    const child = launch(t, 'tests/support/endurance.ts', [home])
+    const said = (word: string) =>
+      child
+        .output()
+        .split('\n')
+        .flatMap(line => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []))
+    const more = async (word: string, count: number) => {
+      const before = said(word).length
+      await waitFor(`more ${word}`, () => {
+        if (child.process.exitCode !== null) throw new Error(child.output())
+        return said(word).length >= before + count
+      })
+    }
+    await more('done', 10)
+    for (let round = 0; round < 3; round++) {
+      disk.fill()
+      await more('failed', 4)
+      disk.free()
+      await more('done', 5 + Math.floor(Math.random() * 30))
+    }
+    const full = Math.random() < 0.5
+    if (full) {
+      disk.fill()
+      await more('failed', 1)
+    }
+    child.process.kill('SIGKILL')
+    await child.ended
+    if (full) disk.free()
+
+    process.env.MAILDROP_HOME = join(home, 'maildrop')
+    const db = await openDatabase(join(home, 'objects'))
+    const there = new Set(await db.transact(app => app.ids().filter(name => name !== 'XYZ')))
+    const done = said('done')
+    const outcomes = said('outcome')
+    const told = outcomes.flatMap(line => (line.endsWith(' true') ? [line.slice(0, -5)] : []))
+    t.same(
+      [...done, ...told].filter(n => !there.has(n)),
+      [],
+      'what was acknowledged is there',
+    )
+    const ended = [
+      ...done,
+      ...said('failed').map(line => line.split(' ')[0]),
+      ...outcomes.map(line => line.split(' ')[0]),
+    ]
+    const open = said('begin').filter(n => !ended.includes(n))
+    t.same(
+      [...there].filter(n => ![...done, ...told, ...open].includes(n)),
+      [],
+      'what was refused is not',
+    )
+    const subjects = mailsIn(join(home, 'maildrop', 'spool')).map(mail => /^Subject: mail (\d+)/m.exec(mail)?.[1])
+    const mails = [...there].filter(n => Number(n) % 2 === 0)
+    const byNumber = (a = '', b = '') => Number(a) - Number(b)
+    t.same(subjects.sort(byNumber), mails.sort(byNumber), 'each mail of what is there is published, once')
+    for (const n of there)
+      if (Number(n) % 3 === 0)
+        t.equal(String(await db.transact(app => app.traverse(`/${n}`, Blob).bytes())), n, 'its blob is whole')
+    t.ok((await db.verify()).ok)
+    await db.close()
+  },
+)
