@@ -11,7 +11,7 @@ import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { discardNotice, noticeStem, releaseNotices, stemOf } from '../delivery/notify.ts'
 import type { Event } from '../delivery/outcome.ts'
-import { moveToDeferred, moveToFailed, moveToHold, publishReason, record } from '../delivery/record.ts'
+import { moveToDeferred, moveToFailed, moveToHold, record } from '../delivery/record.ts'
 import { disposition, heldAsUnknown, outcomesOf, stateAfter } from '../delivery/settle.ts'
 import { MaildropError, messageOf } from '../errors.ts'
 import { liveness } from '../process-identity.ts'
@@ -31,11 +31,21 @@ import {
 } from '../spool/claim.ts'
 import { namesIn } from '../spool/entries.ts'
 import { inspect } from '../spool/inspect.ts'
-import { claimsDir, deferredDir, failedDir, heldDir, holdDir, parseDeferredName, stateDir } from '../spool/layout.ts'
+import {
+  claimsDir,
+  deferredDir,
+  failedDir,
+  heldDir,
+  holdDir,
+  parseDeferredName,
+  reasonPath,
+  stateDir,
+} from '../spool/layout.ts'
 import {
   type MailState,
   newState,
   readState,
+  readStateFile,
   recordedTransactions,
   removeState,
   statePath,
@@ -144,9 +154,8 @@ export function openRecovery(
 }
 
 /**
- * Finishes what a dead daemon left undone in the state directory: moves reasons to their failed messages, and removes
- * states whose message has been delivered. States outlive their messages, so only an old one can be an orphan; and so can a held
- * notice, which a daemon that stood still wrote after its message had been taken back.
+ * Finishes what a dead daemon left undone in the state directory: removes states whose message has been delivered. States outlive their
+ * messages, so only an old one can be an orphan; and so can a held notice, which a daemon that stood still wrote after its message had been taken back.
  */
 export async function tidyStates(spool: string): Promise<void> {
   const states = namesIn(stateDir(spool))
@@ -156,10 +165,8 @@ export async function tidyStates(spool: string): Promise<void> {
   const waiting = (): string[] => [...deferredIds(spool), ...namesIn(holdDir(spool))]
   const alive = new Set([...waiting(), ...listClaims(spool).map(({ id }) => id), ...waiting()])
   for (const name of states) {
-    // A state beside a reason is of a message that is just being retried.
-    if (failed.has(`${name}.json`) && failed.has(name)) continue
-    if (failed.has(name)) await publishReason(spool, name)
-    else if (!alive.has(name) && isOld(statePath(spool, name))) rmSync(statePath(spool, name), { force: true })
+    if (!alive.has(name) && !failed.has(name) && isOld(statePath(spool, name)))
+      rmSync(statePath(spool, name), { force: true })
   }
   const stems = new Set([...alive, ...failed].map(noticeStem))
   for (const name of notices) {
@@ -193,6 +200,7 @@ async function release(claim: Claim, sent: number | undefined, log: Log, asks: b
     const known = await readState(claim.spool, claim.id)
     if (!holdsClaim(claim)) return false
     await discardNotice(claim.spool, claim.id, known)
+    if (known === undefined && (await isGivenUp(claim, sent))) return back(claim, failedDir(claim.spool))
     if (sent === undefined) {
       if (known !== undefined) return await follow(claim, released(known))
     } else if (known !== undefined && recordedTransactions(known) >= sent) return await follow(claim, known)
@@ -203,8 +211,19 @@ async function release(claim: Claim, sent: number | undefined, log: Log, asks: b
     await record(claim, unfitState(claim.id, messageOf(error)), { onDisk: true, due: 0 })
     return true
   }
-  const isRetried = existsSync(join(failedDir(claim.spool), `${claim.id}.json`))
-  if (!moveClaim(claim, join(isRetried ? failedDir(claim.spool) : claim.spool, claim.id))) return false
+  return back(claim, claim.spool)
+}
+
+/** True if a message without a state has its reason: it was on its way to failed, or from there to be retried. */
+async function isGivenUp({ spool, id }: Claim, sent: number | undefined): Promise<boolean> {
+  const path = reasonPath(spool, id)
+  if (sent === undefined || !existsSync(path)) return existsSync(path)
+  const reason = await readStateFile(path)
+  return reason !== undefined && recordedTransactions(reason) >= sent
+}
+
+function back(claim: Claim, directory: string): boolean {
+  if (!moveClaim(claim, join(directory, claim.id))) return false
   daemonStep('taken-back', claim.id)
   return true
 }

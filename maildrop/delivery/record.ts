@@ -5,11 +5,12 @@
  * leaves the claim; the state file outlives the message. Nothing is removed but what has been delivered to everyone. On a
  * full disk a message is held back only if who has got it could be forgotten, so the others go out and make room.
  */
-import { lstatSync, renameSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
-import { type Claim, claimLost, holdsClaim, moveClaim, removeClaim } from '../spool/claim.ts'
-import { deferredDir, deferredName, failedDir, holdDir } from '../spool/layout.ts'
+import { type Claim, claimLost, draftPath, holdsClaim, moveClaim, removeClaim, removeOf } from '../spool/claim.ts'
+import { linkOrCopy } from '../spool/entries.ts'
+import { deferredDir, deferredName, failedDir, holdDir, reasonPath } from '../spool/layout.ts'
 import { type MailState, removeState, statePath, writeState } from '../spool/state.ts'
 import { ensureDirectory, syncDirectory } from '../spool/sync.ts'
 import { noteFailure, noteRefusals } from '../spool/untold.ts'
@@ -77,23 +78,31 @@ export async function moveToHold(claim: Claim): Promise<void> {
 
 /** Gives a claimed message up; its state has to be on disk, and becomes the reason. */
 export async function moveToFailed(claim: Claim): Promise<void> {
+  await publishReason(claim)
+  daemonStep('reason-written', claim.id)
   if (!moveClaim(claim, join(failedDir(claim.spool), claim.id))) throw claimLost(claim)
   daemonStep('failed', claim.id)
-  await publishReason(claim.spool, claim.id)
+  await syncDirectory(failedDir(claim.spool))
 }
 
-/** Puts the state of a message that was given up beside it, unless another daemon was faster, or somebody retries it already. */
-export async function publishReason(spool: string, id: string): Promise<void> {
-  const path = statePath(spool, id)
-  // A link is followed by nobody, also one that leads nowhere. Nothing comes between the look and the rename: who retried the message
-  // in between would have its new state taken away.
-  if (lstatSync(join(failedDir(spool), id), { throwIfNoEntry: false }) === undefined) return
+/**
+ * Puts the state of a claimed message where it is the reason, before the message can be found there: once it is, everybody may retry it.
+ * Each step ends or begins in the claim's directory, so that none does anything once the claim is lost.
+ */
+async function publishReason(claim: Claim): Promise<void> {
+  const path = statePath(claim.spool, claim.id)
+  const draft = draftPath(claim)
+  const reason = reasonPath(claim.spool, claim.id)
+  ensureDirectory(failedDir(claim.spool))
   try {
-    renameSync(path, join(failedDir(spool), `${id}.json`))
-    await syncDirectory(failedDir(spool))
+    rmSync(draft, { force: true })
+    linkOrCopy(path, draft)
+    renameSync(draft, reason)
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
-    throw spoolError('move', path, error)
+    if (systemCode(error) !== 'ENOENT') throw spoolError('write', reason, error)
+    // Whoever has removed the states has removed this one.
+    if (!holdsClaim(claim)) throw claimLost(claim)
   }
-  daemonStep('reason-written', id)
+  await syncDirectory(failedDir(claim.spool))
+  removeOf(claim, path)
 }

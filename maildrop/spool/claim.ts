@@ -142,6 +142,19 @@ export function draftPath(claim: Claim): string {
   return join(claim.path, '..', `.${claim.id}`)
 }
 
+/**
+ * Removes a file that belongs to a claimed message, by way of the claim's directory: as nobody else moves the claim's files, so nobody
+ * else's file is removed should the claim be lost. Without such a file nothing happens.
+ * @throws {MaildropError} CLAIM_LOST; SPOOL_DENIED …
+ */
+export function removeOf(claim: Claim, path: string): void {
+  const draft = draftPath(claim)
+  // To rename a file to another name of its own does nothing.
+  rmSync(draft, { force: true })
+  if (moved(path, draft)) rmSync(draft, { force: true })
+  else if (!holdsClaim(claim)) throw claimLost(claim)
+}
+
 /** True while the claimed file is ours. */
 export function holdsClaim(claim: Claim): boolean {
   return exists(claim.path)

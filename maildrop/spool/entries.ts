@@ -1,7 +1,8 @@
 /**
  * Directory entries that somebody else may move or remove at the same time: that one is gone is an answer, not an error.
  */
-import { readdirSync, renameSync } from 'node:fs'
+import { closeSync, copyFileSync, fsyncSync, linkSync, openSync, readdirSync, renameSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
 
 /**
@@ -29,5 +30,26 @@ export function moved(from: string, to: string): boolean {
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return false
     throw spoolError('move', from, error)
+  }
+}
+
+/**
+ * Gives a file a second name; or makes a copy, where the file system has no links.
+ * @throws the system's error: EEXIST, ENOENT …
+ */
+export function linkOrCopy(from: string, to: string): void {
+  try {
+    linkSync(from, to)
+  } catch (error) {
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error
+    const draft = join(dirname(to), `.${basename(to)}`)
+    copyFileSync(from, draft)
+    const fd = openSync(draft, 'r+')
+    try {
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(draft, to)
   }
 }

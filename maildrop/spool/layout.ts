@@ -35,6 +35,8 @@ export const stateDir = (spool: string): string => `${spool}/.state`
 export const untoldDir = (spool: string): string => `${spool}/.untold`
 export const holdDir = (spool: string): string => `${spool}/hold`
 export const failedDir = (spool: string): string => `${spool}/failed`
+/** Why a failed message was given up. */
+export const reasonPath = (spool: string, id: string): string => `${failedDir(spool)}/${id}.json`
 export const relaysDir = (spool: string): string => `${spool}/.relays`
 
 /** The suffix, before the number of the attempt, of a claimed file that may have been delivered. */

@@ -14,11 +14,11 @@
 import { closeSync, existsSync, lstatSync, rmdirSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
-import { moveClaim, openClaims } from './claim.ts'
+import { moveClaim, openClaims, removeOf } from './claim.ts'
 import { moved, namesIn } from './entries.ts'
 import { isMailId, newMailId } from './id.ts'
 import { inspect } from './inspect.ts'
-import { deferredDir, deferredName, failedDir, holdDir, parseDeferredName } from './layout.ts'
+import { deferredDir, deferredName, failedDir, holdDir, parseDeferredName, reasonPath } from './layout.ts'
 import type { QueuedMail } from './listing.ts'
 import { idOfFile, type MailState, readState, readStateFile, removeState, statePath, writeState } from './state.ts'
 import { ensureDirectory, syncDirectory } from './sync.ts'
@@ -129,8 +129,10 @@ async function retryFailed(mail: MailRef): Promise<string> {
   let { id } = mail
   try {
     const state = await stateOfFailed(mail)
-    if (state !== undefined) await writeState(claim, waitingAgain(state))
-    else await forget(mail)
+    if (state !== undefined) {
+      await writeState(claim, waitingAgain(state))
+      removeOf(claim, reasonPath(mail.spool, mail.id))
+    } else await forget(mail)
     if (state === undefined) id = idAsNew(mail)
     if (!moveClaim(claim, state === undefined ? asNew(mail, id) : dueNow(mail, id))) throw busy(mail)
   } catch (error) {
@@ -139,13 +141,12 @@ async function retryFailed(mail: MailRef): Promise<string> {
   } finally {
     claims.close()
   }
-  removeReason(mail)
   return id
 }
 
 /** Undefined for a file that was no mail: it is looked at again. */
 async function stateOfFailed(mail: MailRef): Promise<MailState | undefined> {
-  const state = (await readStateFile(reasonPath(mail))) ?? (await readState(mail.spool, mail.id))
+  const state = (await readStateFile(reasonPath(mail.spool, mail.id))) ?? (await readState(mail.spool, mail.id))
   return state?.recipients.length ? state : undefined
 }
 
@@ -213,10 +214,6 @@ function asNew({ spool }: MailRef, id: string): string {
 
 const idAsNew = ({ id }: MailRef): string => (isMailId(id) ? id : newMailId())
 
-function reasonPath(mail: MailRef): string {
-  return join(failedDir(mail.spool), `${mail.id}.json`)
-}
-
 async function forget(mail: MailRef): Promise<void> {
   if (isNew(mail)) return
   if (mail.status === 'failed') removeReason(mail)
@@ -224,10 +221,11 @@ async function forget(mail: MailRef): Promise<void> {
 }
 
 function removeReason(mail: MailRef): void {
+  const path = reasonPath(mail.spool, mail.id)
   try {
-    unlinkSync(reasonPath(mail))
+    unlinkSync(path)
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw spoolError('remove', reasonPath(mail), error)
+    if (systemCode(error) !== 'ENOENT') throw spoolError('remove', path, error)
   }
 }
 

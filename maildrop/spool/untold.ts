@@ -7,21 +7,11 @@
  * an entry of a process that died is told again.
  */
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  copyFileSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmdirSync,
-  statSync,
-  unlinkSync,
-} from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { readdirSync, renameSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { spoolError, systemCode } from '../errors.ts'
 import { formatIdentity, liveness, ownIdentity, parseIdentity } from '../process-identity.ts'
+import { linkOrCopy } from './entries.ts'
 import { untoldDir } from './layout.ts'
 import { isOwnDirectory } from './owner.ts'
 import { type MailState, readStateFile, recordedTransactions, statePath } from './state.ts'
@@ -77,24 +67,6 @@ export async function noteRefusals(spool: string, state: MailState): Promise<voi
   const times = state.recipients.map(({ at }) => at ?? '').sort()
   const isNews = state.recipients.some(({ status, at }) => status === 'failed' && at === times.at(-1))
   if (isNews) await noteFailure(spool, state)
-}
-
-/** Not every file system has links. */
-function linkOrCopy(from: string, to: string): void {
-  try {
-    linkSync(from, to)
-  } catch (error) {
-    if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error
-    const draft = join(dirname(to), `.${basename(to)}`)
-    copyFileSync(from, draft)
-    const fd = openSync(draft, 'r+')
-    try {
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
-    }
-    renameSync(draft, to)
-  }
 }
 
 /**

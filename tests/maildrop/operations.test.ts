@@ -1,10 +1,15 @@
 /** What an administrator does to messages: with a daemon and without, against races and deaths at the wrong moment. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdirSync, readFileSync, renameSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { record } from '../../maildrop/delivery/record.ts'
 import { MaildropError } from '../../maildrop/errors.ts'
+import { type Claims, openClaims, takeOver } from '../../maildrop/spool/claim.ts'
 import { findMail } from '../../maildrop/spool/listing.ts'
 import { flushSpool, type Operation, operate, operateOnAll } from '../../maildrop/spool/operations.ts'
+import { newState } from '../../maildrop/spool/state.ts'
+import { DAEMON_CHANNEL, type DaemonStep, type StepMessage } from '../../maildrop/steps.ts'
 import { launch } from '../support/children.ts'
 import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
 import { type SmtpScript, startSmtpScript } from '../support/smtp-script.ts'
@@ -108,7 +113,7 @@ t.test('a failed message is retried for those who were refused, and not for thos
   })
   await drop.daemon()
   const id = await drop.submit(['ann@example.org', 'no@example.org'])
-  const reason = () => namesIn(drop.spool, 'failed').includes(`${id}.json`)
+  const reason = () => namesIn(drop.spool, 'failed').includes(id)
   await waitFor('the failure', reason)
   await act('retry', id)
   await waitFor('the second failure', () => drop.lines('fail-recipient').length === 2 && reason())
@@ -216,13 +221,45 @@ t.test('the loser of a race says so, and many operations stop at none', async t 
   t.strictSame(namesIn(drop.spool, 'hold'), [ids[1]])
 })
 
+t.test('a message that is given up can be retried only when nothing is left to be done to it', async t => {
+  const { drop } = await setUp(t)
+  const giveUp = async (onReason: (claims: Claims) => void) => {
+    const id = await drop.submit(['ann@example.org'])
+    const claims = openClaims(drop.spool)
+    const claim = claims.take(join(drop.spool, id), id)!
+    const watch = (message: unknown) => {
+      const { step, id: of } = message as StepMessage<DaemonStep>
+      if (step === 'reason-written' && of === id) onReason(claims)
+    }
+    subscribe(DAEMON_CHANNEL, watch)
+    const envelope = { from: 'sender@example.org', to: ['ann@example.org'] }
+    const state = newState({ id, written: Date.now(), envelope })
+    const recipients = [{ address: 'ann@example.org', status: 'failed' as const }]
+    const done = await record(claim, { ...state, recipients }, { onDisk: false, due: 0 }).catch(
+      (error: unknown) => error,
+    )
+    unsubscribe(DAEMON_CHANNEL, watch)
+    claims.close()
+    return { id, done }
+  }
+  let meanwhile: string[] = []
+  const { id } = await giveUp(() => {
+    meanwhile = [...namesIn(drop.spool, 'failed'), ...namesIn(drop.spool, '.state')]
+  })
+  t.strictSame(meanwhile, [`${id}.json`], 'its state is in its place before it can be found')
+  t.strictSame(namesIn(drop.spool, 'failed'), [id, `${id}.json`])
+  const lost = await giveUp(claims => void takeOver(drop.spool, claims.owner))
+  t.ok(code('CLAIM_LOST')(lost.done), `a daemon that has stood still meanwhile touches nothing more: ${lost.done}`)
+  t.notOk(namesIn(drop.spool, 'failed').includes(lost.id))
+})
+
 t.test('a retry that dies before it has written the state forgets nobody who has the message', async t => {
   const { drop, server, statusOf } = await setUp(t, {
     rcpt: to => (to.startsWith('no') ? '550 5.1.1 no such user' : undefined),
   })
   const daemon = await drop.daemon()
   const id = await drop.submit(['ann@example.org', 'no@example.org'])
-  await waitFor('the failure', () => namesIn(drop.spool, 'failed').includes(`${id}.json`))
+  await waitFor('the failure', () => namesIn(drop.spool, 'failed').includes(id))
   daemon.process.kill('SIGTERM')
   await daemon.ended
   for (const step of ['claimed', 'state-written']) {

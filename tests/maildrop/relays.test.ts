@@ -103,7 +103,7 @@ t.test('what a relay defers is retried there, what it refuses fails there, and t
   const [no, later] = [await submitTo(news.port, 'no@example.org'), await submitTo(news.port, 'later@example.org')]
   await drop.daemon()
   await waitFor('the refusals', () => drop.lines('fail-recipient').length + drop.lines('defer-recipient').length === 2)
-  await waitFor('the files', () => namesIn(spoolOf(news.port), 'failed').includes(`${no}.json`))
+  await waitFor('the files', () => namesIn(spoolOf(news.port), 'failed').includes(no))
   const ctl = (...args: string[]) => program(drop.home, 'maildrop/bin/maildropctl', args, drop.env)
   t.match((await ctl('queue')).stdout, no)
   news.script = {}
