@@ -28,6 +28,8 @@ export interface Nodes {
   /** As they are now. */
   latest(oid: Oid): StoredRecord | undefined
   newOid(): Oid
+  /** Is told of the key at which somebody else changed what is there. */
+  conflict?(key: Key): void
 }
 
 type Entry = readonly [key: Key, value: unknown]
@@ -122,8 +124,11 @@ class Redo implements Jar {
     if (!(tree instanceof BTree)) return false
     const { get, has, set, delete: remove } = BTree.prototype
     for (const { key, before, after } of steps) {
-      if (has.call(tree, key) !== (before !== undefined)) return false
-      if (before !== undefined && !isDeepStrictEqual(get.call(tree, key), before[1])) return false
+      const isThere = has.call(tree, key)
+      if (isThere !== (before !== undefined) || (isThere && !isDeepStrictEqual(get.call(tree, key), before?.[1]))) {
+        this.nodes.conflict?.(key)
+        return false
+      }
       if (after === undefined) remove.call(tree, key)
       else set.call(tree, after[0], after[1])
     }

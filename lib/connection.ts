@@ -399,7 +399,7 @@ export class Connection<Root extends Persistent = Persistent> implements Jar {
     if (lost !== undefined)
       throw new ObjectError(
         'TRANSACTION_FAILED',
-        `a value inside ${placeOf(lost)} cannot go back to the savepoint: properties of it were made read-only or permanent since, and it can still be changed; abort the transaction, and freeze such values as a whole`,
+        `a value inside ${placeOf(lost)} cannot go back to the savepoint, and can still be changed: properties of it were made read-only or permanent since, or upgrading made another of it; abort the transaction, and freeze such values as a whole`,
       )
   }
 

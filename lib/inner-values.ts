@@ -31,7 +31,8 @@ export function innerValues(state: State): object[] {
  */
 export function graft(kept: readonly object[], state: State): boolean {
   const fresh = innerValues(state)
-  if (fresh.length !== kept.length) return true
+  // upgrading may make others each time
+  if (fresh.length !== kept.length) return kept.every(isFixed)
   const twins = new Map<unknown, object>(fresh.map((value, i) => [value, kept[i]!]))
   const own = (value: unknown): unknown => twins.get(value) ?? value
   const lost = dropUnfit(twins, own)

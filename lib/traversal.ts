@@ -54,6 +54,7 @@ export function physicalPath(object: Located): string {
  */
 export function traverse(start: Located, path: string): unknown {
   if (typeof path !== 'string') throw unexpected('traverse', 'a path', path)
+  if (typeof start !== 'object' || start === null) throw unexpected('traverse', 'an object to start from', start)
   let at: unknown = path.startsWith('/') ? rootOf(start) : start
   for (const name of path.split('/')) {
     if (name === '' || name === '.') continue

@@ -5,6 +5,7 @@
  * the tree, later ones of its range have come into the leaf beside it. So what the transaction did to the entries is taken back on the tree as
  * it is now (lib/btree-redo.ts); nodes that it made stay. That fails where one of these entries has been changed since.
  */
+import { shown } from './arguments.ts'
 import { redone } from './btree-redo.ts'
 import type { Oid } from './ids.ts'
 import type { StoredRecord } from './record.ts'
@@ -42,13 +43,21 @@ export class TreeUndo {
       const turns = oids.map(oid => ({ oid, ...turnOf(this.snapshot, oid, tid, this.plan.get(oid)) }))
       const isLeft = !this.since.some(each => each.tid > tid && each.within?.has(tree))
       if (isLeft && turns.every(({ now, undone }) => sameRecord(now, undone))) continue
+      let why = 'it was changed since'
       const undone = new Map(turns.map(turn => [turn.oid, turn.undone]))
       const changes = redone(
         tree,
         turns.map(({ oid, target }) => ({ oid, serial: tid, record: target, references: [] })),
-        { seen: oid => undone.get(oid), latest: oid => this.latest(oid), newOid: this.newOid },
+        {
+          seen: oid => undone.get(oid),
+          latest: oid => this.latest(oid),
+          newOid: this.newOid,
+          conflict: key => {
+            why = `its entry ${shown(key)} was changed since`
+          },
+        },
       )
-      if (changes === undefined) throw undoConflict(tree, tid, 'what it did to this tree was changed since')
+      if (changes === undefined) throw undoConflict(this.snapshot, tree, tid, why)
       for (const { oid, record } of changes) {
         this.plan.set(oid, record)
         this.within.set(oid, tree)

@@ -2,6 +2,7 @@
 import { ObjectError } from './errors.ts'
 import type { Oid, Tid } from './ids.ts'
 import { GONE, type RecordBody, type StoredRecord } from './record.ts'
+import { describeRecord } from './record-place.ts'
 import type { StorageSnapshot } from './storage/storage.ts'
 
 /** What each object is to become. */
@@ -22,9 +23,11 @@ export function turnOf(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: R
   const first = revisions.next().value as StoredRecord | undefined
   let undone = first
   while (undone !== undefined && undone.serial > tid) undone = revisions.next().value as StoredRecord | undefined
-  if (first === undefined || undone?.serial !== tid) throw undoConflict(oid, tid, 'its history has been packed')
+  if (first === undefined || undone?.serial !== tid)
+    throw undoConflict(snapshot, oid, tid, 'its history has been packed')
   const earlier = revisions.next().value as StoredRecord | undefined
-  if (earlier === undefined && undone.previous !== 0) throw undoConflict(oid, tid, 'its history has been packed')
+  if (earlier === undefined && undone.previous !== 0)
+    throw undoConflict(snapshot, oid, tid, 'its history has been packed')
   return { now: planned ?? first, undone, target: earlier ?? GONE }
 }
 
@@ -36,9 +39,9 @@ export function latest(snapshot: StorageSnapshot, oid: Oid): StoredRecord | unde
 export const sameRecord = (a: RecordBody, b: RecordBody): boolean =>
   a.className === b.className && a.version === b.version && Buffer.compare(a.state, b.state) === 0
 
-export function undoConflict(oid: Oid, tid: Tid, why: string): ObjectError {
+export function undoConflict(snapshot: StorageSnapshot, oid: Oid, tid: Tid, why: string): ObjectError {
   return new ObjectError(
     'UNDO_CONFLICT',
-    `transaction ${tid} cannot be undone: object ${oid}: ${why}; nothing was undone. Undo the later transactions too, or change the object by hand`,
+    `transaction ${tid} cannot be undone: ${describeRecord(oid, at => latest(snapshot, at))}: ${why}; nothing was undone. Undo the later transactions too, or change the object by hand`,
   )
 }

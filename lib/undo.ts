@@ -76,7 +76,7 @@ function planned(storage: Storage, entries: TransactionEntry[], since: Transacti
     }
     const root = plan.get(ROOT_OID)
     if (root !== undefined && isGone(root))
-      throw undoConflict(ROOT_OID, entries.at(-1)!.tid, 'it is the root, without which there is no database')
+      throw undoConflict(snapshot, ROOT_OID, entries.at(-1)!.tid, 'it is the root, without which there is no database')
     assertWhole(snapshot, plan, since)
     assertPlaced(snapshot, plan, entries.at(-1)!.tid)
     return Array.from(plan, ([oid, record]) => ({
@@ -97,7 +97,7 @@ function before(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: RecordBo
   if (sameRecord(now, undone)) return target
   const change: Change = { oid, serial: tid, record: target, references: [] }
   const merged = isGone(now) || isGone(target) ? undefined : mergeRecords(change, now, undone)
-  if (merged === undefined) throw undoConflict(oid, tid, `${now.className || 'it'} was changed since`)
+  if (merged === undefined) throw undoConflict(snapshot, oid, tid, 'it was changed since')
   return merged.record
 }
 
@@ -105,7 +105,7 @@ function before(snapshot: StorageSnapshot, oid: Oid, tid: Tid, planned: RecordBo
 function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEntry[]): void {
   const taken = new Set([...plan].flatMap(([oid, record]) => (isGone(record) ? [oid] : [])))
   const planned = (oid: Oid) => plan.get(oid) ?? latest(snapshot, oid)
-  const problems: string[] = []
+  const problems: { from: Oid; to: Oid }[] = []
   // what was written before an object was made cannot refer to it
   const others = taken.size === 0 ? [] : since.flatMap(({ oids }) => oids)
   for (const oid of new Set([...plan.keys(), ...others])) {
@@ -113,17 +113,19 @@ function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEn
     if (record === undefined || isGone(record)) continue
     for (const other of referencesOf(record.state)) {
       const there = plan.has(other) ? !taken.has(other) : snapshot.load(other) !== undefined
-      if (!there)
-        problems.push(
-          `${describeRecord(oid, planned)} refers to ${describeRecord(other, oid => latest(snapshot, oid))}`,
-        )
+      if (!there) problems.push({ from: oid, to: other })
     }
   }
-  if (problems.length > 0)
-    throw new ObjectError(
-      'DANGLING_REFERENCE',
-      `undo: an object would be missing that others refer to: ${problems.slice(0, 5).join('; ')}${problems.length > 5 ? `; and ${problems.length - 5} more` : ''}. Undo the later transactions too, or remove the references first`,
+  if (problems.length === 0) return
+  const named = problems
+    .slice(0, 5)
+    .map(
+      ({ from, to }) => `${describeRecord(from, planned)} refers to ${describeRecord(to, at => latest(snapshot, at))}`,
     )
+  throw new ObjectError(
+    'DANGLING_REFERENCE',
+    `undo: an object would be missing that others refer to: ${named.join('; ')}${problems.length > 5 ? `; and ${problems.length - 5} more` : ''}. Undo the later transactions too, or remove the references first`,
+  )
 }
 
 /**
@@ -131,17 +133,22 @@ function assertWhole(snapshot: StorageSnapshot, plan: Plan, since: TransactionEn
  * @param first the earliest transaction that is undone
  */
 function assertPlaced(snapshot: StorageSnapshot, plan: Plan, first: Tid): void {
-  const before = (oid: Oid): RecordBody | undefined => {
+  const earlier = (oid: Oid): RecordBody | undefined => {
     for (const record of snapshot.revisions(oid)) if (record.serial < first) return record
     return undefined
   }
-  const wasInTree = climber(before)
+  const wasInTree = climber(earlier)
   const isInTree = climber(oid => plan.get(oid) ?? latest(snapshot, oid))
   for (const [oid, record] of plan) {
     const container = containerOf(record)
     if (container === undefined || container === containerOf(latest(snapshot, oid))) continue
     if (wasInTree(container) && !isInTree(container))
-      throw undoConflict(oid, first, `what it was in (object ${container}) has been taken out of the tree since`)
+      throw undoConflict(
+        snapshot,
+        oid,
+        first,
+        `what it was in (${describeRecord(container, earlier)}) has been taken out of the tree since`,
+      )
   }
 }
 

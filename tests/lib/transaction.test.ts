@@ -1,7 +1,14 @@
 /** Transactions: conflict and retry, savepoints, hooks, data managers, isolation. */
 
 import t from 'tap'
-import { type Connection, type DataManager, ObjectError, type Transaction } from '../../lib/index.ts'
+import {
+  type Connection,
+  type DataManager,
+  ObjectError,
+  Persistent,
+  registerClass,
+  type Transaction,
+} from '../../lib/index.ts'
 import { codeOf, Item, openTestDatabase } from '../support/database.ts'
 import { fc } from '../support/properties.ts'
 
@@ -463,6 +470,25 @@ t.test(
     await db.close()
   },
 )
+
+t.test('a rollback is refused where upgrading makes other inner values than those that are in use', async t => {
+  class Fickle extends Persistent {
+    list: unknown[] = []
+  }
+  registerClass('tests.Fickle', Fickle)
+  const db = await openTestDatabase()
+  await db.transact(root => void (root.any = new Fickle()))
+  let made = 0
+  registerClass('tests.Fickle', Fickle, { version: 2, upgrade: () => ({ list: made++ === 0 ? [] : [[]] }) })
+  const connection = db.open()
+  const { root, transaction } = connection
+  const { list } = root.any as Fickle
+  const savepoint = transaction.savepoint()
+  list.push(1)
+  await t.rejects(async () => savepoint.rollback(), { code: 'TRANSACTION_FAILED', message: /upgrading made another/ })
+  await connection.abandon()
+  await db.close()
+})
 
 function recorder(events: string[], name: string, extra: Partial<DataManager> = {}): DataManager {
   return {
