@@ -4,30 +4,26 @@
  * It starts whether or not the SMTP server can be reached, survives a spool that is removed, a full disk and a log that
  * cannot be written, and ends by finishing (or giving back) what it has begun.
  *
- * A *generation* is what one configuration has begun: for each server a destination and its workers. A reload starts the next one at once,
- * and lets the messages in transfer of the one before finish as they were begun. The spools are common to all generations.
+ * A reload begins another generation (generation.ts) at once; the spools (served.ts) are common to all.
  */
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { captureName } from '../capture/mailbox.ts'
-import { destinationsOf, type MaildropConfig } from '../config.ts'
-import { relayName } from '../delivery/relay.ts'
+import type { MaildropConfig } from '../config.ts'
 import { MaildropError } from '../errors.ts'
-import { type Claims, openClaims } from '../spool/claim.ts'
 import { ensureSpool } from '../spool/layout.ts'
 import { flushSpool } from '../spool/operations.ts'
 import { secureParts } from '../spool/owner.ts'
-import { type Destination, type DestinationStatus, openDestination } from './destination.ts'
+import type { DestinationStatus } from './destination.ts'
+import { sum, untilDelivered } from './draining.ts'
 import { type FailureHook, openFailureHook } from './failure-hook.ts'
+import { beginGeneration, endGeneration, type Generation, type Lane } from './generation.ts'
 import { STOP_GRACE } from './grace.ts'
-import { type Intake, openIntake } from './intake.ts'
 import type { Log } from './log.ts'
 import { claimPidFile, releasePidFile } from './pid-file.ts'
 import { openRateFile } from './rate-file.ts'
-import { openRecovery, type Recovery, tidyStates } from './recovery.ts'
+import { tidyStates } from './recovery.ts'
+import { beat, closeServed, lookAfter, openServed, type Served, takeBack } from './served.ts'
 import { openThrottle, type Throttle, type ThrottleStatus } from './throttle.ts'
-import { openTrouble, type Trouble } from './trouble.ts'
-import { startWorkers, type Workers } from './workers.ts'
 
 export interface Daemon {
   readonly status: DaemonStatus
@@ -78,38 +74,6 @@ export interface Timing {
 export const TIMING: Timing = { tick: 500, heartbeat: 5000, lease: 30_000, grace: STOP_GRACE }
 /** Milliseconds that MAILDROP_ON_FAILURE gets then. */
 const HOOK_GRACE = 5000
-/** Every so many ticks. */
-const RECOVERY = 4
-/** Milliseconds between two looks whether everything has been delivered, and for which files still being written are waited for. */
-const LOOK = 50
-const UNSETTLED = 12_000
-/** Milliseconds that it waits at most until MAILDROP_RATE allows the next message. */
-const PERMITTED = 60_000
-
-interface Source {
-  readonly spool: string
-  readonly claims: Claims
-  readonly recovery: Recovery
-  readonly intake: Intake
-  readonly trouble: Trouble
-}
-
-/** What goes to one server. */
-interface Lane {
-  readonly relay: string
-  readonly sources: readonly Source[]
-  readonly destination: Destination
-  readonly workers: Workers
-}
-
-interface Generation {
-  readonly config: MaildropConfig
-  readonly sources: readonly Source[]
-  readonly throttle: Throttle
-  /** The usual server's first, then those of the relays. */
-  readonly lanes: readonly [Lane, ...Lane[]]
-}
-
 /**
  * @returns when the daemon is ready to deliver
  * @throws {MaildropError} ALREADY_RUNNING, SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
@@ -146,66 +110,20 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
     for (const { workers } of current.lanes) workers.wake()
   }
 
-  const openSource = (spool: string): Source => {
-    const claims = openClaims(spool, () => log.line('claims-lost', { spool }))
-    return {
-      spool,
-      claims,
-      recovery: openRecovery(spool, claims, log, timing.lease, () => current.config.onUnknown === 'ask'),
-      intake: openIntake(
-        spool,
-        log,
-        () => wake(),
-        () => current.config.shared,
-      ),
-      trouble: openTrouble(spool, log),
-    }
-  }
+  const openSource = (spool: string): Served => openServed(spool, log, timing.lease, () => current.config, wake)
 
-  const beginLane = (config: MaildropConfig, all: readonly Source[], throttle: Throttle): Lane => {
-    const relay = relayName(config)
-    const sources = config.spools.map(spool => all.find(source => source.spool === spool)!)
-    const destination = openDestination(relay, config.connections, log, () => lane.workers.wake())
-    const workers = startWorkers(sources, { config, log, destination, throttle, stopping: () => stopping })
-    const lane = { relay, sources, destination, workers }
-    return lane
-  }
-
-  const begin = (config: MaildropConfig, sources: readonly Source[], throttle: Throttle): Generation => {
-    const [usual, ...relays] = destinationsOf(config)
-    const generation: Generation = {
-      config,
-      sources,
-      throttle,
-      lanes: [beginLane(usual, sources, throttle), ...relays.map(relay => beginLane(relay, sources, throttle))],
-    }
+  const begin = (config: MaildropConfig, sources: readonly Served[], throttle: Throttle): Generation => {
+    const generation = beginGeneration(config, sources, throttle, log, () => stopping)
     alive.add(generation)
     return generation
   }
 
   /** Ends a generation, and closes the spools that no other one serves. */
   const end = async (generation: Generation, grace?: number): Promise<void> => {
-    for (const { destination } of generation.lanes) destination.close()
-    await Promise.all(generation.lanes.map(({ workers }) => workers.stop(grace)))
+    await endGeneration(generation, grace)
     if (!alive.delete(generation)) return
-    for (const source of generation.sources) {
-      if ([...alive].some(({ sources }) => sources.includes(source))) continue
-      source.intake.close()
-      source.claims.close()
-    }
-  }
-
-  const takeBack = async ({ recovery, intake }: Source): Promise<void> => {
-    if ((await recovery.takeBack()) > 0) intake.scan()
-  }
-
-  const beat = ({ claims, trouble }: Source): void => {
-    try {
-      claims.heartbeat()
-      trouble.end('heartbeat')
-    } catch (error) {
-      trouble.begin('heartbeat', error)
-    }
+    for (const source of generation.sources)
+      if (![...alive].some(({ sources }) => sources.includes(source))) closeServed(source)
   }
 
   const scanning = (seconds: number): NodeJS.Timeout =>
@@ -217,22 +135,13 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
   hook.prepare(first)
   let current = begin(first, first.spools.map(openSource), throttleOf(first, log))
   let scan = scanning(first.interval)
-  const served = (): Set<Source> => new Set(Array.from(alive, ({ sources }) => sources).flat())
+  const served = (): Set<Served> => new Set(Array.from(alive, ({ sources }) => sources).flat())
   // On its own: whatever else takes long must not look like death to other daemons.
   const beating = setInterval(() => {
     for (const source of served()) beat(source)
   }, timing.heartbeat)
   const ticking = repeat(timing.tick, async count => {
-    for (const source of served()) {
-      try {
-        await source.intake.tick()
-        if (count % RECOVERY === 0) await takeBack(source)
-        source.trouble.end('care')
-        if (source.intake.backlog === 0) source.trouble.end('delivery')
-      } catch (error) {
-        source.trouble.begin('care', error)
-      }
-    }
+    for (const source of served()) await lookAfter(source, count)
     hook.tick(current.config)
     turns = count
     wake()
@@ -241,7 +150,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
   const change = async (next: MaildropConfig): Promise<void> => {
     if (stopping) throw new MaildropError('RELOAD_REFUSED', 'the daemon is being stopped')
     await prepareSpools(next)
-    const opened: Source[] = []
+    const opened: Served[] = []
     const known = current.sources
     try {
       for (const spool of next.spools) {
@@ -250,10 +159,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
         await tidyStates(spool)
       }
     } catch (error) {
-      for (const { intake, claims } of opened) {
-        intake.close()
-        claims.close()
-      }
+      for (const source of opened) closeServed(source)
       throw error
     }
     hook.prepare(next)
@@ -317,24 +223,10 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       for (const { intake } of current.sources) intake.scan()
       for (const { destination } of current.lanes) destination.probe()
       wake()
-      let moved = performance.now()
-      // Once nothing is left, one more look finds what has come by other ways than a notification.
-      for (let looks = 0; looks < 2; ) {
-        await sleep(LOOK)
-        if (stopping) throw new MaildropError('NOT_RUNNING', 'the daemon was stopped meanwhile')
-        const lanes = current.lanes.filter(({ destination }) => destination.status.state !== 'down')
-        if (lanes.length === 0) return
-        const sources = lanes.flatMap(lane => lane.sources).filter(({ trouble }) => trouble.text === undefined)
-        const busy = sum(lanes, ({ workers }) => workers.busy)
-        if (busy === 0 && current.throttle.wait > PERMITTED) return
-        if (sum(sources, ({ intake }) => intake.backlog) + busy > 0) {
-          moved = performance.now()
-          looks = 0
-        } else if (sum(sources, ({ intake }) => intake.unsettled) === 0 || performance.now() - moved > UNSETTLED) {
-          looks += 1
-          if (looks === 1) for (const { intake } of sources) intake.scan()
-        }
-      }
+      await untilDelivered(
+        () => current,
+        () => stopping,
+      )
     },
     async stop() {
       log.line('stopping', { pid: process.pid })
@@ -354,12 +246,6 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
 function destinationStatus({ destination: { status }, workers: { silence } }: Lane): DestinationStatus {
   if (status.state !== 'up' || silence === undefined) return status
   return { ...status, silence: { text: silence.text, seconds: Math.round((performance.now() - silence.since) / 1000) } }
-}
-
-function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
-  let total = 0
-  for (const item of items) total += of(item)
-  return total
 }
 
 /** Runs `work` again and again, each time `ms` milliseconds after the last has ended. */
