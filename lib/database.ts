@@ -39,7 +39,8 @@ export interface OpenOptions<Root extends Persistent> extends CacheLimits {
   /** Whether a database may be created where there is none. Default true. */
   readonly create?: boolean
   /**
-   * Opens a database of which a table file is damaged, for reading what is left of it: what is not certainly the newest is an error.
+   * Opens a database of which a table file is damaged, for reading what is left of it: what is not certainly the newest is an error. Where the
+   * newest transactions are lost, or may be, a warning and `verify` tell: the state before them is shown.
    * Damaged parts are taken out of LevelDB's files before it reads them, so do it on a copy. Default false.
    */
   readonly salvage?: boolean

@@ -22,7 +22,7 @@ import { type Oid, ROOT_OID, type Tid } from './ids.ts'
 import { OidSet } from './oid-set.ts'
 import type { Persistent } from './persistent.ts'
 import { referencesOf } from './pickle.ts'
-import { isGone } from './record.ts'
+import { isGone, type StoredRecord } from './record.ts'
 import { describeRecord } from './record-place.ts'
 import type { Storage, StorageSnapshot } from './storage/storage.ts'
 import { isContainer } from './traversal.ts'
@@ -59,6 +59,11 @@ export async function verify(
     kind: 'file',
     message: `${name} is not as it was written`,
   }))
+  if (storage.lostTid !== undefined)
+    problems.push({
+      kind: 'transaction',
+      message: `the last transaction was ${storage.lostTid}, the last one that can be read is ${storage.lastTid}; objects may be older than they were`,
+    })
   const report = (problem: Problem) => {
     if (problems.length < MOST) problems.push(problem)
   }
@@ -118,13 +123,22 @@ async function verifyRecords(
   const snapshot = storage.snapshot()
   try {
     for (const [oid, from] of dangling.slice(0, MOST)) {
-      const referrer = describeRecord(from, at => snapshot.load(at))
+      const referrer = describeRecord(from, at => ifReadable(snapshot, at))
       report({ kind: 'reference', oid, message: `${referrer} refers to object ${oid}, which is not there` })
     }
   } finally {
     snapshot.release()
   }
   return counts
+}
+
+/** What cannot be read has been reported. */
+function ifReadable(snapshot: StorageSnapshot, oid: Oid): StoredRecord | undefined {
+  try {
+    return snapshot.load(oid)
+  } catch {
+    return undefined
+  }
 }
 
 async function* whatCanBeRead<T>(entries: AsyncIterable<T>, report: Report): AsyncGenerator<T> {

@@ -246,8 +246,7 @@ function openFailure(directory: string, error: unknown): ObjectError {
   const cause = causeOf(error)
   const why = messageOf(cause ?? error)
   if (isLocked(error)) return locked(directory, error)
-  if (cause?.code === 'LEVEL_CORRUPTION' || /MANIFEST-\d+: No such file/.test(why))
-    return damagedList(directory, why, error)
+  if (cause?.code === 'LEVEL_CORRUPTION' || /: No such file/.test(why)) return damagedList(directory, why, error)
   return new ObjectError('DATABASE_FAILED', `the database ${directory} cannot be opened: ${why}`, { cause: error })
 }
 

@@ -12,7 +12,7 @@ import { messageOf, ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../ids.ts'
 import { GONE, type WholeRecord, wholeBytes, wholeRecord } from '../record.ts'
 import { type BlobStore, directoryBlobs, memoryBlobs } from './blob-store.ts'
-import { damagedTable, failedWrite, lostCommits, openedAgain } from './damage.ts'
+import { damagedLogOf, damagedTable, failedWrite, lostCommits, openedAgain } from './damage.ts'
 import { decide } from './decision.ts'
 import type { Again } from './directory.ts'
 import { Doubts } from './doubts.ts'
@@ -147,8 +147,13 @@ export class LevelStorage implements Storage {
     const id = await databaseId(level, location, create, damaged)
     const packed = readPacked(level)
     const last = (await newest) ?? { tid: 0, nextOid: 1 }
-    // what a damaged table has lost may have been the newest
-    if (!damaged && witness !== undefined && witness.tid > last.tid) throw lostCommits(location, witness.tid, last.tid)
+    const lost =
+      witness !== undefined && witness.tid > last.tid ? lostCommits(location, witness.tid, last.tid) : undefined
+    if (lost !== undefined && !damaged) throw lost
+    // what a damaged file has lost may have been the newest
+    const doubt = lost ?? (witness?.log && damagedLogOf(location, witness.log))
+    if (doubt !== undefined)
+      process.emitWarning(`what is read may be older than it was: ${doubt.message}`, 'DatabaseWarning')
     const suspicion = damaged ? await Suspicion.of(level, location, packed) : undefined
     const storage = new LevelStorage(level, location, id, { last, packed, witness, suspicion }, again)
     // what is refused leaves the witness as it is, so that it is refused the next time too
@@ -196,6 +201,10 @@ export class LevelStorage implements Storage {
 
   get damage(): readonly string[] {
     return this.witness?.damaged ?? []
+  }
+
+  get lostTid(): Tid | undefined {
+    return this.witness !== undefined && this.witness.tid > this.lastTid ? this.witness.tid : undefined
   }
 
   get packed(): Tid {

@@ -165,6 +165,8 @@ export interface Storage {
   readonly packed: Tid
   /** Files that were found damaged when it was opened. If there are any, it can only be read, and what cannot be relied on is an error. */
   readonly damage: readonly string[]
+  /** Of a damaged one, the last transaction, if it is known to be missing. */
+  readonly lostTid?: Tid | undefined
   snapshot(): StorageSnapshot
   newOid(): Oid
   /** @throws {ObjectError} CONFLICT, READ_CONFLICT, DANGLING_REFERENCE, DATABASE_CLOSED, DATABASE_FAILED */

@@ -25,6 +25,7 @@ import {
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
   writeSync,
@@ -40,7 +41,7 @@ import { atOnce } from './looking.ts'
 import { type Listed, listedTables, liveTables, type Table } from './manifest.ts'
 import { isMerging, mergedAtOpening } from './merging.ts'
 import { fingerprint, fingerprintAside, isThere, TableChecks } from './table-checks.ts'
-import { type Damage, leaveOut, lookInto } from './table-file.ts'
+import { type Looked, leaveOut, lookInto } from './table-file.ts'
 import { blocksIn } from './table-search.ts'
 import {
   COMMITTED,
@@ -122,8 +123,7 @@ export class Witness {
         listed !== undefined && !listed.live.has(name) && !listed.dropped.has(name) && isThere(join(directory, name)),
     )
     if (this.unlisted) this.condemn('MANIFEST')
-    if (committed === 'unknown' && listed !== undefined && this.damaged.length === 0)
-      this.log = damagedLog(directory, listed)
+    if (committed === 'unknown' && listed !== undefined && !this.foreign) this.log = damagedLog(directory, listed)
     if (this.log !== undefined) this.condemn(this.log.name)
     const merged = listed === undefined ? [] : mergedAtOpening(directory, listed)
     this.merges = merged.length > 0
@@ -166,9 +166,13 @@ export class Witness {
     for (const name of this.damaged.filter(isTable)) {
       const path = join(this.directory, name)
       const found = statSync(path, { throwIfNoEntry: false })?.size
-      if (found === undefined || isThere(`${path}.damaged`)) continue
+      if (found === undefined) continue
+      if (isThere(`${path}.damaged`)) {
+        if (unlisted && lookAtTable(path, found).keys === undefined) rmSync(path)
+        continue
+      }
       const listed = this.listedTable(name)
-      const damage = damageAt(path, found)
+      const { damage } = lookAtTable(path, found)
       const same = listed === undefined || listed.bytes === found
       const sound = damage?.list ? blocksIn(path, listed) : (same && damage?.sound) || []
       // a table without keys has no place in a list that is made anew: LevelDB would end the process
@@ -364,10 +368,10 @@ export class Witness {
   }
 }
 
-function damageAt(path: string, size: number): Damage | undefined {
+function lookAtTable(path: string, size: number): Looked {
   const file = openSync(path, 'r')
   try {
-    return atOnce(file, lookInto(size, true)).damage
+    return atOnce(file, lookInto(size, true))
   } finally {
     closeSync(file)
   }

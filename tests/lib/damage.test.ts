@@ -188,6 +188,44 @@ t.test('a damaged table is named and refused; salvage reads what is certain, and
   t.ok(outcomes.right > 0, 'what can be read is read')
 })
 
+t.test(
+  'salvage: LevelDB makes no list with a table that has nothing left, and what is older than it was is told',
+  async t => {
+    const home = await directory(t)
+    const sound = join(home, 'sound')
+    const copy = join(home, 'copy')
+    const { labels } = await build(sound)
+    const manifest = readFileSync(join(sound, 'CURRENT'), 'utf8').trim()
+    const [oldest, newest] = [[...liveTables(sound)!].sort()[0]!, [...liveTables(sound)!].sort().at(-1)!]
+    for (const table of [oldest, newest]) {
+      rmSync(copy, { recursive: true, force: true })
+      cpSync(sound, copy, { recursive: true })
+      const bytes = readFileSync(join(copy, manifest))
+      bytes[bytes.length - 5]! ^= 1
+      writeFileSync(join(copy, manifest), bytes)
+      truncateSync(join(copy, table), 100)
+      const { stdout, end, stderr } = await launch(t, 'tests/support/salvager.ts', [copy]).ended
+      t.equal(end, 0, stderr)
+      for (const label of (JSON.parse(stdout) as { labels: string[] }).labels)
+        t.ok(labels.includes(label) || label === 'error DATABASE_CORRUPT', label)
+    }
+    rmSync(copy, { recursive: true, force: true })
+    cpSync(sound, copy, { recursive: true })
+    const log = readdirSync(copy).find(name => name.endsWith('.log'))!
+    truncateSync(join(copy, log), 10)
+    truncateSync(join(copy, oldest), 100)
+    const told: string[] = []
+    const listen = (warning: Error) => void told.push(warning.message)
+    process.on('warning', listen)
+    t.teardown(() => process.off('warning', listen))
+    const db = await openTestDatabase(copy, { salvage: true })
+    const { problems } = await db.verify()
+    t.match(problems.find(({ kind }) => kind === 'transaction')?.message, /objects may be older than they were/)
+    t.match(told.join(), /may be older than it was.*transactions are missing/)
+    await db.close()
+  },
+)
+
 t.test('tables that a killed process has not put on record are refused if they are damaged, and none else', async t => {
   const home = await directory(t)
   const sound = join(home, 'sound')
