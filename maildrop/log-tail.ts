@@ -1,6 +1,7 @@
 /**
  * Reading the log from its end: never more than asked for, whole lines only.
  */
+import { constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { spoolError, systemCode } from './errors.ts'
@@ -93,12 +94,15 @@ async function isReplaced(log: FileHandle, file: string): Promise<boolean> {
 async function openIfThere(file: string): Promise<FileHandle | undefined> {
   let log: FileHandle
   try {
-    log = await open(file, 'r')
+    log = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     throw spoolError('read', file, error)
   }
-  if (!(await log.stat()).isDirectory()) return log
+  const stat = await log.stat()
+  if (stat.isFile()) return log
   await log.close()
+  // A pipe or a device keeps no lines.
+  if (!stat.isDirectory()) return undefined
   throw spoolError('read', file, Object.assign(new Error('a directory'), { code: 'EISDIR' }))
 }

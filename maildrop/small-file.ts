@@ -35,6 +35,11 @@ export function kindOf(stat: Stats): string | undefined {
   return undefined
 }
 
+/** What it is instead of a file that can be written, made again or removed. */
+export function notRegular(stat: Stats): string | undefined {
+  return stat.isFile() ? undefined : (kindOf(stat) ?? 'a device')
+}
+
 /** Its length is what is read: that of a device is not known before. */
 function textOf(fd: number, most: number): string {
   const pieces: Buffer[] = []

@@ -6,8 +6,10 @@
  * looked for by the key in its header.
  */
 import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { notRegular } from '../small-file.ts'
 import { ensureDirectory, syncDirectory } from '../spool/sync.ts'
 import { daemonStep } from '../steps.ts'
 import { lockMbox } from './dot-lock.ts'
@@ -22,7 +24,7 @@ export function mbox({ path }: CaptureTarget): Mailbox {
   return {
     async prepare() {
       ensureDirectory(dirname(path))
-      const file = await open(path, 'a', 0o600)
+      const file = await openBox(path, constants.O_CREAT)
       await file.close()
       await syncDirectory(dirname(path))
       const draft = await nameless(path)
@@ -32,7 +34,7 @@ export function mbox({ path }: CaptureTarget): Mailbox {
     async keep(mail) {
       const lock = await lockMbox(path, PATIENCE)
       try {
-        const file = await open(path, 'r+')
+        const file = await openBox(path)
         try {
           if (mail.repeated && (await contains(file, `\n${keyHeader(mail.key)}\n`))) return `it is in ${path} already`
           const draft = await nameless(path)
@@ -51,6 +53,15 @@ export function mbox({ path }: CaptureTarget): Mailbox {
       return path
     },
   }
+}
+
+/** What is no file is neither waited for nor given mail. */
+async function openBox(path: string, flags = 0): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDWR | constants.O_NONBLOCK | flags, 0o600)
+  const kind = notRegular(await file.stat())
+  if (kind === undefined) return file
+  await file.close()
+  throw new Error(`it is ${kind}, where a file is needed`)
 }
 
 /** A file that nothing is left of when the process dies, on the file system of the mbox. */

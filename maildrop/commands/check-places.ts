@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { dirname } from 'node:path'
 import type { MaildropConfig } from '../config.ts'
 import { messageOf, systemCode } from '../errors.ts'
+import { notRegular } from '../small-file.ts'
 import { claimsDir, deferredDir, failedDir, heldDir, holdDir, stateDir, untoldDir } from '../spool/layout.ts'
 import { problemOfMode } from '../spool/owner.ts'
 import { bad, type Check, good } from './check.ts'
@@ -101,6 +102,8 @@ function checkFile(what: 'log' | 'var', path: string): Check[] {
   const stat = lookAt(path)
   if (stat?.isDirectory())
     return [bad(what, path, 'it is a directory, where a file is needed', 'move it away, or configure another place')]
+  if (what === 'var' && (stat?.isCharacterDevice() || stat?.isBlockDevice()))
+    return [bad(what, path, 'it is a device, and cannot be the pid file', 'configure another place')]
   if (stat === undefined || mayUse(path, constants.W_OK)) return []
   return [
     bad(what, path, `this user may not write it; its owner is user ${stat.uid}`, 'correct its owner, or move it away'),
@@ -109,8 +112,16 @@ function checkFile(what: 'log' | 'var', path: string): Check[] {
 
 function checkMetrics(file: string): Check[] {
   const problem = checkDirectory('metrics', dirname(file))
+  const kind = problem === undefined ? notRegularAt(file) : undefined
+  if (kind !== undefined)
+    return [bad('metrics', file, `it is ${kind}, where a file is needed`, 'set MAILDROP_METRICS to another path')]
   if (problem === undefined) return []
   return [problem.ok ? bad('metrics', dirname(file), 'it is not there', 'make it: the daemon does not') : problem]
+}
+
+function notRegularAt(path: string): string | undefined {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  return stat && notRegular(stat)
 }
 
 function checkCommand(path: string): Check {

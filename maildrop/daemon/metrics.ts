@@ -4,6 +4,7 @@
  *
  * A port that is taken or a file that cannot be written is logged once, tried again, and stops nothing.
  */
+import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs'
 import { chmod, rename, unlink, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { MetricsTarget } from '../config.ts'
@@ -122,6 +123,10 @@ function inFile(file: string, meters: Meters, complain: Complain, worked: () => 
   const write = (): void => {
     writing = writing.then(async () => {
       try {
+        if (!isOurs(file))
+          throw new Error(
+            `${file} is something else than numbers of metrics, and is not replaced; set MAILDROP_METRICS to another path`,
+          )
         // Whoever collects is another user.
         await writeFile(draft, await meters.text())
         await chmod(draft, 0o644)
@@ -141,7 +146,25 @@ function inFile(file: string, meters: Meters, complain: Complain, worked: () => 
       clearInterval(timer)
       await writing
       // Numbers of a daemon that has ended are no numbers.
-      await unlink(file).catch(() => undefined)
+      if (isOurs(file)) await unlink(file).catch(() => undefined)
     },
   }
 }
+
+/** Whether it may be replaced and removed: it is not there, or has numbers of metrics in it. What somebody has written otherwise is kept. */
+function isOurs(file: string): boolean {
+  const there = lstatSync(file, { throwIfNoEntry: false })
+  if (there === undefined) return true
+  if (!there.isFile()) return false
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const begin = Buffer.alloc(BEGIN.length)
+    const count = readSync(fd, begin)
+    return count === 0 || begin.toString('latin1', 0, count) === BEGIN
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** The beginning of the text format of Prometheus, as it is written here. */
+const BEGIN = '# HELP '

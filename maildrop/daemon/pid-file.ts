@@ -10,7 +10,17 @@
  * be seen from here (of another machine or container) stops no start: several daemons may serve one spool, and a container
  * that died would block its successor for ever. The file is written whole and renamed into place, under a lock that is held for the moment of writing only, so of two starts one wins.
  */
-import { closeSync, constants, linkSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  linkSync,
+  lstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { MaildropError, spoolError, systemCode } from '../errors.ts'
 import {
@@ -64,6 +74,7 @@ export function claimPidFile(path: string, config: string): void {
   const draft = `${path}.${process.pid}`
   try {
     ensureDirectory(dirname(path))
+    checkReplaceable(path)
     writeFileSync(draft, own, { mode: 0o600 })
     withLock(`${path}.lock`, draft, () => {
       const found = readPidFile(path)
@@ -77,6 +88,18 @@ export function claimPidFile(path: string, config: string): void {
     throw error instanceof MaildropError ? error : spoolError('write', path, error)
   }
 }
+
+/** What is replaced, and removed in the end, has to be a pid file, whatever somebody has configured. */
+function checkReplaceable(path: string): void {
+  const there = lstatSync(path, { throwIfNoEntry: false })
+  const isDevice = there?.isCharacterDevice() || there?.isBlockDevice()
+  if (!isDevice && (there?.size ?? 0) <= MAX_BYTES) return
+  const what = isDevice ? 'a device' : `a file of ${there?.size} bytes`
+  throw new MaildropError('SPOOL_FAILED', `${path} is ${what}, and no pid file; configure another path`, { path })
+}
+
+/** Longest pid file, with a path in it that is written as JSON. */
+const MAX_BYTES = 32 * 1024
 
 /**
  * Enters this process again if somebody has removed the file, as those who tidy up directories of run-time state do.
@@ -137,7 +160,8 @@ function readIfThere(path: string): string | undefined {
   try {
     // what is no file but a pipe is not waited for
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    return readFileSync(fd, 'utf8')
+    const buffer = Buffer.alloc(MAX_BYTES)
+    return buffer.toString('utf8', 0, readSync(fd, buffer))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     throw spoolError('read', path, error)

@@ -1,12 +1,12 @@
 /** Mail that is captured: what is in the mailbox at the end, read by Python's own mailbox module, whatever dies meanwhile. */
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { localLines, quoteFrom } from '../../maildrop/capture/text.ts'
 import { formatIdentity, ownIdentity } from '../../maildrop/process-identity.ts'
 import { diskProblem, mountSmallDisk } from '../support/disk.ts'
-import { setUp } from '../support/launchers.ts'
+import { failsWith, setUp } from '../support/launchers.ts'
 import { namesIn, type TestMaildrop, testMaildrop } from '../support/maildrop.ts'
 import { needs } from '../support/peers.ts'
 import { fc } from '../support/properties.ts'
@@ -205,6 +205,16 @@ const parts = fc.array(
     .array(fc.constantFrom('F', 'r', 'o', 'm', 'From ', '>', '\n', '\r', ' ', 'x'), { maxLength: 6 })
     .map(a => a.join('')),
 )
+
+t.test('an mbox that is no file is waited for by nobody, and takes no mail', async t => {
+  const { run, cwd, submit, spool } = await setUp(t)
+  const env = { MAILDROP_CAPTURE: 'mbox:pipe' }
+  execFileSync('mkfifo', [join(cwd, 'pipe')])
+  failsWith(t, await run('maildropctl', ['configtest'], env), 1, /pipe: it is a pipe, where a file is needed/)
+  const id = await submit('ann@example.org')
+  t.match(await run('maildropctl', ['drain'], env), { end: 1, stdout: /1 message left: 1 waiting; .* it is a pipe/ })
+  t.ok(namesIn(spool).includes(id))
+})
 
 t.test('wherever a text is cut, its lines end in LF and quoting can be undone', async t => {
   await fc.assert(

@@ -199,6 +199,8 @@ t.test('the tail is the last whole lines that fit', async t => {
   appendFileSync(file, 'half a li')
   t.equal(await readLogTail(file, 1000), 'aaaa\nbbbb\ncccc\n')
   await t.rejects(readLogTail(join(file, 'x'), 10), { code: 'SPOOL_FAILED' })
+  execFileSync('mkfifo', [`${file}.pipe`])
+  for (const other of [`${file}.pipe`, '/dev/zero']) t.equal(await readLogTail(other, 10), '', 'what keeps no lines')
   const directory = join(file, '..')
   await t.rejects(readLogTail(directory, 10), {
     code: 'SPOOL_FAILED',

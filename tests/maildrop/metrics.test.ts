@@ -1,5 +1,6 @@
 /** The numbers for Prometheus and the stall alarm: what a scraper gets from a real daemon, and what that costs. */
 
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,7 +12,7 @@ import { openMeters } from '../../maildrop/daemon/meters.ts'
 import { openStall } from '../../maildrop/daemon/stall.ts'
 import { census } from '../../maildrop/spool/census.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
-import { setUp } from '../support/launchers.ts'
+import { failsWith, setUp } from '../support/launchers.ts'
 import { namesIn, SAMPLE, testMaildrop } from '../support/maildrop.ts'
 import { freePort } from '../support/ports.ts'
 import { removeDirectory } from '../support/program.ts'
@@ -95,6 +96,23 @@ t.test('a file is kept up to date for collectors of other users, and goes with t
   daemon.process.kill('SIGTERM')
   t.match(await daemon.ended, { end: 0, stderr: '' })
   t.strictSame(namesIn(drop.home), ['spool', 'var'])
+})
+
+t.test('what is no file of numbers is neither replaced nor removed', async t => {
+  const { run, cwd } = await setUp(t)
+  writeFileSync(join(cwd, 'notes'), '# mine\n')
+  execFileSync('mkfifo', [join(cwd, 'pipe')])
+  for (const name of ['notes', 'pipe']) {
+    const env = { MAILDROP_METRICS: name }
+    t.match(await run('start_maildrop', [], env), { end: 0 })
+    const said = async () =>
+      (await run('maildropctl', ['status'], env)).stdout.includes(`/${name} is something else than numbers of metrics`)
+    await waitFor('the complaint', said)
+    t.match(await run('stop_maildrop', [], env), { end: 0 })
+  }
+  t.equal(readFileSync(join(cwd, 'notes'), 'utf8'), '# mine\n')
+  t.ok(statSync(join(cwd, 'pipe')).isFIFO())
+  failsWith(t, await run('maildropctl', ['configtest'], { MAILDROP_METRICS: 'pipe' }), 1, /it is a pipe, where a file/)
 })
 
 t.test('a port that is taken is said, and stops no mail; a reload finds another one', async t => {

@@ -92,6 +92,7 @@ t.test('a start that fails says why on one line, and leaves nothing running', as
   writeFileSync(join(cwd, 'file'), '')
   writeFileSync(join(cwd, 'bad'), 'MAILDROP_INTERVAL="often"\n')
   mkdirSync(join(cwd, 'is-a-directory'))
+  writeFileSync(join(cwd, 'large'), 'x'.repeat(40_000))
   const cases: [Environment, RegExp][] = [
     [{ MAILDROP_CONFIG: 'bad' }, /: \/.*\/bad:1: MAILDROP_INTERVAL is "often"; expected a number of seconds/],
     [{ MAILDROP_CONFIG: 'missing' }, /: cannot read the configuration file \/.*\/missing: ENOENT/],
@@ -101,6 +102,8 @@ t.test('a start that fails says why on one line, and leaves nothing running', as
     [{ MAILDROP_HOME: '/proc/nothing' }, /the daemon did not start: cannot create \/proc\/nothing/],
     [{ MAILDROP_VAR: 'file' }, /cannot (read|create) .*\/file(\/maildrop.pid)?: E(NOTDIR|EXIST); a file stands where/],
     [{ MAILDROP_PID_FILE: 'is-a-directory' }, /cannot read .*is-a-directory: EISDIR/],
+    [{ MAILDROP_PID_FILE: 'large' }, /large is a file of 40000 bytes, and no pid file; configure another path/],
+    [{ MAILDROP_PID_FILE: '/dev/zero' }, /\/dev\/zero is a device, and no pid file; configure another path/],
   ]
   for (const [env, message] of cases) {
     failsWith(t, await run('start_maildrop', [], env), 1, message)
