@@ -31,7 +31,7 @@ export interface Daemon {
   readonly turns: number
   /**
    * Goes on with another configuration. Nothing changes if that fails.
-   * @param next `pidFile` has to be the same
+   * @param next its pid file has to name this process
    * @throws {MaildropError} RELOAD_REFUSED while it ends; SPOOL_DENIED, SPOOL_FULL, SPOOL_FAILED
    */
   reload(next: MaildropConfig): Promise<void>
@@ -237,7 +237,7 @@ async function deliverFrom(first: MaildropConfig, log: Log, timing: Timing): Pro
       await Promise.all([hook.stop(HOOK_GRACE), ...Array.from(alive, generation => end(generation, timing.grace))])
       clearInterval(beating)
       current.throttle.close()
-      releasePidFile(first.pidFile)
+      releasePidFile(current.config.pidFile)
       log.line('stop', { pid: process.pid })
     },
   }

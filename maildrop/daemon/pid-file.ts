@@ -112,10 +112,15 @@ export function keepPidFile(path: string, config: string): boolean {
   return found.kind === 'none' || (found.kind === 'running' && found.identity.pid === process.pid)
 }
 
+/** Whether it names this process. */
+export function isOwnPidFile(path: string): boolean {
+  const found = readPidFile(path)
+  return found.kind === 'running' && found.identity.pid === process.pid
+}
+
 /** Removes the pid file if it is this process's own. */
 export function releasePidFile(path: string): void {
-  const found = readPidFile(path)
-  if (found.kind === 'running' && found.identity.pid === process.pid) removeIfThere(path)
+  if (isOwnPidFile(path)) removeIfThere(path)
 }
 
 /** The lock is a second name of the draft; one that a dead process left is removed. */

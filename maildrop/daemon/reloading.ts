@@ -1,8 +1,8 @@
 /**
  * Reading the configuration again: the same file, the same working directory, the environment as it was at the start.
  *
- * Everything can change but what says which daemon this is and how it runs (the pid file, DEBUG, SUPERVISED_DAEMON). A
- * configuration that cannot be used is refused as a whole, and the daemon goes on with the one it has.
+ * Everything can change but how it runs (DEBUG, SUPERVISED_DAEMON). With another pid file it is entered there first, so that commands,
+ * which read the configuration too, find it at every moment, and it is refused if that is another daemon's. A configuration that cannot be used is refused as a whole, and the daemon goes on with the one it has.
  */
 import { loadConfig, type MaildropConfig } from '../config.ts'
 import { messageOf } from '../errors.ts'
@@ -10,6 +10,7 @@ import type { ConfigKeyName } from '../keys.ts'
 import { unusableFiles } from '../smtp-config.ts'
 import type { Daemon } from './daemon.ts'
 import type { Log } from './log.ts'
+import { claimPidFile, isOwnPidFile, releasePidFile } from './pid-file.ts'
 
 export interface Reloading {
   /** The configuration in force. */
@@ -35,8 +36,16 @@ export function openReloading(first: MaildropConfig, daemon: Daemon, log: Log): 
       try {
         const wanted = loadConfig({ file: config.file, cwd: config.cwd })
         const { pidFile, debug, supervised } = config
-        const next = { ...wanted, pidFile, debug, supervised }
-        await daemon.reload(next)
+        const next = { ...wanted, debug, supervised }
+        const isMoved = !isOwnPidFile(next.pidFile)
+        if (isMoved) claimPidFile(next.pidFile, next.file)
+        try {
+          await daemon.reload(next)
+        } catch (error) {
+          if (isMoved) releasePidFile(next.pidFile)
+          throw error
+        }
+        if (isMoved) releasePidFile(pidFile)
         const unchanged = FIXED.filter(([, field]) => wanted[field] !== config[field]).map(([key]) => key)
         config = next
         log.retarget(next)
@@ -53,7 +62,6 @@ export function openReloading(first: MaildropConfig, daemon: Daemon, log: Log): 
 }
 
 const FIXED = [
-  ['MAILDROP_PID_FILE', 'pidFile'],
   ['DEBUG', 'debug'],
   ['SUPERVISED_DAEMON', 'supervised'],
 ] as const

@@ -70,7 +70,7 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
       text: error instanceof Error ? (error.stack ?? error.message) : messageOf(error),
     })
     process.stderr.write(`maildrop: ended by an error nobody foresaw: ${messageOf(error)}; see ${config.logFile}\n`)
-    releasePidFile(config.pidFile)
+    releasePidFile(current().pidFile)
     process.exit(1)
   }
   for (const text of [...config.warnings, ...unusableFiles(config.smtp)]) log.line('warning', { text })
@@ -90,19 +90,23 @@ export async function serve(config: MaildropConfig, ready: () => unknown, timing
   }
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
-  const control = await openControl(config, log, async command => {
-    switch (command) {
-      case 'status':
-        return statusOf(started, current(), running, stall.seconds, [log.problem, metrics.problem])
-      case 'reload':
-        return await reload()
-      case 'flush':
-        return await flush()
-      case 'drain':
-        await running.drained()
-        return running.status.destination
-    }
-  })
+  const control = await openControl(
+    () => current(),
+    log,
+    async command => {
+      switch (command) {
+        case 'status':
+          return statusOf(started, current(), running, stall.seconds, [log.problem, metrics.problem])
+        case 'reload':
+          return await reload()
+        case 'flush':
+          return await flush()
+        case 'drain':
+          await running.drained()
+          return running.status.destination
+      }
+    },
+  )
   supervisor.ready({ progress: () => running.turns, status: () => describe(running.status) })
   const watching = setInterval(() => {
     control.look()
@@ -183,19 +187,25 @@ function endingSignal(): Promise<void> {
 }
 
 interface Control {
-  /** Sees to it that the daemon can be found and asked: a pid file or a socket that somebody has removed is made again. */
+  /** Sees to it that the daemon can be found and asked: a pid file or a socket that is elsewhere now, or was removed, is made (again). */
   look(): void
   close(): Promise<void>
 }
 
-async function openControl(config: MaildropConfig, log: Log, handle: ControlHandler): Promise<Control> {
-  const path = controlPath(config.pidFile)
+async function openControl(config: () => MaildropConfig, log: Log, handle: ControlHandler): Promise<Control> {
   const closers: (() => Promise<void>)[] = []
+  let served = ''
   let complaint = ''
   let opening: Promise<void> | undefined
   const open = async (): Promise<void> => {
+    const { pidFile, file } = config()
+    const path = controlPath(pidFile)
     try {
-      if (keepPidFile(config.pidFile, config.file)) closers.push(await serveControl(path, handle))
+      if (keepPidFile(pidFile, file)) {
+        if (path !== served) for (const close of closers.splice(0)) await close()
+        closers.push(await serveControl(path, handle))
+        served = path
+      }
       complaint = ''
     } catch (error) {
       const text = messageOf(error)
@@ -206,7 +216,8 @@ async function openControl(config: MaildropConfig, log: Log, handle: ControlHand
   await open()
   return {
     look() {
-      if (existsSync(config.pidFile) && existsSync(path)) return
+      const { pidFile } = config()
+      if (served === controlPath(pidFile) && existsSync(pidFile) && existsSync(served)) return
       opening ??= open().finally(() => {
         opening = undefined
       })

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { askDaemon, controlPath, serveControl } from '../../maildrop/daemon/control-socket.ts'
-import { readPidFile } from '../../maildrop/daemon/pid-file.ts'
+import { claimPidFile, readPidFile } from '../../maildrop/daemon/pid-file.ts'
 import { formatMailFile } from '../../maildrop/spool/format.ts'
 import { newMailId } from '../../maildrop/spool/id.ts'
 import { submit } from '../../maildrop/spool/write.ts'
@@ -256,6 +256,25 @@ t.test('status tells what the daemon says of itself: a server that is down, and 
     running: true,
     daemon: { destination: { state: /down|probing/, reason: /ECONNREFUSED/ }, connections: { open: 0, busy: 0 } },
   })
+})
+
+t.test('a daemon whose pid file is elsewhere after a reload is found there, unless that is of another one', async t => {
+  const { server, cwd, run, configure, log, pidFile } = await configured(t)
+  const pid = pidIn((await run('start')).stdout)
+  const [taken, moved] = [join(cwd, 'taken.pid'), join(cwd, 'moved.pid')]
+  claimPidFile(taken, 'config')
+  configure(server.port, { MAILDROP_PID_FILE: taken })
+  process.kill(pid, 'SIGHUP')
+  await waitFor('the refusal', () => log().includes(`already running with pid ${process.pid}`))
+  t.equal(readPidFile(pidFile).kind, 'running')
+  configure(server.port, { MAILDROP_PID_FILE: moved })
+  process.kill(pid, 'SIGHUP')
+  await waitFor('the answer there', async () => (await run('reload')).end === 0)
+  t.match(readPidFile(moved), { kind: 'running', identity: { pid } })
+  t.equal(readPidFile(pidFile).kind, 'none')
+  t.notOk(existsSync(controlPath(pidFile)))
+  t.match(await run('stop'), { end: 0, stdout: `stopped, pid was ${pid}\n` })
+  t.equal(readPidFile(moved).kind, 'none')
 })
 
 t.test('of a server that can be reached and does not greet, status, queue and the stall alarm say so', async t => {
