@@ -12,8 +12,9 @@ import { checkedKey, compareKeys, indexOfKey, type Key, lowerBound } from './btr
 import { messageOf } from './errors.ts'
 import type { ConflictResolver } from './merge.ts'
 import { bareState, follow, handOut, ownState, Persistent } from './persistent.ts'
+import { Reference } from './reference.ts'
 import { registerClass, type StateRecord } from './registry.ts'
-import { BARE, EXPLICIT } from './state.ts'
+import { BARE, EXPLICIT, SOUND, type State } from './state.ts'
 
 /** The most entries in a leaf. Concurrent insertions that merge may leave more, until the next one. */
 export const LEAF = 64
@@ -23,6 +24,7 @@ export const BRANCH = 128
 export type Node = Leaf | Branch
 /** Whether records know nodes by that name. */
 export const isNode = (className: string): boolean => className === 'BTreeLeaf' || className === 'BTreeBranch'
+export const isNodeObject = (value: unknown): value is Node => value instanceof Leaf || value instanceof Branch
 
 /** A leaf's state as it is loaded (BARE): what stands for a value is to be asked for by `follow`. */
 export interface LeafState {
@@ -63,6 +65,10 @@ export class Leaf extends Persistent implements ConflictResolver {
 
   get [BARE](): true {
     return true
+  }
+
+  [SOUND]({ keys, values }: State): boolean {
+    return Array.isArray(keys) && Array.isArray(values)
   }
 
   keys: Key[] = []
@@ -110,6 +116,11 @@ export class Branch extends Persistent implements ConflictResolver {
 
   get [BARE](): true {
     return true
+  }
+
+  [SOUND]({ keys, children }: State): boolean {
+    if (!Array.isArray(keys) || !Array.isArray(children) || children.length !== keys.length + 1) return false
+    return children.every(each => (each instanceof Reference ? isNode(each.className) : isNodeObject(each)))
   }
 
   keys: Key[] = []
@@ -170,8 +181,7 @@ export function problemOf(node: Node): string | undefined {
   const places: unknown = node instanceof Leaf ? node.values : node.children
   if (!Array.isArray(keys) || !Array.isArray(places)) return 'it is no node of a tree'
   if (places.length !== keys.length + (node instanceof Leaf ? 0 : 1)) return 'it has more or fewer keys than places'
-  if (node instanceof Branch && !places.every(each => each instanceof Leaf || each instanceof Branch))
-    return 'it leads to something else than nodes'
+  if (node instanceof Branch && !places.every(isNodeObject)) return 'it leads to something else than nodes'
   try {
     keys.forEach(checkedKey)
   } catch (error) {

@@ -27,6 +27,7 @@ import {
   branchState,
   childAt,
   childFor,
+  isNodeObject,
   LEAF,
   Leaf,
   type LeafState,
@@ -40,7 +41,7 @@ import { Counter } from './counter.ts'
 import { follow, handOut, ownState, Persistent } from './persistent.ts'
 import { Reference } from './reference.ts'
 import { registerClass } from './registry.ts'
-import { EXPLICIT, type State } from './state.ts'
+import { EXPLICIT, SOUND, type State } from './state.ts'
 
 type Step = { branch: Branch; index: number }
 
@@ -48,6 +49,10 @@ type Step = { branch: Branch; index: number }
 export class BTree<V = unknown> extends Persistent {
   get [EXPLICIT](): true {
     return true
+  }
+
+  [SOUND]({ top, count }: State): boolean {
+    return isNodeObject(top) && count instanceof Counter
   }
 
   /** Of the tree and of its nodes: what their changes belong to (lib/btree-redo.ts). */

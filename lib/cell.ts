@@ -80,6 +80,12 @@ export class Cell implements ProxyHandler<object> {
     return new this.kind.newState()
   }
 
+  /** Whether a stored state can be one of its class. */
+  isSound(state: State): boolean {
+    const { sound } = this.kind
+    return sound === undefined || sound(state)
+  }
+
   /** Whether its state is to be loaded bare. */
   get loadsBare(): boolean {
     return this.kind.bare

@@ -4,6 +4,7 @@ import type { ConflictResolver } from './merge.ts'
 import { mergeAttributes } from './merge-maps.ts'
 import { Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
+import { SOUND, type State } from './state.ts'
 
 /** A number that concurrent transactions can change without conflict, by `change`. Setting `value` conflicts with nobody either: what counts is the difference. */
 export class Counter extends Persistent implements ConflictResolver {
@@ -12,6 +13,10 @@ export class Counter extends Persistent implements ConflictResolver {
   constructor(value = 0) {
     super()
     this.value = value
+  }
+
+  [SOUND]({ value }: State): boolean {
+    return typeof value === 'number'
   }
 
   /**

@@ -36,7 +36,7 @@ export {
   registeredClasses,
   type StateRecord,
 } from './registry.ts'
-export { EXPLICIT } from './state.ts'
+export { EXPLICIT, SOUND } from './state.ts'
 export type { DatabaseStats } from './stats.ts'
 export type { BlobSource } from './storage/blob-store.ts'
 export { exchange, finishExchange, freshPlace } from './storage/exchange.ts'

@@ -27,7 +27,10 @@ function decoded(cell: Cell, stored: RecordBody, resolve: Resolve, record: State
   try {
     if (!(stored instanceof WholeRecord)) return unpickle(stored.state, resolve, 0, record, bare)
     if (!outdated && fillShared(stored, record, bare, resolve)) return record
-    return unpickle(stored.bytes, resolve, stored.start, record, bare)
+    const state = unpickle(stored.bytes, resolve, stored.start, record, bare)
+    if (outdated || cell.isSound(state)) return state
+    stored.shared = 'unfit'
+    throw new ObjectError('DATABASE_CORRUPT', 'its state is none of its class; restore the database from a backup')
   } catch (error) {
     if (!(error instanceof ObjectError) || error.code !== 'DATABASE_CORRUPT') throw error
     const { className } = stored

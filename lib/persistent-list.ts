@@ -9,12 +9,16 @@ import { checkFunction, checkIterable, shown, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 import { handOut, Persistent } from './persistent.ts'
 import { registerClass } from './registry.ts'
-import { EXPLICIT } from './state.ts'
+import { EXPLICIT, SOUND, type State } from './state.ts'
 
 /** An array as an object of its own, stored as one record; its methods are Array's. */
 export class PersistentList<T = unknown> extends Persistent {
   get [EXPLICIT](): true {
     return true
+  }
+
+  [SOUND]({ items }: State): boolean {
+    return Array.isArray(items)
   }
 
   private items: T[]

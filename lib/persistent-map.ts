@@ -12,12 +12,16 @@ import type { ConflictResolver } from './merge.ts'
 import { mergeAttributes, mergeMaps } from './merge-maps.ts'
 import { handOut, Persistent } from './persistent.ts'
 import { registerClass, type StateRecord } from './registry.ts'
-import { EXPLICIT } from './state.ts'
+import { EXPLICIT, SOUND, type State } from './state.ts'
 
 /** A Map as an object of its own, stored as one record; its methods are Map's. Transactions that change different keys merge. */
 export class PersistentMap<K = unknown, V = unknown> extends Persistent implements ConflictResolver {
   get [EXPLICIT](): true {
     return true
+  }
+
+  [SOUND]({ data }: State): boolean {
+    return data instanceof Map
   }
 
   private data = new Map<K, V>()

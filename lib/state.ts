@@ -17,6 +17,12 @@ export const EXPLICIT: unique symbol = Symbol('explicit change tracking')
  */
 export const BARE: unique symbol = Symbol('references stay until they are followed')
 
+/**
+ * The method of a class that says whether a stored state has what the class's methods rely on; it is called without an object. One that has not is
+ * of somebody's making, and refused when it is loaded: without that, methods would fail as if the class were wrong.
+ */
+export const SOUND: unique symbol = Symbol('whether a stored state can be one of the class')
+
 /** What the objects of a class share. */
 export interface Kind {
   /** The target of their proxies. */
@@ -25,6 +31,8 @@ export interface Kind {
   readonly explicit: boolean
   /** Whether their states are loaded bare. */
   readonly bare: boolean
+  /** Whether a stored state can be one of the class (SOUND). */
+  readonly sound: ((state: State) => boolean) | undefined
   /** Makes an empty state. One function for each class: the engine learns from the first ones how much room a state needs. */
   readonly newState: new () => State
 }
@@ -41,6 +49,7 @@ export function kindOf(prototype: object): Kind {
     target: Object.create(prototype),
     explicit: EXPLICIT in prototype,
     bare: BARE in prototype,
+    sound: (prototype as { [SOUND]?: Kind['sound'] })[SOUND],
     newState,
   }
   kinds.set(prototype, kind)

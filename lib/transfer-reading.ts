@@ -207,8 +207,10 @@ class Stage {
   }
 
   private shapeProblem(object: Persistent, number: number): string | undefined {
-    if (!(object instanceof Leaf || object instanceof Branch)) return undefined
-    return (this.referred.get(number) ?? 0) > 1 ? 'it is in two places' : problemOf(object)
+    if (object instanceof Leaf || object instanceof Branch)
+      return (this.referred.get(number) ?? 0) > 1 ? 'it is in two places' : problemOf(object)
+    const cell = cellOf(object) as Cell
+    return cell.isSound(cell.state as State) ? undefined : 'its state is none of its class'
   }
 }
 

@@ -18,6 +18,8 @@ import {
   type Range,
   ROOT_OID,
   registerClass,
+  SOUND,
+  type StateRecord,
   traverse,
   unexpected,
 } from '../lib/index.ts'
@@ -34,6 +36,10 @@ export class Folder extends Persistent implements Container {
 
   get isContainer(): true {
     return true
+  }
+
+  [SOUND]({ children }: StateRecord): boolean {
+    return children instanceof BTree
   }
 
   /** The number of children. */

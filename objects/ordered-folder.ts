@@ -5,6 +5,8 @@ import {
   type PersistentClass,
   type Range,
   registerClass,
+  SOUND,
+  type StateRecord,
   unexpected,
 } from '../lib/index.ts'
 import { Folder } from './folder.ts'
@@ -28,6 +30,10 @@ export class OrderedFolder extends Folder {
       seen.add(id)
     }
     this.sequence = [...ids]
+  }
+
+  override [SOUND](state: StateRecord): boolean {
+    return super[SOUND](state) && Array.isArray(state.sequence)
   }
 
   /** In the order of the folder; a range is one of names, and comes in their order. */

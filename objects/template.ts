@@ -3,7 +3,7 @@
  *
  * A source that is no template is refused when it is set, so whatever is stored can be parsed. Its history is the database's.
  */
-import { acquire, checkOptions, ObjectError, Persistent, registerClass } from '../lib/index.ts'
+import { acquire, checkOptions, ObjectError, Persistent, registerClass, SOUND, type StateRecord } from '../lib/index.ts'
 import {
   type CompiledTemplate,
   checkTemplate,
@@ -51,6 +51,10 @@ export class Template extends Persistent {
 
   get source(): string {
     return this.__source__
+  }
+
+  [SOUND]({ __source__ }: StateRecord): boolean {
+    return typeof __source__ === 'string'
   }
 
   /** @throws {TemplateError} TEMPLATE_SYNTAX, NO_MAIL_HOST, at its line and column: what is wrong is not stored */

@@ -528,7 +528,7 @@ t.test('what was made up is refused, with valid checksums too', async t => {
       ),
       /counts 7/,
     ],
-    ['a folder without children', sealed([record(1, 'Folder', { title: '' })]), /no sound folder/],
+    ['a folder without children', sealed([record(1, 'Folder', { title: '' })]), /state is none of its class/],
     [
       'a tree that contains itself',
       sealed([

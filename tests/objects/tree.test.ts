@@ -1,15 +1,19 @@
 /** The tree: folders, paths, names, acquisition. */
 
 import t from 'tap'
+import { pickle, Reference } from '../../lib/pickle.ts'
+import { asState } from '../../lib/state.ts'
 import {
   Application,
   BTree,
+  Counter,
   exportTree,
   Folder,
   MaildropHost,
   OrderedFolder,
   openDatabase,
   Persistent,
+  PersistentList,
   PersistentMap,
   PersistentRef,
   type Properties,
@@ -17,6 +21,7 @@ import {
   type StateRecord,
   setProperty,
   subscribe,
+  Template,
 } from '../../objects/index.ts'
 import { codeOf, newLevel } from '../support/database.ts'
 import { fc } from '../support/properties.ts'
@@ -653,4 +658,83 @@ t.test('a folder takes 100,000 children, and shows a slice of them without loadi
   t.ok(connection.cacheStats.loaded < 150, `${connection.cacheStats.loaded} objects loaded`)
   connection.close()
   await db.close()
+})
+
+t.test('a stored state that somebody made up is refused as damaged, and is no failure of its class', async t => {
+  const places = ['folder', 'ordered', 'page', 'tree', 'map', 'list', 'counter', 'leaf', 'branch']
+  for (const [place, state] of [
+    ['folder', {}],
+    ['folder', { children: 5 }],
+    ['folder', { children: 'the counter' }],
+    ['ordered', { children: 'the tree' }],
+    ['page', { __source__: null }],
+    ['tree', { top: 'the counter', count: 'the counter' }],
+    ['tree', { count: 'the counter' }],
+    ['map', { data: {} }],
+    ['list', {}],
+    ['counter', { value: '1' }],
+    ['leaf', { keys: [1], values: 1 }],
+    ['branch', { keys: [], children: ['the counter'] }],
+  ] as const) {
+    const db = await openDatabase(newLevel())
+    await db.transact(app => {
+      app.add('folder', new Folder())
+      app.add('ordered', new OrderedFolder())
+      app.add('page', new Template('Hello'))
+      const order = app.add('order', new Order()) as Order & Record<string, Persistent>
+      order.counter = new Counter()
+      order.tree = BTree.from(Array.from({ length: 100 }, (_, i) => [i, i]))
+      order.map = new PersistentMap()
+      order.list = new PersistentList()
+    })
+    const at = (app: Application) => {
+      const order = app.get('order') as Order & Record<string, Persistent>
+      const branch = (order.tree as unknown as { top: { children: Persistent[] } }).top
+      const inner: Record<string, unknown> = { branch, leaf: branch.children[0] }
+      return places.map(name => app.get(name) ?? ((inner[name] ?? order[name]) as Persistent))
+    }
+    await db.transact(async app => {
+      const named = Object.fromEntries(at(app).map((object, i) => [places[i]!, object]))
+      const object = named[place]!
+      // loads it
+      Object.keys(object)
+      const className = { leaf: 'BTreeLeaf', branch: 'BTreeBranch' }[place as string] ?? object.constructor.name
+      const refer = (value: unknown): unknown => {
+        if (Array.isArray(value)) return value.map(refer)
+        const other = named[/^the (\w+)$/.exec(String(value))?.[1] ?? '']
+        return other === undefined ? value : new Reference(other._p_oid!, other.constructor.name)
+      }
+      const made = Object.fromEntries(Object.entries(state).map(([name, value]) => [name, refer(value)]))
+      await db.storage.commit({
+        changes: [
+          {
+            oid: object._p_oid!,
+            serial: object._p_serial!,
+            record: { className, version: 1, state: pickle(asState(made), met => met as Reference, place) },
+            references: [],
+          },
+        ],
+        reads: new Map(),
+        outbox: new Map(),
+        user: '',
+        note: '',
+        extension: {},
+        merge: () => undefined,
+      })
+    })
+    for (let reader = 0; reader < 3; reader++)
+      t.equal(
+        await codeOf(() =>
+          db.transact(app => {
+            const named = Object.fromEntries(at(app).map((object, i) => [places[i]!, object]))
+            Object.keys(named[place]!)
+          }),
+        ),
+        'DATABASE_CORRUPT',
+        `${place} ${JSON.stringify(state)}`,
+      )
+    const { problems } = await db.verify()
+    t.match(problems, [{ message: /its state is none of its class/ }], 'verify tells')
+    await db.close()
+  }
 })
