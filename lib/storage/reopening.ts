@@ -16,7 +16,7 @@
 import { open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ObjectError } from '../errors.ts'
-import { cannotReopen, failedWrite, openedAgain } from './damage.ts'
+import { cannotReopen, failedBefore, openedAgain, whyOf } from './damage.ts'
 import type { Again } from './directory.ts'
 import type { Level } from './level.ts'
 import type { Witness } from './witness.ts'
@@ -55,6 +55,8 @@ export class Reopening {
   private ended = false
   /** When it was opened again last. */
   private openedAt = Number.NEGATIVE_INFINITY
+  /** Of the failed write. */
+  private cause: unknown
   /** The last warning. */
   private said = ''
 
@@ -65,7 +67,7 @@ export class Reopening {
 
   /** A write has failed. */
   failed(cause: unknown): void {
-    this.warn(failedWrite(this.host.location, cause, true).message)
+    this.cause = cause
     this.later(performance.now() - this.openedAt < LONG ? PAUSE : FIRST)
   }
 
@@ -106,6 +108,7 @@ export class Reopening {
     try {
       await assertRoom(location)
     } catch {
+      this.warn(failedBefore(location, this.cause, true).message)
       return this.later()
     }
     await this.host.atRest(async () => {
@@ -135,7 +138,7 @@ export class Reopening {
         throw error
       }
       this.openedAt = performance.now()
-      this.warn(`the database ${location} can be written again`)
+      this.warn(`the database ${location} can be written again, after a write that failed: ${whyOf(this.cause)}`)
     } catch (error) {
       const { code } = error as { code?: unknown }
       const final = again.changedHands || code === 'DATABASE_CORRUPT' || code === 'DATABASE_FORMAT'

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
+import { openElsewhere } from '../../administration/remote/open.ts'
 import type { Level } from '../../lib/index.ts'
 import { listHeld } from '../../maildrop/index.ts'
 import { Blob, exportTree, importTree, MaildropHost, openDatabase, restoreDatabase } from '../../objects/index.ts'
@@ -163,6 +164,46 @@ async function* failing(): AsyncGenerator<Uint8Array> {
   yield Buffer.alloc(1000)
   throw new Error('the source failed')
 }
+
+t.test(
+  "a guest's commit in doubt that was written: its mail is published by the process that has the database, once",
+  async t => {
+    const home = await directory(t)
+    process.env.MAILDROP_HOME = join(home, 'maildrop')
+    const program = `
+    const { openDatabase } = await import('${PROJECT}objects/index.ts')
+    const { failNextWrite } = await import('${PROJECT}tests/support/failing-writes.ts')
+    process.on('warning', () => undefined)
+    const db = await openDatabase(process.argv[1])
+    process.on('SIGUSR2', () => {
+      failNextWrite(db, { written: true })
+      console.log('fails next')
+    })
+    setInterval(() => undefined, 1000)
+    console.log('open')`
+    const location = join(home, 'objects')
+    const args = [LOADER, '--input-type=module', '-e', program, location]
+    const holder = launchProgram(t, process.execPath, args, { cwd: PROJECT })
+    await waitFor('the holder', () => holder.output().includes('open\n'))
+    const guest = (await openElsewhere(location, 'ann'))!
+    await guest.transact(app => void app.create('/mail', new MaildropHost()))
+    holder.process.kill('SIGUSR2')
+    await waitFor('the holder', () => holder.output().includes('fails next'))
+    const send = (subject: string) =>
+      guest.transact(app =>
+        app.traverse('/mail', MaildropHost).simpleSend('a@example.org', 'b@example.org', subject, 'Text'),
+      )
+    await t.rejects(send('in doubt'), { code: 'DATABASE_FAILED' })
+    await waitFor('the database to go on', () => send('later').then(yes, no))
+    await waitFor('the mail', () => mailsIn(join(home, 'maildrop', 'spool')).length === 2)
+    await guest.close()
+    holder.process.kill('SIGKILL')
+    await holder.ended
+    await (await openDatabase(location)).close()
+    const subjects = mailsIn(join(home, 'maildrop', 'spool')).map(mail => /^Subject: (.*)/m.exec(mail)?.[1])
+    t.same(subjects.sort(), ['in doubt', 'later'])
+  },
+)
 
 for (const written of [true, false])
   t.test(
