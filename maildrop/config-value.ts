@@ -7,11 +7,12 @@
 import { isAbsolute, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import type { CaptureTarget } from './capture/mailbox.ts'
-import type { MetricsTarget, Rate, Setting } from './config.ts'
+import type { MetricsTarget, Rate } from './config.ts'
 import { parseDuration, UNITS } from './duration.ts'
 import type { Problem } from './errors.ts'
 import { CONFIG_KEYS, type ConfigKeyName, isConfigKey, type KeyKind, shownValue } from './keys.ts'
 import { isDomain, isHost, parseRelay, type RelayName, relayText } from './relays.ts'
+import type { Setting } from './settings.ts'
 import { addressProblem } from './spool/address.ts'
 
 /** The keys of one kind. */

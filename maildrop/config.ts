@@ -9,13 +9,13 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaptureTarget } from './capture/mailbox.ts'
-import { parseConfigFile } from './config-file.ts'
+
 import { readValue } from './config-value.ts'
-import { MaildropError, messageOf, type Problem } from './errors.ts'
-import { CONFIG_KEY_NAMES, type ConfigKeyName, isConfigKey } from './keys.ts'
+import type { Problem } from './errors.ts'
+import type { ConfigKeyName } from './keys.ts'
 import { misplaced, placesOf } from './places.ts'
 import { forgottenRelays, type Relay, relayIn } from './relays.ts'
-import { LARGE, readSmallFile } from './small-file.ts'
+import { ENVIRONMENT, invalid, readConfigFile, type Setting, settingsOf } from './settings.ts'
 import { isExposed, type SmtpConfig, smtpConfig, smtpWarnings } from './smtp-config.ts'
 
 export type { SmtpConfig } from './smtp-config.ts'
@@ -78,13 +78,6 @@ export interface MaildropConfig {
   readonly warnings: readonly string[]
 }
 
-/** A raw value and where it was found. */
-export interface Setting {
-  readonly key: ConfigKeyName
-  readonly value: string
-  readonly where: string
-}
-
 /**
  * Reads the configuration.
  * @param options `file` chooses the configuration file; `env` and `cwd` are the process's own by default
@@ -102,22 +95,6 @@ export function loadConfig(options: ConfigOptions = {}): MaildropConfig {
   return config
 }
 
-/** Of a file that is no configuration at all not every line is told. */
-const MOST_PROBLEMS = 20
-
-function invalid(found: readonly Problem[]): MaildropError {
-  const inOrder = found.toSorted((a, b) => lineOf(a) - lineOf(b))
-  const more = inOrder.splice(MOST_PROBLEMS).length
-  const [first] = inOrder
-  const rest = { where: first?.where.replace(/:\d+$/, '') ?? '', text: `${more} more mistakes like these` }
-  const problems = more > 0 ? [...inOrder, rest] : inOrder
-  const message = problems.map(({ where, text }) => `${where}: ${text}`).join('; and ')
-  return new MaildropError('CONFIG_INVALID', message, { problems })
-}
-
-/** Those that are in no line come last. */
-const lineOf = ({ where }: Problem): number => Number(/:(\d+)$/.exec(where)?.[1] ?? Number.MAX_SAFE_INTEGER)
-
 export interface ConfigOptions {
   readonly file?: string | undefined
   readonly env?: Readonly<Record<string, string | undefined>>
@@ -129,41 +106,6 @@ export function configFileOf({ file, env = process.env, cwd = process.cwd() }: C
   return resolve(cwd, findConfigFile(file ?? env.MAILDROP_CONFIG, cwd))
 }
 
-/**
- * The raw values, of the text of the file and of the environment.
- * @param problems gets what is wrong with the text
- * @param warnings gets what is said twice
- */
-export function settingsOf(
-  file: string,
-  text: string,
-  { env = process.env }: ConfigOptions,
-  problems: Problem[],
-  warnings: string[],
-): Map<ConfigKeyName, Setting> {
-  const settings = new Map<ConfigKeyName, Setting>()
-  const repeated = new Map<ConfigKeyName, string>()
-  for (const { key, value, where } of parseConfigFile(text, file, problems)) {
-    if (!isConfigKey(key)) {
-      problems.push({ where, text: problems.length < MOST_PROBLEMS ? unknownKey(key) : 'unknown key' })
-      continue
-    }
-    const before = settings.get(key)
-    if (before !== undefined)
-      repeated.set(key, `${where}: ${key} is set before, at ${before.where}; the last one counts`)
-    settings.set(key, { key, value, where })
-  }
-  warnings.push(...repeated.values())
-  for (const key of CONFIG_KEY_NAMES) {
-    const value = env[key]
-    if (value === undefined || isForeignDebug(key, value)) continue
-    settings.set(key, { key, value, where: ENVIRONMENT })
-  }
-  return settings
-}
-
-const ENVIRONMENT = 'environment'
-
 function findConfigFile(chosen: string | undefined, cwd: string): string {
   if (chosen !== undefined && chosen !== '') return chosen
   const local = join(cwd, 'maildrop', 'config')
@@ -173,24 +115,6 @@ function findConfigFile(chosen: string | undefined, cwd: string): string {
 /** The package refers to itself by name, so that sources and compiled code find the same files. */
 function packageRoot(): string {
   return fileURLToPath(new URL('.', import.meta.resolve('maildrophost/package.json')))
-}
-
-/** `DEBUG` in the environment is used by many programs for lists of names; only a flag is meant for this one. */
-function isForeignDebug(key: ConfigKeyName, value: string): boolean {
-  return key === 'DEBUG' && !/^(0|1|)$/.test(value)
-}
-
-/** @throws {MaildropError} CONFIG_UNREADABLE */
-export function readConfigFile(file: string): string {
-  try {
-    return readSmallFile(file, LARGE)
-  } catch (error) {
-    throw new MaildropError(
-      'CONFIG_UNREADABLE',
-      `cannot read the configuration file ${file}: ${messageOf(error)}; check the path (--config, MAILDROP_CONFIG) and its permissions`,
-      { cause: error, path: file },
-    )
-  }
 }
 
 function configOf(
@@ -265,29 +189,4 @@ function exposedPassword(file: string, settings: ReadonlyMap<ConfigKeyName, Sett
   const isInFile = password !== undefined && password.value !== '' && password.where !== ENVIRONMENT
   if (!isInFile || !isExposed(file)) return []
   return [`${password.where}: the password can be read by others; run: chmod 600 ${file}`]
-}
-
-function unknownKey(key: string): string {
-  if (key.length > MAX_KEY) return `unknown key ${key.slice(0, MAX_KEY)}…`
-  const near = CONFIG_KEY_NAMES.map(name => ({ name, distance: distance(key.toUpperCase(), name) }))
-    .filter(({ distance }) => distance <= 3)
-    .sort((a, b) => a.distance - b.distance)[0]
-  const hint = near ? `did you mean ${near.name}?` : `known keys: ${CONFIG_KEY_NAMES.join(' ')}`
-  return `unknown key ${key}; ${hint}`
-}
-
-/** Characters of what may be a key that is written wrong. */
-const MAX_KEY = 60
-
-/** Levenshtein distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

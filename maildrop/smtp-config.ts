@@ -125,7 +125,8 @@ export function smtpWarnings({ tls, port, login, dkim }: SmtpConfig): string[] {
 /** True if a file can be read by others than its owner. */
 export function isExposed(path: string): boolean {
   try {
-    return (statSync(path).mode & 0o077) !== 0
+    const stat = statSync(path)
+    return stat.isFile() && (stat.mode & 0o077) !== 0
   } catch {
     // What this user cannot even look at is another question.
     return false

@@ -5,18 +5,12 @@
  * Which daemon that is, is looked for where the lines of the file say that can be read, and believed only if it says itself that it
  * runs with this file: when it is asked, or, for who wants to stop it, in its pid file, since one that hangs does not answer.
  */
-import {
-  type ConfigOptions,
-  configFileOf,
-  loadConfig,
-  type MaildropConfig,
-  readConfigFile,
-  settingsOf,
-} from '../config.ts'
+import { type ConfigOptions, configFileOf, loadConfig, type MaildropConfig } from '../config.ts'
 import { readValue } from '../config-value.ts'
 import { readPidFile } from '../daemon/pid-file.ts'
 import { MaildropError, type Problem } from '../errors.ts'
 import { placesOf } from '../places.ts'
+import { readConfigFile, settingsOf } from '../settings.ts'
 import { askStatus } from './daemon-status.ts'
 
 export interface Facts extends Pick<MaildropConfig, 'file' | 'spools' | 'logFile' | 'pidFile'> {

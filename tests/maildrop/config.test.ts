@@ -282,6 +282,12 @@ t.test('nothing but mail is put into a spool, where it would be moved away', t =
   t.end()
 })
 
+t.test('a variable of the environment that is nearly a key is a warning', async t => {
+  const { warnings } = loadWith({ MAILDROP_CAPTUR: 'maildir:x', SMTP_HOSTS: 'x', MAILDROP_REQUIRE_PEERS: '1' })
+  t.strictSame(warnings, ['environment: MAILDROP_CAPTUR means nothing; did you mean MAILDROP_CAPTURE?'])
+  t.strictSame(loadWith({ MAILDROP_CONFIG: '', MAILDROP_CONFIGS: 'a=/b', MAILDROP_VAR: '' }).warnings, [])
+})
+
 t.test('a key that is set twice is a warning', async t => {
   t.match(load(t, 'SMTP_PORT=26\n\nSMTP_PORT=27\n').warnings, [
     /config:3: SMTP_PORT is set before, at .*config:1; the last one counts$/,
