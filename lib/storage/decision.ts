@@ -38,6 +38,7 @@ export function decide(commit: Commit, present: Present, removed: OidSet): Decis
     if (names !== undefined && found !== undefined && unchanged?.(oid, serial, names, found) === true) continue
     throw readConflict(oid, serial, found)
   }
+  const there: There = { commit, removed, own: undefined }
   const bodies = changes.map(({ record }) => record)
   const befores: (WholeRecord | undefined)[] = new Array(changes.length)
   let merged: Set<Oid> | undefined
@@ -45,7 +46,7 @@ export function decide(commit: Commit, present: Present, removed: OidSet): Decis
   for (let i = 0; i < changes.length; i++) {
     const change = changes[i]!
     const { oid, serial } = change
-    assertThere(change, commit, removed)
+    assertThere(change, there)
     const before = serial === 0 ? undefined : present.latest(oid)
     befores[i] = before
     if (before?.serial === serial || serial === 0) continue
@@ -53,7 +54,7 @@ export function decide(commit: Commit, present: Present, removed: OidSet): Decis
     if (found === undefined) return redone(change, commit, present, removed) ?? refuse(change, before)
     // it may refer to what neither side does, but the state that both began with
     const result = { ...change, ...found }
-    assertThere(result, commit, removed)
+    assertThere(result, there)
     bodies[i] = result.record
     whole ??= [...changes]
     whole[i] = result
@@ -63,9 +64,20 @@ export function decide(commit: Commit, present: Present, removed: OidSet): Decis
   return { changes: whole ?? changes, bodies, befores, merged: merged ?? NONE }
 }
 
-function assertThere(change: Change, { changes, place }: Commit, removed: OidSet): void {
-  for (const other of change.references)
-    if (removed.has(other) && !changes.some(each => each.oid === other)) throw dangling(change, other, place)
+interface There {
+  readonly commit: Commit
+  readonly removed: OidSet
+  /** What the transaction itself writes; worked out when it is needed. */
+  own: ReadonlySet<Oid> | undefined
+}
+
+function assertThere(change: Change, there: There): void {
+  const { commit, removed } = there
+  for (const other of change.references) {
+    if (!removed.has(other)) continue
+    there.own ??= new Set(commit.changes.map(oidOf))
+    if (!there.own.has(other)) throw dangling(change, other, commit.place)
+  }
 }
 
 /** Has all changes done again that belong together with one that conflicts. @returns undefined if that cannot be */

@@ -112,6 +112,7 @@ export class LevelStorage implements Storage {
         writer: this.writer,
         group: this.group,
         latest: oid => this.latest(oid),
+        nextOid: () => this.nextOid,
         transactions: (after, upTo) => transactions(this, { after, upTo }),
       },
       packed,

@@ -6,13 +6,15 @@
  *
  *     m packed = P, synced      views of a time before P are refused from here on
  *     mark                      a bit per oid; nothing is changed
- *     sweep objects             those without a mark, some hundred at a time, each batch decided with the database at rest
+ *     condemn                   those without a mark: no transaction may refer to them any more
+ *     sweep objects             they go, some hundred at a time, each batch decided with the database at rest
  *     sweep revisions, then transactions of which no revision is left
  *     compact                   LevelDB gives the space back
  *
- * Reads and commits go on all the while. The pack looks at one snapshot; open readers keep theirs. Transactions accepted meanwhile
- * tell what they refer to, and what they refer to is marked before the next batch is decided; one that comes later
- * is refused (DANGLING_REFERENCE). Each step leaves a consistent database, so after a kill at any point the next pack does the rest.
+ * Reads and commits go on all the while. The pack looks at one snapshot; open readers keep theirs. Transactions accepted while it marks
+ * tell what they write and refer to, which is marked too; one that comes later and refers to what is condemned is refused (DANGLING_REFERENCE): the
+ * object may be there still, but what it refers to may have gone. Each step leaves a consistent database, so after a kill at any point the
+ * next pack does the rest.
  */
 import { ObjectError } from '../errors.ts'
 import type { Oid, Tid } from '../ids.ts'
@@ -42,9 +44,11 @@ export interface PackHost {
   /** The state that the pack looks at. */
   readonly snapshot: SharedSnapshot
   readonly root: Oid
-  /** What transactions accepted since then refer to; only grows. */
+  /** What transactions accepted since then write and refer to; only grows. */
   readonly referred: ReadonlySet<Oid>
   transactions(after: Tid): AsyncIterable<TransactionEntry>
+  /** From now on no transaction may refer to what is not among these, but what is written again or new. */
+  condemn(marked: OidSet): void
   /** Decides synchronously which are removed. @returns how many, once they are */
   remove(removals: readonly Removal[]): Promise<number>
 }
@@ -129,7 +133,7 @@ class Marker {
   }
 }
 
-async function mark(host: PackHost, at: Tid, progress: PackOptions['progress']): Promise<Marker> {
+async function mark(host: PackHost, at: Tid, progress: PackOptions['progress']): Promise<OidSet> {
   const marker = new Marker(host, at)
   marker.reach(host.root)
   const written = new OidSet()
@@ -147,18 +151,17 @@ async function mark(host: PackHost, at: Tid, progress: PackOptions['progress']):
     }
   }
   await marker.drain(progress)
-  return marker
+  // no waiting between the last look at what was referred to and the decision
+  while (marker.reachReferred()) await marker.drain(progress)
+  host.condemn(marker.marked)
+  return marker.marked
 }
 
-async function sweepObjects(host: PackHost, at: Tid, marker: Marker, looked: () => void): Promise<number> {
+async function sweepObjects(host: PackHost, at: Tid, marked: OidSet, looked: () => void): Promise<number> {
   let removed = 0
-  let batch: StoredRecordOf[] = []
+  let batch: Removal[] = []
   const removeBatch = async () => {
-    // no waiting between the last look at what was referred to and the decision
-    while (marker.reachReferred()) await marker.drain(undefined)
-    const removals = batch.flatMap(({ oid, record }) =>
-      marker.marked.has(oid) ? [] : [{ oid, serial: record.serial, operations: allOf(host.snapshot, oid) }],
-    )
+    const removals = batch
     batch = []
     removed += await host.remove(removals)
   }
@@ -168,19 +171,14 @@ async function sweepObjects(host: PackHost, at: Tid, marker: Marker, looked: () 
     looked()
     await pause()
     const oid = oidOf(key)
-    if (marker.marked.has(oid)) continue
+    if (marked.has(oid)) continue
     const record = snapshot.latest(oid)
     if (record === undefined || record.serial > at) continue
-    batch.push({ oid, record })
+    batch.push({ oid, serial: record.serial, operations: allOf(snapshot, oid) })
     if (batch.length >= BATCH) await removeBatch()
   }
   if (batch.length > 0) await removeBatch()
   return removed
-}
-
-interface StoredRecordOf {
-  readonly oid: Oid
-  readonly record: StoredRecord
 }
 
 /** Deletes an object with all its revisions. */
@@ -193,7 +191,7 @@ function allOf(snapshot: SharedSnapshot, oid: Oid): Operation[] {
 async function sweepRevisions(
   host: PackHost,
   at: Tid,
-  marker: Marker | undefined,
+  marked: OidSet | undefined,
   looked: () => void,
 ): Promise<{ revisions: number; taken: number }> {
   const { level, writer, snapshot } = host
@@ -224,7 +222,7 @@ async function sweepRevisions(
     await pause()
     const oid = oidOf(key)
     await decide(held?.oid === oid ? tidOf(key) : undefined)
-    const garbage = marker !== undefined && !marker.marked.has(oid)
+    const garbage = marked !== undefined && !marked.has(oid)
     held = garbage ? undefined : { oid, key, latest: held?.oid === oid ? held.latest : snapshot.latest(oid) }
     await flush(BATCH)
   }

@@ -24,17 +24,20 @@ export interface PackingOwner {
   readonly group: GroupCommit
   /** The current revision, durable or accepted. */
   latest(oid: Oid): WholeRecord | undefined
+  /** The oid that no object has had yet. */
+  nextOid(): Oid
   /** The transactions of one state: with `after < tid <= upTo`. */
   transactions(after: Tid, upTo: Tid): AsyncIterable<TransactionEntry>
 }
 
 export class Packing {
-  /** Objects that were removed or taken back since the database was opened: no transaction may refer to them. */
+  /** Objects that were condemned, removed or taken back since the database was opened: no transaction may refer to them. */
   readonly removed = new OidSet()
   /** The time of the last pack; 0 if there was none. */
   packedTo: Tid
   private readonly owner: PackingOwner
-  /** While a pack is under way: the objects that transactions accepted meanwhile refer to. */
+  private isPacking = false
+  /** While a pack marks: the objects that transactions accepted meanwhile write and refer to. */
   private referred: Set<Oid> | undefined
   private running: Promise<unknown> | undefined
 
@@ -46,7 +49,10 @@ export class Packing {
   /** A transaction with these changes has been accepted. */
   accepted(changes: readonly Change[]): void {
     if (this.referred === undefined) return
-    for (const { references } of changes) for (const oid of references) this.referred.add(oid)
+    for (const { oid, references } of changes) {
+      this.referred.add(oid)
+      for (const other of references) this.referred.add(other)
+    }
   }
 
   /** An object is about to be written. */
@@ -61,15 +67,15 @@ export class Packing {
    */
   async pack(before: Tid, options: PackOptions): Promise<PackResult> {
     const { location } = this.owner
-    if (this.referred !== undefined)
+    if (this.isPacking)
       throw new ObjectError('PACK_RUNNING', `${location} is being packed already; wait until that has ended`)
-    this.referred = new Set()
-    const work = this.run(before, options, this.referred)
+    this.isPacking = true
+    const work = this.run(before, options)
     this.running = Promise.allSettled([this.running, work]).then(() => undefined)
     try {
       return await work
     } finally {
-      this.referred = undefined
+      this.isPacking = false
     }
   }
 
@@ -88,15 +94,18 @@ export class Packing {
     }
   }
 
-  private async run(before: Tid, options: PackOptions, referred: Set<Oid>): Promise<PackResult> {
+  private async run(before: Tid, options: PackOptions): Promise<PackResult> {
     const { level, location, state, writer, group } = this.owner
     const { progress, stopped } = stoppable(state => {
       writer.assertSound()
       options.progress?.(state)
     })
+    const referred = new Set<Oid>()
+    this.referred = referred
     // what was accepted before is in the snapshot; what comes from now on tells what it refers to
     await group.settled()
     const snapshot = await state.fix(() => group.settled())
+    const nextOid = this.owner.nextOid()
     try {
       this.packedTo = Math.max(this.packedTo, Math.min(before, snapshot.tid))
       await this.record(undefined)
@@ -108,6 +117,10 @@ export class Packing {
         root: ROOT_OID,
         referred,
         transactions: after => this.owner.transactions(after, snapshot.tid),
+        condemn: marked => {
+          this.referred = undefined
+          this.removed.addAbsent(marked, nextOid)
+        },
         remove: removals => this.remove(removals),
       }
       const { left, ...result } = await pack(host, this.packedTo, { ...options, progress })
@@ -116,6 +129,7 @@ export class Packing {
     } catch (error) {
       throw error instanceof ObjectError || stopped() ? error : failedWrite(location, error)
     } finally {
+      this.referred = undefined
       state.unfix(snapshot)
       if (level.status === 'open' && writer.isSound) {
         // a new state, in which what was swept no longer is

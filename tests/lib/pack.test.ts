@@ -159,6 +159,11 @@ t.test('an object that was unlinked can be linked again, or that is refused; nev
   const level = newLevel()
   const db = await openTestDatabase(level)
   await commit(db, root => void (root.list = Array.from({ length: 3000 }, (_, i) => new Item(`${i}`))))
+  // what the later ones refer to is looked at long before them
+  await commit(db, root => {
+    const items = root.list as Item[]
+    for (const [i, item] of items.entries()) if (i >= 1500) item.others.push(items[i - 1500]!)
+  })
   const holder = db.open()
   const items = [...(holder.root.list as Item[])]
   for (const item of items) item.label
@@ -169,11 +174,16 @@ t.test('an object that was unlinked can be linked again, or that is refused; nev
   void packing.then(() => (over = true))
   const outcomes = new Set<string | undefined>()
   const linked: string[] = []
+  const labels = () =>
+    db.transact(root =>
+      (root.list as Item[]).map(({ label, others }) => [label, ...others.map(other => other.label)].join(' ')),
+    )
   for (let i = 0; !over; i += 7) {
     const item = items[(i * 13) % items.length]!
     holder.root.list = [...holder.root.list, item]
     const code = await codeOf(() => holder.transaction.commit())
-    if (code === undefined) linked.push(item.label)
+    if (code === undefined)
+      linked.push([item.label, ...(Number(item.label) < 1500 ? [] : [Number(item.label) - 1500])].join(' '))
     else await holder.transaction.abort()
     outcomes.add(code)
     await nextTurn()
@@ -181,10 +191,11 @@ t.test('an object that was unlinked can be linked again, or that is refused; nev
   await packing
   t.ok(outcomes.size > 0)
   for (const code of outcomes) t.ok([undefined, 'DANGLING_REFERENCE'].includes(code), String(code))
-  t.same(await db.transact(root => (root.list as Item[]).map(({ label }) => label)), linked)
+  t.same(await labels(), linked)
+  t.same((await db.verify()).problems, [])
   holder.close()
   await db.pack()
-  t.same(await db.transact(root => (root.list as Item[]).map(({ label }) => label)), linked)
+  t.same(await labels(), linked)
   await db.close()
 })
 
