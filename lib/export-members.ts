@@ -18,7 +18,7 @@ import { type RecordBody, WholeRecord } from './record.ts'
 import { classNamed, entryOf } from './registry.ts'
 import { asState, type State } from './state.ts'
 import { isContentId } from './storage/blob-store.ts'
-import { classNameOf, describe, isWithin, PLACE } from './subtree.ts'
+import { classNameOf, containerIn, describe, isWithin, PLACE } from './subtree.ts'
 import { rootOf } from './traversal.ts'
 
 /** How an object is known: one of the connection's by its oid, another by itself. */
@@ -195,7 +195,7 @@ export class Members {
   private isInside(key: Key, { state }: Member): boolean {
     return isWithin(key, {
       parentOf: at => {
-        const parent = (at === key ? state : this.member(at).state).__parent__ as Persistent | Reference | undefined
+        const parent = containerIn(at === key ? state : this.member(at).state)
         return parent && this.keyOf(parent)
       },
       known: at => (this.numbers.has(at) ? true : this.decided.get(at)),

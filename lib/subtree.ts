@@ -4,6 +4,7 @@
  * An object is inside if its containers (`__parent__`) lead up to the top of the subtree, or end at an object that is in no container: that
  * one is a part of whatever refers to it (a BTree's node, a PersistentMap). The root of the tree is inside nothing but itself.
  */
+import { shown } from './arguments.ts'
 import { adoptContent, Blob } from './blob.ts'
 import { Cell, cellOf } from './cell.ts'
 import type { Connection } from './connection.ts'
@@ -14,7 +15,7 @@ import { pickle, Reference, unpickle } from './pickle.ts'
 import { entryOf } from './registry.ts'
 import { asState, type State } from './state.ts'
 import type { BlobContent } from './storage/blob-store.ts'
-import { rootOf } from './traversal.ts'
+import { circles, rootOf } from './traversal.ts'
 
 /** The objects of a subtree, by number: the top is 1, the others follow as they are found. */
 export class Subtree {
@@ -52,7 +53,7 @@ export class Subtree {
 
   private isInside(object: Persistent): boolean {
     return isWithin(object, {
-      parentOf: at => (cellOf(at) as Cell).loaded().__parent__ as Persistent | undefined,
+      parentOf: at => containerIn((cellOf(at) as Cell).loaded()) as Persistent | undefined,
       known: at => this.decided.get(at),
       decide: (at, answer) => void this.decided.set(at, answer),
       root: this.root,
@@ -73,6 +74,7 @@ interface Within<Key> {
 /** Whether an object is inside of a subtree, as is said above; `key` is how objects are known. */
 export function isWithin<Key>(key: Key, { parentOf, known, decide, root }: Within<Key>): boolean {
   const asked: Key[] = []
+  const circle = circles(key)
   let answer: boolean | undefined
   for (let at = key; answer === undefined; ) {
     answer = known(at)
@@ -80,10 +82,21 @@ export function isWithin<Key>(key: Key, { parentOf, known, decide, root }: Withi
     asked.push(at)
     const parent = parentOf(at)
     if (parent === undefined) answer = at !== root
+    else if (circle(parent)) throw new ObjectError('DATABASE_CORRUPT', 'an object is in a container that is in itself')
     else at = parent
   }
   for (const each of asked) decide(each, answer)
   return answer
+}
+
+/** The container that an object's state says it is in. @throws {ObjectError} DATABASE_CORRUPT if that is no object */
+export function containerIn({ __parent__: container }: State): Persistent | Reference | undefined {
+  if (container === undefined || container instanceof Reference || cellOf(container) !== undefined)
+    return container as Persistent | Reference | undefined
+  throw new ObjectError(
+    'DATABASE_CORRUPT',
+    `the container of a stored object is ${shown(container)}, which is no object`,
+  )
 }
 
 /** Attributes that say where an object is; of the top of what is copied they are left out. */

@@ -5,7 +5,7 @@
  * up in containers only, with `get`: traversal never reads an attribute. Every object in the tree knows its container
  * (`__parent__`) and its name there (`__name__`).
  */
-import { unexpected } from './arguments.ts'
+import { shown, unexpected } from './arguments.ts'
 import { ObjectError } from './errors.ts'
 
 /** What can be walked through: something that finds its children by name. */
@@ -28,9 +28,46 @@ export function isContainer(value: unknown): value is Container {
   )
 }
 
-/** The containers of an object from the innermost outward, the root last. */
+/**
+ * The containers of an object from the innermost outward, the root last.
+ * @throws {ObjectError} DATABASE_CORRUPT if a stored object was made to be in what is no object, or around itself
+ */
 export function* parents(object: Located): Generator<Located> {
-  for (let at = object.__parent__; at !== undefined; at = at.__parent__) yield at
+  const circle = circles(object)
+  for (let at = containerOf(object); at !== undefined; at = containerOf(at)) {
+    if (circle(at)) throw misplaced(at, 'its containers lead around to itself')
+    yield at
+  }
+}
+
+function containerOf(object: Located): Located | undefined {
+  const container: unknown = object.__parent__
+  if (container === undefined || (typeof container === 'object' && container !== null)) return container as Located
+  throw misplaced(object, `its container is ${shown(container)}`)
+}
+
+function misplaced(object: Located, what: string): ObjectError {
+  return new ObjectError(
+    'DATABASE_CORRUPT',
+    `${object.constructor.name} '${String(object.__name__)}' is nowhere in the tree: ${what}`,
+  )
+}
+
+/** @returns whether a way from `start` on, told of each step, has come around (Brent's algorithm: no memory of the way) */
+export function circles<At>(start: At): (at: At) => boolean {
+  let mark = start
+  let power = 1
+  let left = power
+  return at => {
+    if (at === mark) return true
+    left -= 1
+    if (left === 0) {
+      mark = at
+      power *= 2
+      left = power
+    }
+    return false
+  }
 }
 
 /** The root of the tree that holds `object`. */
@@ -42,9 +79,13 @@ export function rootOf(object: Located): Located {
 
 /** The absolute path of `object`: `/` for the root, `/mail/XYZ` below. */
 export function physicalPath(object: Located): string {
-  const names: string[] = []
-  for (let at: Located | undefined = object; at?.__name__ !== undefined; at = at.__parent__) names.unshift(at.__name__)
-  return `/${names.join('/')}`
+  if (object.__name__ === undefined) return '/'
+  const names: string[] = [object.__name__]
+  for (const { __name__: name } of parents(object)) {
+    if (name === undefined) break
+    names.push(name)
+  }
+  return `/${names.reverse().join('/')}`
 }
 
 /**
@@ -58,7 +99,7 @@ export function traverse(start: Located, path: string): unknown {
   let at: unknown = path.startsWith('/') ? rootOf(start) : start
   for (const name of path.split('/')) {
     if (name === '' || name === '.') continue
-    const next = name === '..' ? ((at as Located).__parent__ ?? at) : isContainer(at) ? at.get(name) : undefined
+    const next = name === '..' ? (containerOf(at as Located) ?? at) : isContainer(at) ? at.get(name) : undefined
     if (next === undefined) throw notFound(path, at, name)
     at = next
   }
@@ -73,7 +114,9 @@ export function traverse(start: Located, path: string): unknown {
 export function acquire(object: Located, name: string): unknown {
   if (typeof name !== 'string') throw unexpected('acquire', 'a name', name)
   if (typeof object !== 'object' || object === null) throw unexpected('acquire', 'an object', object)
-  for (let at: Located | undefined = object; at !== undefined; at = at.__parent__) {
+  const here = isContainer(object) ? object.get(name) : undefined
+  if (here !== undefined) return here
+  for (const at of parents(object)) {
     const found = isContainer(at) ? at.get(name) : undefined
     if (found !== undefined) return found
   }

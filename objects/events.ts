@@ -13,6 +13,7 @@ import {
   Database,
   type Persistent,
   type PersistentClass,
+  parents,
   type Transaction,
   unexpected,
 } from '../lib/index.ts'
@@ -62,8 +63,8 @@ export type Place = Pick<TreeEvent, 'object' | 'path' | 'oldPath'>
 
 /** The connection that an object belongs to, or will with its containers; undefined if it is not in a stored tree. */
 export function connectionOf(object: Persistent): Connection | undefined {
-  for (let at: Persistent | undefined = object; at !== undefined; at = at.__parent__ as Persistent | undefined)
-    if (at._p_jar !== undefined) return at._p_jar as Connection
+  if (object._p_jar !== undefined) return object._p_jar as Connection
+  for (const at of parents(object) as Iterable<Persistent>) if (at._p_jar !== undefined) return at._p_jar as Connection
   return undefined
 }
 

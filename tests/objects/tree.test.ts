@@ -738,3 +738,36 @@ t.test('a stored state that somebody made up is refused as damaged, and is no fa
     await db.close()
   }
 })
+
+t.test('a container that is none, or leads around to itself, holds nothing up', async t => {
+  for (const [container, code] of [
+    [5, 'DATABASE_CORRUPT'],
+    ['text', 'DATABASE_CORRUPT'],
+    ['/a/b', 'DATABASE_CORRUPT'],
+    ['/a', 'DATABASE_CORRUPT'],
+  ] as const) {
+    const db = await openDatabase(newLevel())
+    await db.transact(app => void app.create('/a/b/c', new Folder(), { parents: true }))
+    await db.transact(app => {
+      const made = String(container).startsWith('/') ? app.traverse(String(container)) : container
+      const a = app.get('a') as Persistent
+      a.__parent__ = made as Folder
+    })
+    const calls: Record<string, (app: Application, a: Folder) => unknown> = {
+      path: (_, a) => a.physicalPath,
+      acquire: (_, a) => a.acquire('nothing'),
+      add: (_, a) => a.add('d', new Folder()),
+      delete: (_, a) => a.delete('b'),
+      copy: (app, a) => app.copy('a', a, 'copy'),
+      export: async (_, a) => {
+        for await (const _piece of exportTree(a));
+      },
+    }
+    for (const [name, call] of Object.entries(calls)) {
+      const found = await codeOf(() => db.transact(app => call(app, app.get('a') as Folder)))
+      t.equal(found, code, `${name}, ${container}`)
+    }
+    t.ok(await db.verify())
+    await db.close()
+  }
+})
