@@ -16,8 +16,9 @@ const PERMITTED = 60_000
  */
 export async function untilDelivered(current: () => Generation, stopping: () => boolean): Promise<void> {
   let moved = performance.now()
-  // Once nothing is left, one more look finds what has come by other ways than a notification.
-  for (let looks = 0; looks < 2; ) {
+  // Once nothing is left, a scan finds what has come by other ways than a notification. What it only looks at (a locked file) is no reason for another.
+  let scanned = false
+  for (;;) {
     await sleep(LOOK)
     if (stopping()) throw new MaildropError('NOT_RUNNING', 'the daemon was stopped meanwhile')
     const { lanes: all, throttle } = current()
@@ -28,10 +29,11 @@ export async function untilDelivered(current: () => Generation, stopping: () => 
     if (busy === 0 && throttle.wait > PERMITTED) return
     if (sum(sources, ({ intake }) => intake.backlog) + busy > 0) {
       moved = performance.now()
-      looks = 0
+      if (busy > 0) scanned = false
     } else if (sum(sources, ({ intake }) => intake.unsettled) === 0 || performance.now() - moved > UNSETTLED) {
-      looks += 1
-      if (looks === 1) for (const { intake } of sources) intake.scan()
+      if (scanned) return
+      scanned = true
+      for (const { intake } of sources) intake.scan()
     }
   }
 }
